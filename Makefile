@@ -1,0 +1,31 @@
+# make demo: score examples/photos with the embedded model. make test: the whole suite. make lint: ruff and mypy.
+PYTHON ?= python3
+PACKAGE := pyproject.toml CMakeLists.txt $(shell find declip_rt -type f -not -path '*/__pycache__/*')
+
+.PHONY: demo test lint clean
+
+demo: .venv/installed
+	mkdir -p demo
+	.venv/bin/declip-rt score examples/photos --html demo/report.html
+
+test: .venv-dev/installed
+	.venv-dev/bin/python -m pytest
+
+lint: .venv-dev/installed
+	.venv-dev/bin/ruff check .
+	.venv-dev/bin/ruff format --check .
+	.venv-dev/bin/mypy
+
+clean:
+	rm -rf .venv .venv-dev demo
+
+.venv/installed: $(PACKAGE)
+	$(PYTHON) -m venv .venv
+	.venv/bin/pip install --quiet ".[cpu]"
+	touch $@
+
+# Editable, so that the tests see the working tree; only a change of its dependencies installs it again.
+.venv-dev/installed: pyproject.toml CMakeLists.txt
+	$(PYTHON) -m venv .venv-dev
+	.venv-dev/bin/pip install --quiet --editable ".[dev]"
+	touch $@
