@@ -1,0 +1,82 @@
+"""Fixtures: pictures made on the spot, the embedded model, and the command line as a real process."""
+
+from __future__ import annotations
+
+import io
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from declip_rt import Bundle, Scorer
+
+NOBODY = 65534
+Run = Callable[..., "subprocess.CompletedProcess[bytes]"]
+
+
+def picture(seed: int = 0, width: int = 320, height: int = 260) -> np.ndarray:
+    """RGB uint8 (H, W, 3) with coarse and fine structure, different for each seed."""
+    rng = np.random.default_rng(seed)
+    coarse = Image.fromarray(rng.integers(0, 256, (6, 8, 3), np.uint8)).resize(
+        (width, height), Image.Resampling.BICUBIC
+    )
+    fine = rng.normal(0, 12, (height, width, 1))
+    return np.clip(np.asarray(coarse) + fine, 0, 255).astype(np.uint8)
+
+
+def encoded(rgb: np.ndarray, kind: str = "JPEG", **options: object) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(rgb).save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+@pytest.fixture(scope="session")
+def bundle() -> Bundle:
+    return Bundle()
+
+
+@pytest.fixture(scope="session")
+def scorer() -> Iterator[Scorer]:
+    with Scorer(device="cpu") as made:
+        yield made
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Six good photos, a.jpg to f.jpg, in a folder."""
+    made = tmp_path / "photos"
+    made.mkdir()
+    for seed, name in enumerate("abcdef"):
+        (made / f"{name}.jpg").write_bytes(encoded(picture(seed)))
+    return made
+
+
+@pytest.fixture
+def unprivileged() -> Iterator[Path]:
+    """An empty folder, in a test that runs without root's right to read everything."""
+    with tempfile.TemporaryDirectory() as made:
+        folder = Path(made)
+        root = os.geteuid() == 0
+        if root:
+            folder.chmod(0o777)
+            os.seteuid(NOBODY)
+        yield folder
+        if root:
+            os.seteuid(0)
+
+
+@pytest.fixture(scope="session")
+def declip() -> Run:
+    """Runs `declip-rt ARGUMENTS...` as a process of its own."""
+
+    def run(*arguments: object, **options: object) -> subprocess.CompletedProcess[bytes]:
+        command = [sys.executable, "-m", "declip_rt", *(os.fsencode(str(a)) for a in arguments)]
+        return subprocess.run(command, capture_output=True, timeout=120, check=False, **options)  # type: ignore[call-overload]
+
+    return run
