@@ -1,0 +1,26 @@
+"""declip-rt: perceptual and semantic image quality (DeCLIP).
+
+from declip_rt import Scorer
+
+with Scorer() as scorer:
+    print(scorer.score("photo.jpg").technical)
+"""
+
+from declip_rt.bundle import Bundle
+from declip_rt.errors import BundleError, ConfigError, DeclipError, EngineError, ImageError
+from declip_rt.scorer import Embedding, Score, Scorer
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Bundle",
+    "BundleError",
+    "ConfigError",
+    "DeclipError",
+    "Embedding",
+    "EngineError",
+    "ImageError",
+    "Score",
+    "Scorer",
+    "__version__",
+]

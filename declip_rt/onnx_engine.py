@@ -1,0 +1,106 @@
+"""ONNX Runtime, on the CPU or through its CUDA provider."""
+
+from __future__ import annotations
+
+import os
+from concurrent.futures import Future, ThreadPoolExecutor
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from declip_rt.bundle import Bundle
+from declip_rt.engine import Device, Outputs
+from declip_rt.errors import EngineError
+
+LANES = 3  # one computes, one waits full, one is being filled
+OUTPUTS = ("scores", "perceptual", "semantic")
+CUDA = "CUDAExecutionProvider"
+
+
+class OnnxEngine:
+    """Runs the bundle's FP32 graph. The device auto is CUDA where ONNX Runtime and the machine have it, else CPU."""
+
+    def __init__(self, bundle: Bundle, device: Device, batch: int) -> None:
+        runtime = _import()
+        self._session, self.device = _open(runtime, bundle, device)
+        self.batch = batch
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="declip-onnx")
+        self.lanes = [OnnxLane(self, np.zeros((batch, *bundle.views.shape), np.uint8)) for _ in range(LANES)]
+
+    def start(self, pixels: NDArray[np.uint8]) -> Future[list[Any]]:
+        return self._thread.submit(self._session.run, OUTPUTS, {"pixels": pixels})
+
+    def close(self) -> None:
+        self._thread.shutdown(cancel_futures=True)
+
+
+class OnnxLane:
+    """A batch buffer in plain memory; batches compute one after the other, on all of the session's threads."""
+
+    def __init__(self, engine: OnnxEngine, buffer: NDArray[np.uint8]) -> None:
+        self._engine, self._buffer = engine, buffer  # (batch, V, S, S, 3)
+        self._running: Future[list[Any]] | None = None
+
+    def slot(self, i: int) -> NDArray[np.uint8]:
+        slot: NDArray[np.uint8] = self._buffer[i]
+        return slot
+
+    def launch(self, n: int) -> None:
+        self._running = self._engine.start(self._buffer[:n])
+
+    def result(self) -> Outputs:
+        if self._running is None:
+            raise EngineError("nothing was launched on this lane")
+        running, self._running = self._running, None
+        try:
+            return Outputs(*running.result())
+        except EngineError:
+            raise
+        except Exception as error:  # onnxruntime's exceptions share no base class
+            raise EngineError(f"ONNX Runtime failed: {error}") from error
+
+
+def _import() -> ModuleType:
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise EngineError(
+            'no inference engine is installed; for the CPU: pip install "declip-rt[cpu]", '
+            'for an NVIDIA GPU: pip install "declip-rt[cuda]"'
+        ) from error
+    module: ModuleType = onnxruntime
+    return module
+
+
+def _open(runtime: ModuleType, bundle: Bundle, device: Device) -> tuple[Any, str]:
+    """The session, and the words for where it runs."""
+    with_cuda = CUDA in runtime.get_available_providers()
+    if device.kind == "cuda" and not with_cuda:
+        raise EngineError(
+            f"onnxruntime {runtime.__version__} has no CUDA provider: "
+            'pip uninstall onnxruntime, then pip install "declip-rt[cuda]"'
+        )
+    if with_cuda and device.kind in ("cuda", "auto"):
+        session = _session(runtime, bundle, [(CUDA, {"device_id": device.index})])
+        if CUDA in session.get_providers():
+            return session, f"cuda:{device.index} (ONNX Runtime {runtime.__version__})"
+        if device.kind == "cuda":
+            raise EngineError(
+                f"ONNX Runtime could not open cuda:{device.index}; check that nvidia-smi lists it, "
+                "and that CUDA and cuDNN match onnxruntime-gpu"
+            )
+    why = "" if device.kind == "cpu" else f"; no usable CUDA {'device' if with_cuda else 'provider'}"
+    return _session(runtime, bundle, ["CPUExecutionProvider"]), f"cpu (ONNX Runtime {runtime.__version__}{why})"
+
+
+def _session(runtime: ModuleType, bundle: Bundle, providers: list[Any]) -> Any:
+    options = runtime.SessionOptions()
+    options.intra_op_num_threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # the decoders want the cores
+    options.log_severity_level = 3  # a provider that did not load is reported by us
+    try:
+        return runtime.InferenceSession(str(bundle.graph()), options, providers=providers)
+    except Exception as error:
+        raise EngineError(f"ONNX Runtime {runtime.__version__} cannot load {bundle.graph()}: {error}") from error

@@ -1,0 +1,113 @@
+"""Overlaps preparing images with computing them, in bounded memory and in input order."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from declip_rt.engine import Engine, Lane, Outputs
+from declip_rt.errors import ImageError
+
+Item = TypeVar("Item")
+Facts = TypeVar("Facts")
+Slot = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Done(Generic[Item, Facts]):
+    """One item after its way: what `prepare` said of it and its row of `outputs`, or the error that it met."""
+
+    item: Item
+    facts: Facts | None = None
+    outputs: Outputs | None = None  # of the whole batch
+    row: int = 0
+    error: ImageError | None = None
+
+
+@dataclass
+class _Batch(Generic[Item, Facts]):
+    """Items on their way into one lane. An item takes a slot when it is ready for it, so failures leave no holes."""
+
+    lane: Lane
+    items: list[Item]
+    prepared: list[Future[tuple[Facts, int]]] = field(default_factory=list)
+    taken: int = 0
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def take_slot(self) -> tuple[int, Slot]:
+        with self.lock:
+            self.taken += 1
+            return self.taken - 1, self.lane.slot(self.taken - 1)
+
+
+def run(
+    items: Iterable[Item], prepare: Callable[[Item, Callable[[], Slot]], Facts], engine: Engine, workers: int
+) -> Generator[Done[Item, Facts]]:
+    """Yields a Done for each item, in order.
+
+    Args:
+        items: read no further ahead than the engine's lanes hold.
+        prepare: called in a pool of `workers` threads; decodes the item, calls its second argument once, and only then,
+            for the slot (V, S, S, 3) to write the views into. What it returns is passed on. An ImageError that it
+            raises becomes the item's error; any other exception ends the run.
+        engine: its lanes are used by this run alone.
+    """
+    left = iter(items)
+    free = deque(engine.lanes)
+    filling: deque[_Batch[Item, Facts]] = deque()
+    computing: deque[_Batch[Item, Facts]] = deque()
+
+    def put(batch: _Batch[Item, Facts], item: Item) -> tuple[Facts, int]:
+        rows: list[int] = []
+
+        def slot() -> Slot:
+            row, memory = batch.take_slot()
+            rows.append(row)
+            return memory
+
+        return prepare(item, slot), rows[0]
+
+    pool = ThreadPoolExecutor(workers, thread_name_prefix="declip-prepare")
+    try:
+        while True:
+            while free and (taken := list(itertools.islice(left, engine.batch))):
+                batch = _Batch[Item, Facts](free.popleft(), taken)
+                batch.prepared = [pool.submit(put, batch, item) for item in taken]
+                filling.append(batch)
+            if filling:
+                batch = filling.popleft()
+                for future in batch.prepared:
+                    future.exception()
+                if batch.taken:
+                    batch.lane.launch(batch.taken)
+                computing.append(batch)
+            if not computing:
+                return
+            if len(computing) > 1 or not filling:  # else let it compute while the next one is being filled
+                batch = computing.popleft()
+                yield from _finish(batch)
+                free.append(batch.lane)
+    finally:
+        pool.shutdown(cancel_futures=True)
+        for batch in computing:  # a lane is left idle, so that the next run can use it
+            if batch.taken:
+                batch.lane.result()
+
+
+def _finish(batch: _Batch[Item, Facts]) -> Iterator[Done[Item, Facts]]:
+    outputs = batch.lane.result() if batch.taken else None
+    for item, future in zip(batch.items, batch.prepared, strict=True):
+        try:
+            facts, row = future.result()
+        except ImageError as error:
+            yield Done(item, error=error)
+        else:
+            yield Done(item, facts, outputs, row)

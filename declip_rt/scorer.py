@@ -1,0 +1,177 @@
+"""The object that people hold: images in, scores out."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Literal, TypeAlias, overload
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from declip_rt import decode, pipeline, sources
+from declip_rt.bundle import Bundle
+from declip_rt.engine import Floats, open_engine
+from declip_rt.errors import ImageError
+from declip_rt.views import write_views
+
+ImageLike: TypeAlias = "str | os.PathLike[str] | bytes | NDArray[np.uint8] | Image.Image"
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """What the model says of one image.
+
+    technical, aesthetic: in [0, 1], higher is better. attributes: name -> value in [0, 1], whose ends the bundle names
+    (`Head.low`, `Head.high`). percentile: the share, in percent, of the bundle's reference photos whose technical score
+    is lower; None where the bundle has no reference. width, height: of the image, upright, in pixels.
+    """
+
+    technical: float
+    aesthetic: float
+    attributes: Mapping[str, float]
+    percentile: float | None
+    width: int
+    height: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """A plain, JSON-ready dictionary."""
+        return {
+            "technical": self.technical,
+            "aesthetic": self.aesthetic,
+            "attributes": dict(self.attributes),
+            "percentile": self.percentile,
+            "width": self.width,
+            "height": self.height,
+        }
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Embedding:
+    """The two parts of an image's feature, each float32 (D,) and L2-normalised."""
+
+    perceptual: Floats
+    semantic: Floats
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What is known of an image before it is scored. size (bytes) and mtime_ns are those of its file, if it has one."""
+
+    width: int
+    height: int
+    size: int | None = None
+    mtime_ns: int | None = None
+
+
+class Scorer:
+    """Scores images with one bundle on one device.
+
+    A scorer runs one call at a time: give each thread its own. It is a context manager; closing it frees the engine.
+
+    Args:
+        model: a bundle's folder, or the name of an embedded one; None is `declip-tiny`.
+        device: auto, cpu, cuda[:i] or tensorrt[:i]. What was chosen is `scorer.device`.
+        batch: images that are computed together. The scores do not depend on it.
+        workers: threads that read and decode; None is one a core.
+
+    Raises:
+        BundleError, EngineError, ConfigError: see `Bundle` and `open_engine`.
+    """
+
+    def __init__(
+        self,
+        model: str | os.PathLike[str] | None = None,
+        device: str = "auto",
+        *,
+        batch: int = 8,
+        workers: int | None = None,
+    ) -> None:
+        self.bundle = Bundle(model)
+        self.workers = workers or os.cpu_count() or 1
+        self._engine = open_engine(self.bundle, device, batch)
+        self.device = self._engine.device
+
+    def score(self, image: ImageLike) -> Score:
+        """The score of one image: a path, encoded bytes, RGB uint8 (H, W, 3), or a Pillow image. Raises ImageError."""
+        return next(self.score_many([image]))
+
+    @overload
+    def score_many(self, images: Iterable[ImageLike], *, return_errors: Literal[False] = False) -> Iterator[Score]: ...
+    @overload
+    def score_many(
+        self, images: Iterable[ImageLike], *, return_errors: Literal[True]
+    ) -> Iterator[Score | ImageError]: ...
+    def score_many(
+        self, images: Iterable[ImageLike], *, return_errors: bool = False
+    ) -> Iterator[Score] | Iterator[Score | ImageError]:
+        """Yields the score of each image, in order; reads `images` only a few batches ahead.
+
+        An image that cannot be scored raises its ImageError or, with `return_errors`, is yielded as that error.
+        """
+        for done in self.stream(images):
+            if done.error is None:
+                yield self.score_of(done)
+            elif return_errors:
+                yield done.error
+            else:
+                raise done.error
+
+    def embed(self, image: ImageLike) -> Embedding:
+        """The perceptual and the semantic feature of one image. Raises ImageError."""
+        done = next(self.stream([image]))
+        if done.error is not None:
+            raise done.error
+        assert done.outputs is not None
+        return Embedding(done.outputs.perceptual[done.row], done.outputs.semantic[done.row])
+
+    def stream(self, images: Iterable[ImageLike]) -> Generator[pipeline.Done[ImageLike, Facts]]:
+        """The pipeline's own records, for callers that need what `score_many` leaves out."""
+        return pipeline.run(images, self._prepare, self._engine, self.workers)
+
+    def score_of(self, done: pipeline.Done[ImageLike, Facts]) -> Score:
+        """The Score in a record without an error."""
+        assert done.outputs is not None
+        assert done.facts is not None
+        values = {
+            head.name: float(value)
+            for head, value in zip(self.bundle.heads, done.outputs.scores[done.row], strict=True)
+        }
+        technical, aesthetic = values.pop("technical"), values.pop("aesthetic")
+        percentile = self.bundle.percentile("technical", technical)
+        return Score(technical, aesthetic, values, percentile, done.facts.width, done.facts.height)
+
+    def close(self) -> None:
+        self._engine.close()
+
+    def __enter__(self) -> Scorer:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _prepare(self, image: ImageLike, slot: Callable[[], NDArray[np.uint8]]) -> Facts:
+        rgb, content = _load(image)
+        write_views(rgb, self.bundle.views, slot())
+        height, width = rgb.shape[:2]
+        return Facts(width, height, *(content.size, content.mtime_ns) if content else ())
+
+
+def _load(image: ImageLike) -> tuple[decode.RGB, sources.Content | None]:
+    if isinstance(image, (str, os.PathLike)):
+        content = sources.read(image)
+        return decode.decode(content.data), content
+    if isinstance(image, (bytes, bytearray, memoryview)):
+        return decode.decode(bytes(image)), None
+    if isinstance(image, np.ndarray):
+        return decode.from_array(image), None
+    if isinstance(image, Image.Image):
+        return decode.from_pil(image), None
+    raise ImageError(
+        f"cannot score a {type(image).__name__}; give a path, bytes, a uint8 array (H, W, 3) or a Pillow image"
+    )

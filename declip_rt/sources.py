@@ -1,0 +1,129 @@
+"""From what the user names (files, folders, globs, lists) to the paths of images, and from a path to its bytes."""
+
+from __future__ import annotations
+
+import csv
+import glob
+import io
+import os
+import stat
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import cache
+
+from PIL import Image
+
+from declip_rt.errors import ConfigError, ImageError
+
+CSV_COLUMNS = ("path", "image", "file", "filename", "name")
+
+
+@dataclass(frozen=True)
+class Content:
+    """A file's bytes, with its size in bytes and its modification time in nanoseconds as they were when it was read."""
+
+    data: bytes
+    size: int
+    mtime_ns: int
+
+
+def expand(arguments: Iterable[str]) -> Iterator[str]:
+    """The image files that the arguments mean, in their order, each file once, whatever names or links lead to it.
+
+    A file is taken whatever its name. A folder is walked in the order of its sorted entries, and gives the files with
+    an image's suffix; links are followed, loops are not. What does not exist is a glob (`**` crosses folders), or is
+    given back as it is, so that its row says that it is missing.
+    """
+    seen: set[str] = set()
+    for path in _named(arguments):
+        for file in _walk(path, set()) if os.path.isdir(path) else (path,):
+            real = os.path.realpath(file)
+            if real not in seen:
+                seen.add(real)
+                yield file
+
+
+def read(path: str | os.PathLike[str]) -> Content:
+    """Reads a regular file. Raises ImageError."""
+    try:
+        with open(path, "rb", opener=_open_at_once) as file:
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode):
+                raise ImageError("not a regular file")
+            return Content(file.read(), status.st_size, status.st_mtime_ns)
+    except OSError as error:
+        raise ImageError(f"cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise ImageError(f"not a path: {error}") from error
+
+
+def read_list(path: str) -> list[str]:
+    """The paths in a text file (a line each) or a `.csv` (in its column path, image, file, filename or name).
+
+    Relative paths start at the list's folder. Raises ConfigError.
+    """
+    try:
+        with open(path, "rb") as file:
+            text = os.fsdecode(file.read().removeprefix(b"\xef\xbb\xbf"))
+    except OSError as error:
+        raise ConfigError(f"cannot read the list {path}: {error.strerror}") from error
+    if path.lower().endswith(".csv"):
+        rows = csv.DictReader(io.StringIO(text))
+        column = next((name for name in CSV_COLUMNS if name in (rows.fieldnames or ())), None)
+        if column is None:
+            raise ConfigError(f"{path} has none of the columns {', '.join(CSV_COLUMNS)}")
+        listed = [row[column] for row in rows if row[column]]
+    else:
+        listed = split_paths(text)
+    return [os.path.join(os.path.dirname(path), name) for name in listed]
+
+
+def split_paths(text: str) -> list[str]:
+    """Paths separated by NUL where there is one, else by newlines."""
+    if "\0" in text:
+        return [line for line in text.split("\0") if line]
+    return [line.removesuffix("\r") for line in text.split("\n") if line.strip()]
+
+
+def _named(arguments: Iterable[str]) -> Iterator[str]:
+    for argument in arguments:
+        if (
+            not os.path.lexists(argument)
+            and glob.has_magic(argument)
+            and (found := glob.glob(argument, recursive=True))
+        ):
+            yield from sorted(found)
+        else:
+            yield argument
+
+
+def _walk(folder: str, entered: set[tuple[int, int]]) -> Iterator[str]:
+    try:
+        status = os.stat(folder)
+        if (status.st_dev, status.st_ino) in entered:
+            return
+        entered.add((status.st_dev, status.st_ino))
+        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+    except OSError:
+        yield folder  # its row says why it cannot be read
+        return
+    for entry in entries:
+        if os.path.isdir(entry.path):  # unlike entry.is_dir(), takes a link to itself for no folder
+            yield from _walk(entry.path, entered)
+        elif os.path.splitext(entry.name)[1].lower() in _suffixes():
+            yield entry.path
+
+
+@cache
+def _suffixes() -> frozenset[str]:
+    """The suffixes of the raster formats that Pillow reads, less those that are documents or films."""
+    Image.init()
+    readable = {suffix for suffix, name in Image.registered_extensions().items() if name in Image.OPEN}
+    return frozenset(
+        readable - {".pdf", ".eps", ".ps", ".mpg", ".mpeg", ".wmf", ".emf", ".h5", ".hdf", ".grib", ".bufr"}
+    )
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    """Opens without waiting for a writer, where the path is a pipe."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
