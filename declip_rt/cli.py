@@ -1,0 +1,156 @@
+"""The command line: `declip-rt score | doctor | models`."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+from PIL import Image
+
+from declip_rt import __version__, doctor
+from declip_rt.bundle import Bundle, Card, embedded
+from declip_rt.errors import DeclipError
+from declip_rt.job import Job
+
+EXIT_CODES = "exit codes: 0 all scored; 1 some inputs failed or scored below --fail-below; 2 the command could not run"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command and returns its exit code. Errors become one line on stderr."""
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # odd names must not stop a run
+    warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # we have our own limit
+    options = vars(_parser().parse_args(arguments))
+    command = options.pop("command")
+    try:
+        code: int = command(**options)
+        sys.stdout.flush()
+        return code
+    except DeclipError as error:
+        print(f"declip-rt: {error}", file=sys.stderr)
+        return 2
+    except BrokenPipeError:  # the reader of a pipe left, as head does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except KeyboardInterrupt:
+        print("\ndeclip-rt: interrupted; a run with --out goes on with --resume", file=sys.stderr)
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser("declip-rt", description="Image quality with DeCLIP.", epilog=EXIT_CODES)
+    parser.add_argument("--version", action="version", version=f"declip-rt {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    _add_score(commands.add_parser("score", help="score images", description=_SCORE, epilog=EXIT_CODES))
+    commands.add_parser("doctor", help="what is installed and found, and what is missing").set_defaults(command=_doctor)
+    _add_models(commands.add_parser("models", help="list, show and verify models"))
+    return parser
+
+
+_SCORE = "Score images. Prints a table; --out and --html write files. Failed inputs become rows with an error."
+
+
+def _add_score(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("paths", nargs="*", metavar="PATH", help="a file, a folder (recursive), a glob, or - for paths on stdin")
+    add(
+        "--list",
+        dest="listed",
+        metavar="FILE",
+        help="a text file with a path a line, or a CSV with a column path or image",
+    )
+    add(
+        "--out",
+        metavar="FILE",
+        help="write rows to a .csv, .jsonl or .parquet file; - writes JSONL to stdout, not a table",
+    )
+    add("--html", type=Path, metavar="FILE", help="write a self-contained report with thumbnails")
+    add(
+        "--resume",
+        action="store_true",
+        help="keep the rows of --out whose file and model are unchanged, score the rest",
+    )
+    add("--model", metavar="BUNDLE", help="a bundle's folder, or an embedded model's name (default: declip-tiny)")
+    add("--device", default="auto", help="auto (default), cpu, cuda[:i] or tensorrt[:i]")
+    add("--batch", type=int, default=8, metavar="N", help="images computed together (default: 8)")
+    add("--workers", type=int, metavar="N", help="threads that read and decode (default: one a core)")
+    add("--sort", metavar="COLUMN", help="sort the table by a column, highest first")
+    add("--top", type=int, metavar="N", help="show only the N highest in the table (by --sort, else technical)")
+    add("--bottom", type=int, metavar="N", help="show only the N lowest in the table; with --top, both ends")
+    add("--fail-below", type=float, metavar="X", help="exit with 1 if a technical score is below X")
+    add("--quiet", action="store_true", help="nothing on stderr but errors")
+    parser.set_defaults(command=_score)
+
+
+def _add_models(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(command=_list_models)
+    actions = parser.add_subparsers(metavar="ACTION")
+    actions.add_parser("list", help="the embedded models (default)").set_defaults(command=_list_models)
+    for name, command, what in (
+        ("show", _show_model, "print the model card"),
+        ("verify", _verify_model, "check hashes"),
+    ):
+        action = actions.add_parser(name, help=what)
+        action.add_argument(
+            "model", nargs="?", metavar="BUNDLE", help="a folder or an embedded name (default: declip-tiny)"
+        )
+        action.set_defaults(command=command)
+
+
+def _score(paths: list[str], **options: object) -> int:
+    if not paths and not options["listed"]:
+        print("declip-rt: give images to score: declip-rt score PATH... (declip-rt score --help)", file=sys.stderr)
+        return 2
+    return Job(paths=tuple(paths), **options).run()  # type: ignore[arg-type]
+
+
+def _doctor() -> int:
+    for line in doctor.lines():
+        print(line)
+    return 0
+
+
+def _list_models() -> int:
+    for name in embedded():
+        bundle = Bundle(name, verify=False)
+        print(f"{name}  {', '.join(bundle.manifest.graphs)}  {bundle.manifest.card.summary}")
+    return 0
+
+
+def _show_model(model: str | None) -> int:
+    bundle = Bundle(model, verify=False)
+    manifest = bundle.manifest
+    print(f"{manifest.name} (licence {manifest.licence}, bundle {bundle.hash[:12]}, {bundle.path})\n")
+    print(f"{manifest.card.summary}\n")
+    print(f"views: {len(manifest.views.placements)} of {manifest.views.size}x{manifest.views.size}")
+    print(f"graphs: {', '.join(f'{name} ({graph.file})' for name, graph in manifest.graphs.items())}")
+    print("heads:")
+    for head in manifest.heads:
+        print(f"  {head.name:<16} {head.kind}, {head.method}; 0 is {head.low}, 1 is {head.high}")
+    if manifest.calibration:
+        print(f"percentiles against: {manifest.calibration.reference}")
+    for line in _figures(manifest.card):
+        print(line)
+    return 0
+
+
+def _figures(card: Card) -> list[str]:
+    if not card.figures:
+        return ["accuracy: not measured"]
+    width = max(len(figure.what) for figure in card.figures)
+    lines = [f"accuracy, measured {card.date} on {card.machine} by `{card.command}`:"]
+    return lines + [f"  {figure.what:<{width}}  {figure.value:7.3f}  ({figure.n} photos)" for figure in card.figures]
+
+
+def _verify_model(model: str | None) -> int:
+    bundle = Bundle(model)
+    print(f"{bundle.name}: {len(bundle.manifest.graphs)} graph(s) as bundle.json says, bundle {bundle.hash}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

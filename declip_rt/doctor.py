@@ -1,0 +1,79 @@
+"""What is installed and found on this machine, and what to install for the rest."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError, version
+
+from declip_rt import __version__
+from declip_rt.bundle import Bundle, embedded
+from declip_rt.errors import BundleError
+
+ENGINES = (  # distribution, module, what it gives, extra
+    (("onnxruntime", "onnxruntime-gpu"), "onnxruntime", "ONNX Runtime (cpu, cuda)", "cpu"),
+    (("tensorrt", "tensorrt-cu13", "tensorrt-cu12"), "tensorrt", "TensorRT", "tensorrt"),
+    (("tensorrt-rtx", "tensorrt-rtx-cu13"), "tensorrt_rtx", "TensorRT for RTX", "rtx"),
+    (("pycuda",), "pycuda", "CUDA streams and pinned memory", "tensorrt"),
+    (("pyarrow",), "pyarrow", "Parquet output", "parquet"),
+)
+
+
+def lines() -> Iterator[str]:
+    """The report of `declip-rt doctor`, a line at a time."""
+    yield f"declip-rt {__version__}, Python {platform.python_version()} ({sys.executable})"
+    yield f"{platform.system()} {platform.release()} {platform.machine()}, {os.cpu_count()} cores"
+    yield ", ".join(f"{name} {version(name)}" for name in ("numpy", "pillow", "msgspec", "tqdm"))
+    yield ""
+    for distributions, module, what, extra in ENGINES:
+        yield f"{what}: {_state(distributions, module, extra)}"
+    yield f"onnxruntime providers: {', '.join(_providers()) or 'none'}"
+    yield f"NVIDIA devices: {', '.join(_gpus()) or 'none found (nvidia-smi lists none)'}"
+    yield ""
+    for name in embedded():
+        yield f"model {name}: {_model(name)}"
+
+
+def _state(distributions: tuple[str, ...], module: str, extra: str) -> str:
+    for name in distributions:
+        try:
+            found = f"{name} {version(name)}"
+        except PackageNotFoundError:
+            continue
+        try:
+            importlib.import_module(module)
+        except Exception as error:  # a broken install fails in any way
+            return f"{found} is installed but does not import: {error}"
+        return found
+    return f'not installed; pip install "declip-rt[{extra}]"'
+
+
+def _providers() -> list[str]:
+    try:
+        import onnxruntime
+    except ImportError:
+        return []
+    return list(onnxruntime.get_available_providers())
+
+
+def _gpus() -> list[str]:
+    if shutil.which("nvidia-smi") is None:
+        return []
+    query = ["nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader"]
+    try:
+        listed = subprocess.run(query, capture_output=True, text=True, timeout=10, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return []
+    return [f"cuda:{i} {line}" for i, line in enumerate(listed.stdout.splitlines())]
+
+
+def _model(name: str) -> str:
+    try:
+        return f"bundle {Bundle(name).hash[:12]}, hashes verified"
+    except BundleError as error:
+        return str(error)

@@ -1,0 +1,80 @@
+"""A record: one scored (or failed) file as a flat row, the same in every output format."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from declip_rt.bundle import Bundle, Head
+from declip_rt.scorer import Facts, Score
+
+Record: TypeAlias = dict[str, Any]  # column: value, or None
+
+STRIKING = 10.0  # an attribute is a finding in the lowest or highest 10 % of the reference photos
+BOUND = 0.2  # and, where the bundle has no reference, within 0.2 of the end of its range
+
+
+@dataclass(frozen=True)
+class Columns:
+    """The columns of a bundle's records, in order, with their types."""
+
+    types: Mapping[str, type]
+
+    @staticmethod
+    def of(bundle: Bundle) -> Columns:
+        heads = [head.name for head in bundle.heads]
+        ordered = ["technical", "aesthetic", *(name for name in heads if name not in ("technical", "aesthetic"))]
+        return Columns(
+            {"path": str, "width": int, "height": int}
+            | dict.fromkeys(ordered, float)
+            | {"percentile": float, "error": str, "model": str, "bundle": str, "size": int, "mtime_ns": int}
+        )
+
+    def record(self, **values: Any) -> Record:
+        """A record with None where no value is given."""
+        return {name: values.get(name) for name in self.types}
+
+
+def key(path: str) -> str:
+    """The path as every format can hold it: bytes that are no UTF-8 are escaped as \\xNN."""
+    return path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+def scored(columns: Columns, bundle: Bundle, path: str, facts: Facts, score: Score) -> Record:
+    return columns.record(
+        path=path,
+        width=score.width,
+        height=score.height,
+        technical=score.technical,
+        aesthetic=score.aesthetic,
+        **score.attributes,
+        percentile=score.percentile,
+        model=bundle.name,
+        bundle=bundle.hash,
+        size=facts.size,
+        mtime_ns=facts.mtime_ns,
+    )
+
+
+def failed(columns: Columns, bundle: Bundle, path: str, reason: str) -> Record:
+    return columns.record(path=path, error=reason, model=bundle.name, bundle=bundle.hash)
+
+
+def findings(record: Record, bundle: Bundle, most: int = 2) -> list[str]:
+    """The words for the attributes that are most unlike the reference photos, strongest first."""
+    found: list[tuple[float, str]] = []
+    for head in bundle.heads:
+        value = record[head.name]
+        if head.kind != "attribute" or value is None:
+            continue
+        rank = bundle.percentile(head.name, value)
+        near, far = (rank, STRIKING) if rank is not None else (100 * value, 100 * BOUND)
+        if near <= far or near >= 100 - far:
+            found.append((abs(near - 50), _word(head, near)))
+    found.sort(key=lambda entry: -entry[0])
+    return [word for _, word in found[:most]]
+
+
+def _word(head: Head, near: float) -> str:
+    return head.low if near < 50 else head.high

@@ -1,0 +1,54 @@
+"""What README tells people to run, runs."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+BLOCKS = re.findall(r"```(\w+)\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+
+
+def blocks(language: str) -> list[str]:
+    return [text for kind, text in BLOCKS if kind == language]
+
+
+@pytest.fixture
+def clone(tmp_path: Path) -> Path:
+    """A folder with the example photos at their place."""
+    shutil.copytree(ROOT / "examples" / "photos", tmp_path / "examples" / "photos")
+    return tmp_path
+
+
+@pytest.mark.parametrize("code", blocks("python"))
+def test_python_blocks(code: str, clone: Path) -> None:
+    done = subprocess.run([sys.executable, "-c", code], cwd=clone, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip()
+
+
+@pytest.mark.parametrize(
+    "command", [line for block in blocks("console") for line in block.splitlines() if line.startswith("$ declip-rt")]
+)
+def test_command_lines(command: str, clone: Path) -> None:
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    env = os.environ | {"PATH": path}
+    done = subprocess.run(command[2:], shell=True, cwd=clone, capture_output=True, text=True, check=False, env=env)
+    assert done.returncode == 0, done.stderr
+
+
+def test_make_targets_exist() -> None:
+    targets = re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    told = {name for block in blocks("console") for name in re.findall(r"^\$ .*?make (\w+)", block, re.MULTILINE)}
+    assert {"demo", "test"} <= told <= set(targets)
+
+
+def test_pictures_and_links_exist() -> None:
+    for target in re.findall(r"\]\(([^)#]+)", (ROOT / "README.md").read_text()):
+        assert target.startswith("https://arxiv.org/") or (ROOT / target).exists(), target

@@ -1,0 +1,40 @@
+"""Records are the same flat rows everywhere."""
+
+from __future__ import annotations
+
+from declip_rt import Bundle
+from declip_rt.records import Columns, failed, findings, key
+
+
+def test_the_columns(bundle: Bundle) -> None:
+    names = list(Columns.of(bundle).types)
+    assert names[:5] == ["path", "width", "height", "technical", "aesthetic"]
+    assert names[-6:] == ["percentile", "error", "model", "bundle", "size", "mtime_ns"]
+    assert {head.name for head in bundle.heads} < set(names)
+
+
+def test_a_failed_record_has_every_column(bundle: Bundle) -> None:
+    columns = Columns.of(bundle)
+    record = failed(columns, bundle, "a.jpg", "broken")
+    assert list(record) == list(columns.types)
+    assert (record["path"], record["error"], record["technical"], record["bundle"]) == (
+        "a.jpg",
+        "broken",
+        None,
+        bundle.hash,
+    )
+
+
+def test_findings_name_the_unusual_ends_strongest_first(bundle: Bundle) -> None:
+    assert bundle.manifest.calibration is not None
+    marks = bundle.manifest.calibration.percentiles
+    usual = {head.name: marks[head.name][50] for head in bundle.heads}
+    assert findings(usual, bundle) == []
+    odd = usual | {"brightness": marks["brightness"][7], "noisiness": marks["noisiness"][98]}
+    assert findings(odd, bundle) == ["noisy", "dark"]
+    assert findings(odd, bundle, most=1) == ["noisy"]
+
+
+def test_keys_hold_names_that_are_no_utf8() -> None:
+    assert key("caf\udce9.jpg") == "caf\\xe9.jpg"
+    assert key("café.jpg") == "café.jpg"
