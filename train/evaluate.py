@@ -1,0 +1,105 @@
+"""Measures a bundle, through the runtime, on the test splits: `python -m train.evaluate BUNDLE --data DIR`."""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import os
+import platform
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import curve_fit
+from scipy.special import expit
+from scipy.stats import pearsonr, spearmanr
+
+from declip_rt.bundle import Card, Figure
+from declip_rt.errors import DeclipError
+from declip_rt.scorer import Scorer
+from train.distortions import RGB, Distortion, distort
+from train.features import STRENGTHS, TESTED
+from train.photos import photos
+
+SERIES = 100  # photos of the distortion series
+
+
+def card(card: Card, bundle: Path, data: Path) -> Card:
+    """The card with the bundle's figures, and when, where and by which command they were measured."""
+    return msgspec.structs.replace(
+        card,
+        figures=tuple(figures(bundle, data)),
+        command="python -m train.evaluate BUNDLE --data DIR",
+        date=datetime.date.today().isoformat(),
+        machine=machine(),
+    )
+
+
+def figures(bundle: Path, data: Path) -> Iterator[Figure]:
+    with Scorer(bundle, "cpu") as scorer:
+        for name, head, what in (("mos", "technical", "LIVE In the Wild"), ("beauty", "aesthetic", "OASIS beauty")):
+            listed = photos(data, name, "test")
+            values = np.array([getattr(score, head) for score in scorer.score_many([photo.path for photo in listed])])
+            truth = np.array([photo.score for photo in listed])
+            yield Figure(f"{head} SRCC, {what} hold-out", float(spearmanr(values, truth).statistic), len(listed))
+            yield Figure(f"{head} PLCC, {what} hold-out", plcc(values, truth), len(listed))
+        falls = {kind: monotonicity(scorer, data, kind) for kind in TESTED}
+        for kind, fall in falls.items():
+            yield Figure(f"technical against strength of {kind}, mean Spearman", float(fall.mean()), len(fall))
+        every = np.concatenate(list(falls.values()))
+        yield Figure("technical against strength, mean Spearman", float(every.mean()), len(fall))
+
+
+def plcc(values: NDArray[np.float64], truth: NDArray[np.float64]) -> float:
+    """Pearson's correlation after the four-parameter logistic fit (VQEG, 2003)."""
+
+    def logistic(x: NDArray[np.float64], top: float, bottom: float, middle: float, width: float) -> NDArray[np.float64]:
+        return bottom + (top - bottom) * expit((x - middle) / abs(width))
+
+    start = (truth.max(), truth.min(), float(values.mean()), float(values.std()))
+    fitted, _ = curve_fit(logistic, values, truth, start, maxfev=20_000)
+    return float(pearsonr(logistic(values, *fitted), truth).statistic)
+
+
+def monotonicity(scorer: Scorer, data: Path, kind: str) -> NDArray[np.float64]:
+    """Spearman's correlation of the technical score with the five strengths of one distortion, for each photo (n,)."""
+    rng = np.random.default_rng(0)
+
+    def images() -> Iterator[RGB]:
+        for photo in photos(data, "pristine", "test")[:SERIES]:
+            rgb = photo.read()
+            yield from (distort(rgb, Distortion(kind, strength), rng) for strength in STRENGTHS)
+
+    values = np.array([score.technical for score in scorer.score_many(images())]).reshape(-1, len(STRENGTHS))
+    found = [spearmanr(series, STRENGTHS).statistic for series in values]
+    return np.nan_to_num(np.array(found))  # a score that does not move at all does not fall
+
+
+def machine() -> str:
+    """The processor and its cores."""
+    name = platform.processor() or platform.machine()
+    if Path("/proc/cpuinfo").is_file():
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        name = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), name)
+    return f"{name}, {os.cpu_count()} cores"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser("python -m train.evaluate", description=__doc__)
+    parser.add_argument("bundle", type=Path, metavar="BUNDLE")
+    parser.add_argument("--data", type=Path, required=True)
+    options = parser.parse_args()
+    try:
+        for figure in figures(options.bundle, options.data):
+            print(f"{figure.what}: {figure.value:.3f} ({figure.n} photos)")
+    except DeclipError as error:
+        print(f"evaluate: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,179 @@
+"""DeCLIP: a frozen CLIP image tower, two ResMLP projectors, and heads on the perceptual feature."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import msgspec
+import open_clip
+import torch
+import torch.nn.functional as F
+from open_clip import CLIP
+from torch import Tensor, nn
+
+from declip_rt.bundle import Calibration
+from declip_rt.errors import ConfigError
+from train import clip
+from train.config import Config
+
+# attribute: its two ends, and antonym prompts (low, high)
+ATTRIBUTES: dict[str, tuple[str, str, tuple[tuple[str, str], ...]]] = {
+    "brightness": (
+        "dark",
+        "bright",
+        (("a very dark photo", "a very bright photo"), ("a dark photo", "a bright photo")),
+    ),
+    "colorfulness": (
+        "colorless",
+        "colorful",
+        (("an almost colorless photo", "a very colorful photo"), ("a muted photo", "a colorful photo")),
+    ),
+    "contrast": (
+        "flat",
+        "contrasty",
+        (("a very flat photo", "a high contrast photo"), ("a low contrast photo", "a contrasty photo")),
+    ),
+    "sharpness": (
+        "blurry",
+        "sharp",
+        (
+            ("a very blurry photo", "a clean and sharp photo"),
+            ("a clearly out of focus photo", "a sharp and clear photo"),
+        ),
+    ),
+    "noisiness": (
+        "clean",
+        "noisy",
+        (("a clean and sharp photo", "a very noisy photo"), ("a sharp and clear photo", "a clearly grainy photo")),
+    ),
+    "compression": (
+        "uncompressed",
+        "compressed",
+        (("a clean and sharp photo", "a very blocky photo"), ("a sharp and clear photo", "a clearly compressed photo")),
+    ),
+}
+QUALITIES = ("technical", "aesthetic")
+
+
+class ResMLP(nn.Module):
+    """A residual two-layer MLP on (N, D) that starts as the identity; its output is L2-normalised."""
+
+    def __init__(self, dim: int, hidden: int) -> None:
+        super().__init__()
+        self.mlp = nn.Sequential(nn.LayerNorm(dim), nn.Linear(dim, hidden), nn.GELU(), nn.Linear(hidden, dim))
+        nn.init.zeros_(self.mlp[-1].weight)
+        nn.init.zeros_(self.mlp[-1].bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.normalize(x + self.mlp(x), dim=-1)
+
+
+class QualityHead(nn.Module):
+    """(N, D) L2-normalised -> (N,) in [0, 1]."""
+
+    def __init__(self, dim: int, hidden: int) -> None:
+        super().__init__()
+        self.scale = dim**0.5  # brings a unit vector's elements to unit variance
+        self.mlp = nn.Sequential(nn.Linear(dim, hidden), nn.GELU(), nn.Dropout(0.3), nn.Linear(hidden, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.mlp(self.scale * x).squeeze(-1).sigmoid()
+
+
+class AttributeHeads(nn.Module):
+    """Zero-shot heads from antonym prompts: (N, D) -> (N, A) in [0, 1].
+
+    A head's value is the sigmoid of (similarity to `high` less similarity to `low`), centred and scaled (`fit`) so that
+    photos like the reference ones spread over the range.
+    """
+
+    axes: Tensor  # (A, D): high minus low
+    centre: Tensor  # (A,)
+    spread: Tensor  # (A,)
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.register_buffer("axes", torch.zeros(len(ATTRIBUTES), dim))
+        self.register_buffer("centre", torch.zeros(len(ATTRIBUTES)))
+        self.register_buffer("spread", torch.ones(len(ATTRIBUTES)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return ((x @ self.axes.T - self.centre) / self.spread).sigmoid()
+
+    @torch.no_grad()
+    def fit(self, model: CLIP, name: str, reference: Tensor) -> None:
+        """Takes the prompts' embeddings, and the median and spread of the reference photos' features (R, D)."""
+        for i, (_, _, prompts) in enumerate(ATTRIBUTES.values()):
+            low, high = (clip.encode_texts(model, name, list(texts)) for texts in zip(*prompts, strict=True))
+            self.axes[i] = F.normalize(high.mean(0), dim=0) - F.normalize(low.mean(0), dim=0)
+        along = reference @ self.axes.T
+        self.centre.copy_(along.median(0).values)
+        self.spread.copy_(along.std(0).clamp_min(1e-6) / 1.5)
+
+
+class Declip(nn.Module):
+    """uint8 pixels (N, V, S, S, 3) -> scores (N, K), perceptual (N, D), semantic (N, D)."""
+
+    def __init__(self, model: CLIP, dim: int, projector_hidden: int, head_hidden: int) -> None:
+        super().__init__()
+        self.clip = model.eval().requires_grad_(False)
+        self.perceptual = ResMLP(dim, projector_hidden)
+        self.semantic = ResMLP(dim, projector_hidden)
+        self.quality = nn.ModuleDict({name: QualityHead(dim, head_hidden) for name in QUALITIES})
+        self.attributes = AttributeHeads(dim)
+
+    def coarse(self, pixels: Tensor) -> Tensor:
+        """The frozen model's feature, the L2-normalised mean over views: (N, V, S, S, 3) -> (N, D)."""
+        n, v = pixels.shape[:2]
+        views = clip.normalise(pixels.float().flatten(0, 1), self.clip)  # the Cast comes first: TensorRT asks for it
+        features = F.normalize(self.clip.visual(views), dim=-1)  # (N*V, D)
+        return F.normalize(features.view(n, v, -1).mean(1), dim=-1)
+
+    def read(self, perceptual: Tensor) -> Tensor:
+        """(N, D) -> (N, K): the quality heads, then the attributes."""
+        quality = torch.stack([self.quality[name](perceptual) for name in QUALITIES], 1)
+        return torch.cat([quality, self.attributes(perceptual)], 1)
+
+    def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        coarse = self.coarse(pixels)
+        perceptual = self.perceptual(coarse)
+        return self.read(perceptual), perceptual, self.semantic(coarse)
+
+
+def build(config: Config, model: CLIP) -> Declip:
+    return Declip(model, dimension(config.clip.model), config.declip.hidden, config.heads.hidden)
+
+
+def dimension(name: str) -> int:
+    """D, the width of the open_clip model's embedding."""
+    return int(open_clip.get_model_config(name)["embed_dim"])
+
+
+def save(path: Path, config: Config, model: Declip, calibration: Calibration) -> None:
+    """A whole model in one file: weights, configuration, open_clip architecture and calibration."""
+    state = {
+        "config": msgspec.json.encode(config),
+        "architecture": msgspec.json.encode(open_clip.get_model_config(config.clip.model)),
+        "calibration": msgspec.json.encode(calibration),
+        "model": model.state_dict(),
+    }
+    partial = path.with_suffix(".partial")
+    torch.save(state, partial)
+    partial.replace(path)
+
+
+def load(path: Path) -> tuple[Config, Declip, Calibration]:
+    """Raises ConfigError where `path` is no checkpoint of `save`."""
+    try:
+        state = torch.load(path, weights_only=True)
+        config = msgspec.json.decode(state["config"], type=Config)
+        calibration = msgspec.json.decode(state["calibration"], type=Calibration)
+    except Exception as error:  # torch.load raises nearly anything
+        raise ConfigError(f"{path} is not a checkpoint of python -m train.run: {error}") from error
+    with TemporaryDirectory() as folder:
+        (Path(folder) / f"{config.clip.model}.json").write_bytes(state["architecture"])
+        model = clip.load(msgspec.structs.replace(config.clip, pretrained=None), Path(folder))
+    declip = build(config, model)
+    declip.load_state_dict(state["model"])
+    return config, declip.eval(), calibration
