@@ -1,0 +1,1 @@
+"""From a checkpoint of `train` to a bundle. `python -m export CHECKPOINT --out BUNDLE`."""

@@ -1,0 +1,62 @@
+"""The model as an ONNX graph that keeps the runtime's contract."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import torch
+
+from declip_rt.bundle import ViewSpec
+from declip_rt.errors import EngineError
+from train.model import Declip
+
+OPSET = 18
+OUTPUTS = ["scores", "perceptual", "semantic"]
+TOLERANCE = 1e-4  # largest difference from torch that a score may have
+
+
+def write_graph(model: Declip, spec: ViewSpec, path: Path) -> float:
+    """Writes the FP32 graph and returns its largest score difference from torch, in [0, 1].
+
+    `pixels` uint8 (N, V, S, S, 3) -> `scores` (N, K), `perceptual` (N, D), `semantic` (N, D), float32.
+
+    Raises:
+        EngineError: ONNX Runtime's scores differ from torch's by more than TOLERANCE; nothing is written.
+    """
+    example = torch.from_numpy(_pixels(spec, 2))
+    program = torch.onnx.export(
+        model.eval(),
+        (example,),
+        input_names=["pixels"],
+        output_names=OUTPUTS,
+        dynamic_shapes=({0: torch.export.Dim("N", min=1, max=4096)},),
+        opset_version=OPSET,
+        dynamo=True,
+        verbose=False,
+    )
+    onnx.checker.check_model(program.model_proto, full_check=True)
+    graph = program.model_proto.SerializeToString()
+    if (difference := _difference(graph, model, spec)) > TOLERANCE:
+        raise EngineError(f"the graph's scores differ from torch's by {difference:.2e}, more than {TOLERANCE:.0e}")
+    path.write_bytes(graph)
+    return difference
+
+
+@torch.no_grad()
+def _difference(graph: bytes, model: Declip, spec: ViewSpec) -> float:
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
+    pixels = _pixels(spec, 5)
+    ours = session.run(["scores"], {"pixels": pixels})[0]
+    return float(np.abs(ours - model(torch.from_numpy(pixels))[0].numpy()).max())
+
+
+def _pixels(spec: ViewSpec, n: int) -> np.ndarray:
+    """Noise of n different contrasts around n different greys."""
+    rng = np.random.default_rng(0)
+    level, contrast = rng.uniform(40, 215, (2, n, 1, 1, 1, 1))
+    noise = rng.standard_normal((n, *spec.shape))
+    return np.clip(level + 0.4 * contrast * noise, 0, 255).astype(np.uint8)
