@@ -36,12 +36,24 @@ def write_graph(model: Declip, spec: ViewSpec, path: Path) -> float:
         dynamo=True,
         verbose=False,
     )
-    onnx.checker.check_model(program.model_proto, full_check=True)
-    graph = program.model_proto.SerializeToString()
+    proto = program.model_proto
+    _cast_first(proto.graph)
+    onnx.checker.check_model(proto, full_check=True)
+    graph = proto.SerializeToString()
     if (difference := _difference(graph, model, spec)) > TOLERANCE:
         raise EngineError(f"the graph's scores differ from torch's by {difference:.2e}, more than {TOLERANCE:.0e}")
     path.write_bytes(graph)
     return difference
+
+
+def _cast_first(graph: onnx.GraphProto) -> None:
+    """Lets all that reads `pixels` read its Cast, its shape too: TensorRT takes a uint8 input only so."""
+    (cast,) = (node for node in graph.node if node.op_type == "Cast" and "pixels" in node.input)
+    others = [node for node in graph.node if node is not cast]
+    for node in others:
+        node.input[:] = [cast.output[0] if name == "pixels" else name for name in node.input]
+    del graph.node[:]
+    graph.node.extend([cast, *others])
 
 
 @torch.no_grad()

@@ -16,6 +16,8 @@ from PIL import Image
 
 from declip_rt import Bundle, Scorer
 
+pytest_plugins = ["tests.training"]  # the fixtures of tests/train and tests/export
+
 NOBODY = 65534
 Run = Callable[..., "subprocess.CompletedProcess[bytes]"]
 

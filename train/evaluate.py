@@ -18,7 +18,7 @@ from scipy.special import expit
 from scipy.stats import pearsonr, spearmanr
 
 from declip_rt.bundle import Card, Figure
-from declip_rt.errors import DeclipError
+from declip_rt.errors import ConfigError, DeclipError
 from declip_rt.scorer import Scorer
 from train.distortions import RGB, Distortion, distort
 from train.features import STRENGTHS, TESTED
@@ -54,14 +54,16 @@ def figures(bundle: Path, data: Path) -> Iterator[Figure]:
 
 
 def plcc(values: NDArray[np.float64], truth: NDArray[np.float64]) -> float:
-    """Pearson's correlation after the four-parameter logistic fit (VQEG, 2003)."""
+    """Pearson's correlation after the four-parameter logistic fit (VQEG, 2003). Raises ConfigError below 5 values."""
+    if len(values) < 5:
+        raise ConfigError(f"the logistic fit of PLCC needs at least 5 photos in the test split, not {len(values)}")
 
     def logistic(x: NDArray[np.float64], top: float, bottom: float, middle: float, width: float) -> NDArray[np.float64]:
         return bottom + (top - bottom) * expit((x - middle) / abs(width))
 
-    start = (truth.max(), truth.min(), float(values.mean()), float(values.std()))
-    fitted, _ = curve_fit(logistic, values, truth, start, maxfev=20_000)
-    return float(pearsonr(logistic(values, *fitted), truth).statistic)
+    x = (values - values.mean()) / values.std()
+    fitted, _ = curve_fit(logistic, x, truth, (truth.max(), truth.min(), 0.0, 1.0), maxfev=20_000)
+    return float(pearsonr(logistic(x, *fitted), truth).statistic)
 
 
 def monotonicity(scorer: Scorer, data: Path, kind: str) -> NDArray[np.float64]:

@@ -125,10 +125,10 @@ class Declip(nn.Module):
 
     def coarse(self, pixels: Tensor) -> Tensor:
         """The frozen model's feature, the L2-normalised mean over views: (N, V, S, S, 3) -> (N, D)."""
-        n, v = pixels.shape[:2]
-        views = clip.normalise(pixels.float().flatten(0, 1), self.clip)  # the Cast comes first: TensorRT asks for it
-        features = F.normalize(self.clip.visual(views), dim=-1)  # (N*V, D)
-        return F.normalize(features.view(n, v, -1).mean(1), dim=-1)
+        v, size = pixels.shape[1:3]
+        views = pixels.float().reshape(-1, size, size, 3)  # the Cast comes first: TensorRT asks for it
+        features = F.normalize(self.clip.visual(clip.normalise(views, self.clip)), dim=-1)  # (N*V, D)
+        return F.normalize(features.reshape(-1, v, features.shape[1]).mean(1), dim=-1)
 
     def read(self, perceptual: Tensor) -> Tensor:
         """(N, D) -> (N, K): the quality heads, then the attributes."""
@@ -170,7 +170,8 @@ def load(path: Path) -> tuple[Config, Declip, Calibration]:
         config = msgspec.json.decode(state["config"], type=Config)
         calibration = msgspec.json.decode(state["calibration"], type=Calibration)
     except Exception as error:  # torch.load raises nearly anything
-        raise ConfigError(f"{path} is not a checkpoint of python -m train.run: {error}") from error
+        why = str(error).splitlines()[0]
+        raise ConfigError(f"{path} is not a checkpoint of python -m train.run: {why}") from error
     with TemporaryDirectory() as folder:
         (Path(folder) / f"{config.clip.model}.json").write_bytes(state["architecture"])
         model = clip.load(msgspec.structs.replace(config.clip, pretrained=None), Path(folder))

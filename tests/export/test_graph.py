@@ -1,0 +1,48 @@
+"""The exported graph keeps the contract and gives torch's scores."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+
+from export.graph import TOLERANCE, write_graph
+from train.model import load
+
+
+@pytest.fixture(scope="module")
+def graph(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    config, model, _ = load(checkpoint)
+    path = tmp_path_factory.mktemp("graph") / "fp32.onnx"
+    assert write_graph(model, config.views, path) <= TOLERANCE
+    return path
+
+
+def test_names_types_and_shapes(graph: Path) -> None:
+    session = onnxruntime.InferenceSession(str(graph))
+    (pixels,) = session.get_inputs()
+    assert (pixels.name, pixels.type, pixels.shape[1:]) == ("pixels", "tensor(uint8)", [2, 64, 64, 3])
+    assert isinstance(pixels.shape[0], str), "the batch is free"
+    outputs = {output.name: (output.type, output.shape[1:]) for output in session.get_outputs()}
+    float32 = "tensor(float)"
+    assert outputs == {"scores": (float32, [8]), "perceptual": (float32, [32]), "semantic": (float32, [32])}
+
+
+def test_pixels_are_cast_before_anything_else(graph: Path) -> None:
+    users = [node.op_type for node in onnx.load(graph).graph.node if "pixels" in node.input]
+    assert users == ["Cast"]
+
+
+@pytest.mark.parametrize("n", [1, 3, 8])
+def test_scores_are_torchs_at_any_batch(graph: Path, checkpoint: Path, n: int) -> None:
+    config, model, _ = load(checkpoint)
+    pixels = np.random.default_rng(n).integers(0, 256, (n, *config.views.shape), np.uint8)
+    ours = onnxruntime.InferenceSession(str(graph)).run(None, {"pixels": pixels})
+    with torch.no_grad():
+        theirs = model(torch.from_numpy(pixels))
+    for mine, other in zip(ours, theirs, strict=True):
+        assert np.abs(mine - other.numpy()).max() <= TOLERANCE

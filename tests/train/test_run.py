@@ -1,0 +1,37 @@
+"""One command trains the whole model, and goes on where it was stopped."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import torch
+
+from tests.training import Recipe
+from train.model import load
+
+
+def command(recipe: Recipe, out: Path, *, data: Path | None = None) -> subprocess.CompletedProcess[str]:
+    arguments = [recipe.config, "--data", data or recipe.data, "--out", out]
+    return subprocess.run([sys.executable, "-m", "train.run", *arguments], capture_output=True, text=True, check=False)
+
+
+def test_it_trains_logs_and_is_seeded(recipe: Recipe, checkpoint: Path, tmp_path: Path) -> None:
+    done = command(recipe, tmp_path)
+    assert done.returncode == 0, done.stderr
+    log = (tmp_path / "log.txt").read_text()
+    for stage in ("train.clip step 4: zero-shot SRCC", "train.heads SRCC", "declip.pt written"):
+        assert stage in log
+    ours, other = load(tmp_path / "declip.pt")[1].state_dict(), load(checkpoint)[1].state_dict()
+    assert all(torch.allclose(value, other[name], atol=1e-5) for name, value in ours.items()), "same seed, same model"
+
+    stage_one = (tmp_path / "clip.pt").stat().st_mtime_ns
+    assert command(recipe, tmp_path).returncode == 0
+    assert (tmp_path / "clip.pt").stat().st_mtime_ns == stage_one, "a finished stage is not trained again"
+
+
+def test_a_wrong_folder_is_one_line(recipe: Recipe, tmp_path: Path) -> None:
+    done = command(recipe, tmp_path / "out", data=tmp_path)
+    assert done.returncode == 2
+    assert "train/README.md" in done.stderr.splitlines()[-1]

@@ -1,0 +1,60 @@
+"""Texts say what was done to the photo, and fit the tower that reads them."""
+
+from __future__ import annotations
+
+import numpy as np
+import open_clip
+import pytest
+
+from tests.conftest import picture
+from train import texts
+from train.distortions import KINDS, Distortion
+from train.model import ATTRIBUTES
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_distortion_is_named_with_its_strength(kind: str) -> None:
+    for strength, adverb in ((0.6, "slightly"), (3.2, "clearly"), (5.4, "extremely")):
+        said = texts.looks(picture(), (Distortion(kind, strength),), np.random.default_rng(0))
+        assert any(said.startswith(f"{adverb} {adjective}") for adjective in texts.ADJECTIVES[kind])
+
+
+def test_a_clean_photo_is_not_called_distorted() -> None:
+    adjectives = [word for words in texts.ADJECTIVES.values() for word in words if word not in ("dark", "low contrast")]
+    for seed in range(50):
+        said = texts.looks(picture(), (), np.random.default_rng(seed))
+        assert not any(word in said for word in adjectives)
+
+
+def test_measurements_follow_the_pixels() -> None:
+    rgb = picture()
+    grey = rgb.mean(2, keepdims=True).repeat(3, 2).astype(np.uint8)
+    assert texts.measure(rgb // 3)["brightness"] < 0.4 * texts.measure(rgb)["brightness"]
+    assert texts.measure(grey)["colorfulness"] == pytest.approx(0, abs=1e-3)
+    assert texts.measure(rgb // 2)["contrast"] == pytest.approx(texts.measure(rgb)["contrast"] / 2, rel=0.05)
+
+
+def test_the_three_captions() -> None:
+    assert texts.perceptual("very dark") == "a very dark photo"
+    assert texts.semantic("coffee cup") == "a photo of coffee cup"
+    assert texts.semantic("") == "a photo"
+    assert texts.joint("very dark", "coffee cup") == "a very dark photo of coffee cup"
+    assert texts.joint("very dark", "") == "a very dark photo"
+
+
+def test_level_weights_are_shares_around_the_score() -> None:
+    centres = texts.level_centres(list(range(101)))
+    assert centres == (10, 30, 50, 70, 90)
+    assert texts.level_weights(60, centres).tolist() == [0, 0, 0.5, 0.5, 0]
+    assert texts.level_weights(-5, centres).tolist() == [1, 0, 0, 0, 0]
+    assert all(texts.level_weights(x, centres).sum() == pytest.approx(1) for x in range(101))
+
+
+def test_texts_and_prompts_fit_the_context() -> None:
+    two = (Distortion("overexposed", 5), Distortion("garish", 5))
+    longest = [
+        texts.joint(texts.looks(picture(i), two, np.random.default_rng(i)), "great white shark") for i in range(20)
+    ]
+    prompts = [text for _, _, pairs in ATTRIBUTES.values() for pair in pairs for text in pair]
+    tokens = open_clip.tokenizer.SimpleTokenizer(context_length=32)([*longest, *prompts, *texts.QUALITY, *texts.BEAUTY])
+    assert (tokens[:, -1] == 0).all()
