@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from declip_rt import Bundle
+
 ROOT = Path(__file__).parents[1]
 BLOCKS = re.findall(r"```(\w+)\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
 
@@ -52,3 +54,11 @@ def test_make_targets_exist() -> None:
 def test_pictures_and_links_exist() -> None:
     for target in re.findall(r"\]\(([^)#]+)", (ROOT / "README.md").read_text()):
         assert target.startswith("https://arxiv.org/") or (ROOT / target).exists(), target
+
+
+def test_its_figures_are_those_of_the_card(bundle: Bundle) -> None:
+    text = (ROOT / "README.md").read_text()
+    card = bundle.manifest.card
+    assert f"measured {card.date} on {card.machine}" in text
+    for figure in card.figures:
+        assert f"| {figure.what} | {figure.value:.3f} | {figure.n} |" in text

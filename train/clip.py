@@ -37,8 +37,8 @@ def load(config: ClipConfig, folder: Path) -> CLIP:
 
 def normalise(pixels: Tensor, model: CLIP) -> Tensor:
     """uint8 (N, S, S, 3) -> float (N, 3, S, S), as the model was trained to see it."""
-    mean, std = (torch.tensor(v) * 255 for v in (model.visual.image_mean, model.visual.image_std))
-    return ((pixels.float() - mean) / std).permute(0, 3, 1, 2).contiguous(memory_format=torch.channels_last)
+    mean, std = (torch.tensor(v).view(1, 3, 1, 1) for v in (model.visual.image_mean, model.visual.image_std))
+    return pixels.float().permute(0, 3, 1, 2) * (1 / (255 * std)) - mean / std
 
 
 def encode_texts(model: CLIP, name: str, captions: list[str]) -> Tensor:
