@@ -110,7 +110,7 @@ def _walk(folder: str, entered: set[tuple[int, int]]) -> Iterator[str]:
     for entry in entries:
         if os.path.isdir(entry.path):  # unlike entry.is_dir(), takes a link to itself for no folder
             yield from _walk(entry.path, entered)
-        elif os.path.splitext(entry.name)[1].lower() in _suffixes():
+        elif f".{entry.name.rpartition('.')[2]}".lower() in _suffixes():  # splitext finds none in "..png"
             yield entry.path
 
 

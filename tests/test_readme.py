@@ -35,13 +35,14 @@ def test_python_blocks(code: str, clone: Path) -> None:
     assert done.stdout.strip()
 
 
-@pytest.mark.parametrize(
-    "command", [line for block in blocks("console") for line in block.splitlines() if line.startswith("$ declip-rt")]
-)
+COMMANDS = [line[2:] for block in blocks("console") for line in block.splitlines() if "declip-rt" in line]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
 def test_command_lines(command: str, clone: Path) -> None:
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     env = os.environ | {"PATH": path}
-    done = subprocess.run(command[2:], shell=True, cwd=clone, capture_output=True, text=True, check=False, env=env)
+    done = subprocess.run(command, shell=True, cwd=clone, capture_output=True, text=True, check=False, env=env)
     assert done.returncode == 0, done.stderr
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -174,7 +175,9 @@ def load(path: Path) -> tuple[Config, Declip, Calibration]:
         raise ConfigError(f"{path} is not a checkpoint of python -m train.run: {why}") from error
     with TemporaryDirectory() as folder:
         (Path(folder) / f"{config.clip.model}.json").write_bytes(state["architecture"])
+        logging.disable(logging.WARNING)  # open_clip warns of random weights; ours follow
         model = clip.load(msgspec.structs.replace(config.clip, pretrained=None), Path(folder))
+        logging.disable(logging.NOTSET)
     declip = build(config, model)
     declip.load_state_dict(state["model"])
     return config, declip.eval(), calibration
