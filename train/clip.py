@@ -18,6 +18,8 @@ from scipy.stats import spearmanr
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from declip_rt.bundle import Placement, ViewSpec
+from declip_rt.views import write_views
 from train import losses, texts
 from train.batches import Batch, Batches
 from train.config import ClipConfig
@@ -129,15 +131,15 @@ def _save(path: Path, state: dict[str, object]) -> None:
 
 @torch.no_grad()
 def zero_shot_srcc(model: CLIP, name: str, data: Path) -> float:
-    """SRCC of the expected quality level with the MOS, on the val split, from one central 224-pixel crop."""
+    """SRCC of the expected quality level with the MOS, on the val split, from one central crop of its own size."""
     model.eval()
     quality = encode_texts(model, name, list(texts.QUALITY))
+    spec = ViewSpec(model.visual.image_size[0], (Placement(1 << 20),))  # at the photo's own resolution
     levels, scores = [], []
     for photo in photos(data, "mos", "val"):
-        rgb = photo.read()
-        top, left = ((side - 224) // 2 for side in rgb.shape[:2])
-        crop = torch.from_numpy(rgb[top : top + 224, left : left + 224].copy())[None]
-        feature = F.normalize(model.encode_image(normalise(crop, model)), dim=-1)
+        view = np.zeros(spec.shape, np.uint8)
+        write_views(photo.read(), spec, view)
+        feature = F.normalize(model.encode_image(normalise(torch.from_numpy(view), model)), dim=-1)
         share = (model.logit_scale.exp() * feature @ quality.T).softmax(-1)
         levels.append((share @ torch.arange(5.0)).item())
         scores.append(photo.score)

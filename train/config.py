@@ -37,7 +37,7 @@ class FeaturesConfig(_Stage, frozen=True):
 
     variants: int = 8  # distorted variants of each pristine photo
     jitters: int = 8  # random flips and crops of each scored photo
-    series: int = 600  # pristine photos with a kind of distortion at rising strengths
+    series: int = 1000  # pristine photos with a kind of distortion at rising strengths
 
 
 class DeclipConfig(_Stage, frozen=True):

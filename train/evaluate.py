@@ -61,6 +61,8 @@ def plcc(values: NDArray[np.float64], truth: NDArray[np.float64]) -> float:
     def logistic(x: NDArray[np.float64], top: float, bottom: float, middle: float, width: float) -> NDArray[np.float64]:
         return bottom + (top - bottom) * expit((x - middle) / abs(width))
 
+    if np.ptp(values) == 0:
+        return 0.0  # a score that does not move at all tells nothing
     x = (values - values.mean()) / values.std()
     fitted, _ = curve_fit(logistic, x, truth, (truth.max(), truth.min(), 0.0, 1.0), maxfev=20_000)
     return float(pearsonr(logistic(x, *fitted), truth).statistic)
@@ -68,12 +70,12 @@ def plcc(values: NDArray[np.float64], truth: NDArray[np.float64]) -> float:
 
 def monotonicity(scorer: Scorer, data: Path, kind: str) -> NDArray[np.float64]:
     """Spearman's correlation of the technical score with the five strengths of one distortion, for each photo (n,)."""
-    rng = np.random.default_rng(0)
 
     def images() -> Iterator[RGB]:
-        for photo in photos(data, "pristine", "test")[:SERIES]:
+        for i, photo in enumerate(photos(data, "pristine", "test")[:SERIES]):
             rgb = photo.read()
-            yield from (distort(rgb, Distortion(kind, strength), rng) for strength in STRENGTHS)
+            for strength in STRENGTHS:  # which share the photo's angle, tint, ...: only the strength rises
+                yield distort(rgb, Distortion(kind, strength), np.random.default_rng(i))
 
     values = np.array([score.technical for score in scorer.score_many(images())]).reshape(-1, len(STRENGTHS))
     found = [spearmanr(series, STRENGTHS).statistic for series in values]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields
 from itertools import count, islice
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import torch
 from torch import Tensor
@@ -44,10 +46,10 @@ class Features:
 
 
 def features(model: Declip, config: FeaturesConfig, spec: ViewSpec, data: Path, out: Path, seed: int) -> Features:
-    """Computes the features, or reads them from `out/features.pt`."""
-    file = out / "features.pt"
-    if file.is_file():
-        return Features(**torch.load(file, weights_only=True))
+    """Computes the features, or reads them from `out/features.pt` where the same settings and weights made it."""
+    file, key = out / "features.pt", _key(model, config, spec, seed)
+    if file.is_file() and (state := torch.load(file, weights_only=True))["key"] == key:
+        return Features(**state["features"])
     rng = np.random.default_rng((seed, 2))
     train = {name: photos(data, name, "train") for name in ("pristine", "mos", "beauty")}
     val = {name: photos(data, name, "val") for name in ("pristine", "mos", "beauty")}
@@ -70,8 +72,17 @@ def features(model: Declip, config: FeaturesConfig, spec: ViewSpec, data: Path, 
         val_mos=encode((photo.read() for photo in val["mos"]), "val"),
         val_mos_scores=_scores(val["mos"]),
     )
-    torch.save({field.name: getattr(made, field.name) for field in fields(made)}, file)
+    partial = file.with_suffix(".partial")
+    torch.save({"key": key, "features": {field.name: getattr(made, field.name) for field in fields(made)}}, partial)
+    partial.replace(file)
     return made
+
+
+def _key(model: Declip, config: FeaturesConfig, spec: ViewSpec, seed: int) -> str:
+    digest = hashlib.sha256(msgspec.json.encode((config, spec, seed)))
+    for values in model.clip.visual.state_dict().values():
+        digest.update(values.numpy().tobytes())
+    return digest.hexdigest()
 
 
 @torch.no_grad()
@@ -112,9 +123,10 @@ def _series(listed: list[Photo], count: int, rng: np.random.Generator) -> Iterat
     for i in rng.choice(len(listed), count, replace=len(listed) < count):
         rgb = listed[i].read()
         kind = str(rng.choice(TESTED if rng.random() < 0.5 else list(KINDS)))
+        drawn = int(rng.integers(2**32))  # the strengths share angle, tint, ...: only the strength rises
         yield rgb
         for strength in STRENGTHS:
-            yield distort(rgb, Distortion(kind, strength), rng)
+            yield distort(rgb, Distortion(kind, strength), np.random.default_rng(drawn))
 
 
 def _jittered(listed: list[Photo], jitters: int, rng: np.random.Generator) -> Iterator[RGB]:

@@ -171,7 +171,7 @@ def load(path: Path) -> tuple[Config, Declip, Calibration]:
         config = msgspec.json.decode(state["config"], type=Config)
         calibration = msgspec.json.decode(state["calibration"], type=Calibration)
     except Exception as error:  # torch.load raises nearly anything
-        why = str(error).splitlines()[0]
+        why = (str(error).splitlines() or [type(error).__name__])[0]
         raise ConfigError(f"{path} is not a checkpoint of python -m train.run: {why}") from error
     with TemporaryDirectory() as folder:
         (Path(folder) / f"{config.clip.model}.json").write_bytes(state["architecture"])

@@ -35,31 +35,33 @@ def command(*arguments: object) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_the_command_writes_a_bundle_with_a_measured_card(recipe: Recipe, checkpoint: Path, tmp_path: Path) -> None:
-    done = command(checkpoint, "--out", tmp_path / "bundle", "--data", recipe.data)
+@pytest.fixture(scope="module")
+def exported(recipe: Recipe, checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """A bundle that the command wrote, and what the command said."""
+    bundle = tmp_path_factory.mktemp("exported") / "bundle"
+    done = command(checkpoint, "--out", bundle, "--data", recipe.data)
     assert done.returncode == 0, done.stderr
-    manifest = Bundle(tmp_path / "bundle").manifest
+    return bundle, done.stdout
+
+
+def test_the_command_writes_a_bundle_with_a_measured_card(exported: tuple[Path, str]) -> None:
+    bundle, said = exported
+    manifest = Bundle(bundle).manifest
     assert (manifest.name, manifest.licence) == ("test-model", "CC0-1.0")
     card = manifest.card
     assert any(figure.what.startswith("technical SRCC") and figure.n == 5 for figure in card.figures)
     assert all(-1 <= figure.value <= 1 for figure in card.figures)
     assert card.date
     assert "cores" in card.machine
-    assert f"{card.figures[0].what}: {card.figures[0].value:.3f}" in done.stdout
+    assert f"{card.figures[0].what}: {card.figures[0].value:.3f}" in said
 
 
-def test_without_data_the_card_claims_nothing(checkpoint: Path, tmp_path: Path) -> None:
-    export(checkpoint, tmp_path, None)
-    assert Bundle(tmp_path).manifest.card.figures == ()
-
-
-def test_the_runtime_gives_torchs_scores(checkpoint: Path, tmp_path: Path) -> None:
-    export(checkpoint, tmp_path, None)
+def test_the_runtime_gives_torchs_scores(exported: tuple[Path, str], checkpoint: Path) -> None:
     config, model, _ = load(checkpoint)
     rgb = picture(width=200, height=150)
     views = np.zeros((1, *config.views.shape), np.uint8)
     write_views(rgb, config.views, views[0])
-    with torch.no_grad(), Scorer(tmp_path, "cpu") as scorer:
+    with torch.no_grad(), Scorer(exported[0], "cpu") as scorer:
         scores = model(torch.from_numpy(views))[0][0]
         assert scorer.score(rgb).technical == pytest.approx(scores[0].item(), abs=1e-4)
         assert scorer.score(rgb).aesthetic == pytest.approx(scores[1].item(), abs=1e-4)
@@ -78,6 +80,7 @@ def test_users_clip_weights_go_all_the_way(recipe: Recipe, tmp_path: Path) -> No
     (tmp_path / "my.toml").write_text(config)
     checkpoint = run.train(tmp_path / "my.toml", recipe.data, tmp_path / "run")
     export(checkpoint, tmp_path / "bundle", None)
+    assert Bundle(tmp_path / "bundle").manifest.card.figures == (), "without data the card claims nothing"
 
     settings, model, _ = load(checkpoint)
     views = np.zeros(settings.views.shape, np.uint8)

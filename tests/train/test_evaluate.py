@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
+from pathlib import Path
+
+import msgspec
 import numpy as np
+import onnx
 import pytest
 from scipy.stats import pearsonr
 
 from declip_rt import Scorer
+from declip_rt.bundle import Card, Graph, Head, Manifest, Placement, ViewSpec
 from tests.training import Recipe
 from train.evaluate import machine, monotonicity, plcc
 
@@ -31,3 +37,52 @@ def test_monotonicity_is_one_number_a_photo(recipe: Recipe, scorer: Scorer) -> N
 
 def test_the_machine_is_named() -> None:
     assert "cores" in machine()
+
+
+BRIGHTNESS = """
+<ir_version: 9, opset_import: ["": 18]>
+brightness (uint8[N, 1, 64, 64, 3] pixels) => (float[N, 2] scores, float[N, 2] perceptual, float[N, 2] semantic) {
+    values = Cast <to = 1> (pixels)
+    axes = Constant <value = int64[3] {2, 3, 4}> ()
+    mean = ReduceMean <keepdims = 0> (values, axes)
+    slope = Constant <value = float[1] {SLOPE}> ()
+    score = Mul (mean, slope)
+    scores = Concat <axis = 1> (score, score)
+    perceptual = Identity (scores)
+    semantic = Identity (scores)
+}
+"""
+
+
+def brightness_bundle(folder: Path, slope: float) -> Path:
+    """A bundle whose technical score is `slope` times the mean grey level."""
+    graph = onnx.parser.parse_model(BRIGHTNESS.replace("SLOPE", str(slope))).SerializeToString()
+    (folder / "fp32.onnx").write_bytes(graph)
+    sha256 = hashlib.sha256(graph).hexdigest()
+    manifest = Manifest(
+        schema=1,
+        name="brightness",
+        licence="CC0-1.0",
+        checkpoint_sha256=sha256,
+        views=ViewSpec(64, (Placement(64),)),
+        graphs={"fp32": Graph("fp32.onnx", sha256)},
+        heads=tuple(Head(name, "quality", "learned", "bad", "good") for name in ("technical", "aesthetic")),
+        features=2,
+        card=Card("brightness"),
+    )
+    (folder / "bundle.json").write_bytes(msgspec.json.encode(manifest))
+    return folder
+
+
+@pytest.mark.parametrize(("slope", "dark", "overexposed"), [(0.004, -1, 1), (-0.004, 1, -1), (0.0, 0, 0)])
+@pytest.mark.filterwarnings("ignore::scipy.stats.ConstantInputWarning")
+def test_monotonicity_of_a_score_that_is_the_brightness(
+    recipe: Recipe, tmp_path: Path, slope: float, dark: int, overexposed: int
+) -> None:
+    with Scorer(brightness_bundle(tmp_path, slope), "cpu") as scorer:
+        for kind, expected in (("dark", dark), ("overexposed", overexposed)):
+            assert monotonicity(scorer, recipe.data, kind).tolist() == pytest.approx([expected] * 4)
+
+
+def test_plcc_of_a_constant_is_nothing() -> None:
+    assert plcc(np.full(20, 0.3), np.linspace(0, 1, 20)) == 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 import torch
 
 from tests.training import Recipe
@@ -22,13 +23,18 @@ def test_shapes_texts_and_the_cache(recipe: Recipe, checkpoint: Path, tmp_path: 
     assert made.beauty.shape == (18, 2, 32)
     assert made.reference.shape == (2 + 2 + 2, 32)
     assert made.val_mos.shape == (2, 32)
-    read = features(model, config.features, config.views, recipe.data, tmp_path, seed=99)
-    assert torch.equal(read.distorted, made.distorted), "the second call reads what the first wrote"
+    written = (tmp_path / "features.pt").stat().st_mtime_ns
+    read = features(model, config.features, config.views, recipe.data, tmp_path, 7)
+    assert (tmp_path / "features.pt").stat().st_mtime_ns == written
+    assert torch.equal(read.distorted, made.distorted)
     assert read.looks == made.looks
+    other = msgspec.structs.replace(config.features, jitters=1)
+    assert features(model, other, config.views, recipe.data, tmp_path, 7).mos.shape == (18, 1, 32)
 
 
-def test_a_series_moves_away_from_its_photo(recipe: Recipe, checkpoint: Path, tmp_path: Path) -> None:
+def test_series_move_away_from_their_photos(recipe: Recipe, checkpoint: Path, tmp_path: Path) -> None:
     config, model, _ = load(checkpoint)
-    series = features(model, config.features, config.views, recipe.data, tmp_path, 7).series
-    nearness = (series[:, 1:] * series[:, :1]).sum(-1)
-    assert (nearness[:, -1] < nearness[:, 0]).all()
+    many = msgspec.structs.replace(config.features, series=20)
+    series = features(model, many, config.views, recipe.data, tmp_path, 7).series
+    nearness = (series[:, 1:] * series[:, :1]).sum(-1).mean(0)
+    assert nearness[-1] < nearness[0] < 1

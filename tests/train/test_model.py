@@ -57,7 +57,8 @@ def test_attribute_heads_spread_the_reference_over_their_range(checkpoint: Path)
     assert (values.quantile(0.1, dim=0) < 0.25).all()
 
 
-def test_another_file_is_no_checkpoint(tmp_path: Path) -> None:
-    (tmp_path / "x.pt").write_text("no")
+@pytest.mark.parametrize("content", [b"no", b""])
+def test_another_file_is_no_checkpoint(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "x.pt").write_bytes(content)
     with pytest.raises(ConfigError, match="not a checkpoint"):
         load(tmp_path / "x.pt")

@@ -6,14 +6,16 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import torch
 
 from tests.training import Recipe
+from train import run
 from train.model import load
 
 
-def command(recipe: Recipe, out: Path, *, data: Path | None = None) -> subprocess.CompletedProcess[str]:
-    arguments = [recipe.config, "--data", data or recipe.data, "--out", out]
+def command(recipe: Recipe, out: Path) -> subprocess.CompletedProcess[str]:
+    arguments = [recipe.config, "--data", recipe.data, "--out", out]
     return subprocess.run([sys.executable, "-m", "train.run", *arguments], capture_output=True, text=True, check=False)
 
 
@@ -31,7 +33,9 @@ def test_it_trains_logs_and_is_seeded(recipe: Recipe, checkpoint: Path, tmp_path
     assert (tmp_path / "clip.pt").stat().st_mtime_ns == stage_one, "a finished stage is not trained again"
 
 
-def test_a_wrong_folder_is_one_line(recipe: Recipe, tmp_path: Path) -> None:
-    done = command(recipe, tmp_path / "out", data=tmp_path)
-    assert done.returncode == 2
-    assert "train/README.md" in done.stderr.splitlines()[-1]
+def test_a_wrong_folder_is_one_line(
+    recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["train.run", *map(str, (recipe.config, "--data", tmp_path, "--out", tmp_path))])
+    assert run.main() == 2
+    assert "train/README.md" in capsys.readouterr().err.splitlines()[-1]

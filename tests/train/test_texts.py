@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from itertools import combinations, product
+
 import numpy as np
 import open_clip
 import pytest
@@ -34,6 +37,22 @@ def test_measurements_follow_the_pixels() -> None:
     assert texts.measure(rgb // 2)["contrast"] == pytest.approx(texts.measure(rgb)["contrast"] / 2, rel=0.05)
 
 
+@pytest.mark.parametrize(
+    ("change", "said", "unsaid"),
+    [
+        (lambda rgb: rgb // 5, "very dark", "bright"),
+        (lambda rgb: 255 - (255 - rgb) // 5, "very bright", "dark"),
+        (lambda rgb: rgb.mean(2, keepdims=True).repeat(3, 2).astype(np.uint8), "almost colorless", "very colorful"),
+        (lambda rgb: 100 + rgb // 8, "very flat", "contrasty"),
+    ],
+    ids=["darkened", "brightened", "desaturated", "flattened"],
+)
+def test_words_follow_the_measurements(change: Callable[[np.ndarray], np.ndarray], said: str, unsaid: str) -> None:
+    words = " / ".join(texts.looks(change(picture()), (), np.random.default_rng(seed)) for seed in range(40))
+    assert said in words
+    assert unsaid not in words
+
+
 def test_the_three_captions() -> None:
     assert texts.perceptual("very dark") == "a very dark photo"
     assert texts.semantic("coffee cup") == "a photo of coffee cup"
@@ -58,3 +77,21 @@ def test_texts_and_prompts_fit_the_context() -> None:
     prompts = [text for _, _, pairs in ATTRIBUTES.values() for pair in pairs for text in pair]
     tokens = open_clip.tokenizer.SimpleTokenizer(context_length=32)([*longest, *prompts, *texts.QUALITY, *texts.BEAUTY])
     assert (tokens[:, -1] == 0).all()
+
+
+def test_the_longest_captions_fit_the_context() -> None:
+    """Two distortions at their wordiest, a measured attribute and a long label: nothing is cut off."""
+    tokenizer = open_clip.tokenizer.SimpleTokenizer(context_length=32)
+
+    def length(text: str) -> int:
+        return len(tokenizer.encode(text))
+
+    def wordiest(kind: str) -> str:
+        return max((" ".join(pair) for pair in product(texts.ADVERBS, texts.ADJECTIVES[kind])), key=length)
+
+    measured = max((word for _, words in texts.MEASURED.values() for word in words), key=length)
+    captions = [
+        texts.joint(f"{wordiest(one)} and {wordiest(two)} and {measured}", "bicycle-built-for-two, tandem bicycle")
+        for one, two in combinations(KINDS, 2)
+    ]
+    assert max(map(length, captions)) + 2 <= 32, "the tokenizer adds a start and an end"
