@@ -11,7 +11,8 @@ from torch.utils.data import Dataset
 
 from train import texts
 from train.config import ClipConfig
-from train.distortions import KINDS, RGB, Distortion, distort
+from train.distortions import RGB, distort
+from train.i2t.synthetic import draw
 from train.photos import Photo, photos
 
 BOTH, LOOKS, SHOWS = 0.5, 0.4, 0.1  # how often a batch's captions carry both texts, the perceptual, the semantic
@@ -73,17 +74,6 @@ class Batches(Dataset[Batch]):
 
 def _load(listed: list[Photo], max_short_side: int) -> list[tuple[Photo, RGB]]:
     return [(photo, photo.read(max_short_side)) for photo in listed]
-
-
-def draw(count: int, rng: np.random.Generator) -> list[tuple[Distortion, ...]]:
-    """Distortions for one photo's variants. Half of them share one kind, so that strength must be told apart."""
-    shared = rng.choice(list(KINDS))
-    drawn: list[tuple[Distortion, ...]] = []
-    for i in range(count):
-        many = rng.choice(3, p=[0.12, 0.68, 0.2])
-        kinds = rng.choice(list(KINDS), many, replace=False) if i % 2 else [shared]
-        drawn.append(tuple(Distortion(str(kind), rng.uniform(0.5, 5.4)) for kind in kinds))
-    return drawn
 
 
 def _square(rgb: RGB, rng: np.random.Generator, least: int, most: int) -> RGB:

@@ -18,6 +18,7 @@ from scipy.stats import spearmanr
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+import train.tower
 from declip_rt.bundle import Placement, ViewSpec
 from declip_rt.views import write_views
 from train import losses, texts

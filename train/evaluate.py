@@ -20,8 +20,8 @@ from scipy.stats import pearsonr, spearmanr
 from declip_rt.bundle import Card, Figure
 from declip_rt.errors import ConfigError, DeclipError
 from declip_rt.scorer import Scorer
-from train.distortions import RGB, Distortion, distort
-from train.features import STRENGTHS, TESTED
+from train.distortions import RGB, STRENGTHS, Distortion, distort
+from train.features import TESTED
 from train.photos import photos
 
 SERIES = 100  # photos of the distortion series

@@ -17,14 +17,13 @@ from torch import Tensor
 from declip_rt.bundle import ViewSpec
 from declip_rt.views import write_views
 from train import texts
-from train.batches import draw
 from train.config import FeaturesConfig
-from train.distortions import KINDS, RGB, Distortion, distort
+from train.distortions import KINDS, RGB, STRENGTHS, Distortion, distort
+from train.i2t.synthetic import draw
 from train.model import Declip
 from train.photos import Photo, photos
 
 log = logging.getLogger("train.features")
-STRENGTHS = (1.0, 2.0, 3.0, 4.0, 5.0)
 TESTED = ("blur", "noise", "jpeg", "dark")  # half of the series are of these
 
 

@@ -7,20 +7,43 @@ import numpy as np
 from train.distortions import RGB, Distortion
 
 ADVERBS = ("slightly", "somewhat", "clearly", "very", "extremely")
-ADJECTIVES: dict[str, tuple[str, ...]] = {
+ADJECTIVES: dict[str, tuple[str, ...]] = {  # no two kinds share one
     "blur": ("blurry", "out of focus"),
+    "lens_blur": ("lens blurred", "unfocused"),
     "motion_blur": ("shaky", "motion blurred"),
+    "shallow": ("shallow in focus", "background blurred"),
+    "double": ("ghosted", "double exposed"),
     "noise": ("noisy", "grainy"),
+    "chroma_noise": ("color noisy", "color speckled"),
+    "impulse": ("peppered", "dotted"),
+    "speckle": ("speckled", "mottled"),
+    "smeared": ("smeared", "waxy"),
+    "low_light": ("murky", "badly lit"),
     "jpeg": ("blocky", "compressed"),
-    "pixelate": ("pixelated", "low resolution"),
-    "dark": ("dark", "underexposed"),
-    "overexposed": ("overexposed", "blown out"),
-    "flat": ("flat", "low contrast"),
+    "jpeg2000": ("rippled", "wavelet compressed"),
+    "webp": ("smudged", "webp compressed"),
+    "color_bleed": ("color bleeding", "color smeared"),
+    "color_shift": ("fringed", "misregistered"),
+    "posterized": ("posterized", "banded"),
     "pale": ("pale", "colorless"),
     "garish": ("garish", "oversaturated"),
     "tinted": ("tinted", "miscolored"),
+    "dark": ("dark", "underexposed"),
+    "overexposed": ("overexposed", "blown out"),
+    "flat": ("flat", "low contrast"),
+    "harsh": ("harsh", "glaring"),
+    "hazy": ("hazy", "foggy"),
+    "vignetted": ("vignetted", "dark cornered"),
+    "upscaled": ("upscaled", "low resolution"),
+    "pixelate": ("pixelated", "jagged"),
+    "jittered": ("jittered", "scrambled"),
+    "patched": ("patchy", "glitched"),
+    "blocked": ("occluded", "blocked out"),
+    "oversharpened": ("oversharpened", "haloed"),
 }
 CLEAN = ("clean and sharp", "sharp and clear", "undistorted")
+PERCEPTUAL = ("a {} photo", "a photo that is {}", "this picture looks {}", "the image is {}")
+SEMANTIC = ("a photo of {}", "a picture of {}", "this shows {}", "an image with {}")
 QUALITY = tuple(f"a photo of {word} quality" for word in ("bad", "poor", "fair", "good", "excellent"))
 BEAUTY = ("a very ugly photo", "an ugly photo", "an ordinary photo", "a beautiful photo", "a very beautiful photo")
 
@@ -60,12 +83,14 @@ def looks(rgb: RGB, distortions: tuple[Distortion, ...], rng: np.random.Generato
     return " and ".join(words)
 
 
-def perceptual(adjectives: str) -> str:
-    return f"a {adjectives} photo"
+def perceptual(adjectives: str, rng: np.random.Generator | None = None) -> str:
+    """A sentence that says how the photo looks: the plain one, or one that `rng` picks."""
+    return (rng.choice(PERCEPTUAL) if rng else PERCEPTUAL[0]).format(adjectives)
 
 
-def semantic(label: str) -> str:
-    return f"a photo of {label}" if label else "a photo"
+def semantic(label: str, rng: np.random.Generator | None = None) -> str:
+    """A sentence that says what the photo shows: the plain one, or one that `rng` picks."""
+    return (rng.choice(SEMANTIC) if rng else SEMANTIC[0]).format(label) if label else "a photo"
 
 
 def joint(adjectives: str, label: str) -> str:

@@ -1,0 +1,103 @@
+"""A manifest keeps its rows through both formats; its check names every bad row and why it is bad."""
+
+from __future__ import annotations
+
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from declip_rt.errors import ConfigError, ImageError
+from tests.conftest import encoded, picture
+from train.distortions import Distortion, distort
+from train.i2t.manifest import Images, Row, faults, main, read, write
+
+ROW = Row(
+    "a.png",
+    perceptual=("a very dark photo", "this picture looks murky"),
+    semantic=("a photo of a cat",),
+    provenance="test",
+    scores={"mos": 61.5},
+    attributes={"kind": "dark", "brightness": 12.5},
+    edits=(Distortion("dark", 2.5), Distortion("noise", 1.0)),
+    seed=7,
+)
+GOOD = '{"image":"a.png","perceptual":["a dark photo"]}'
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "a.png").write_bytes(encoded(picture(), "PNG"))
+    return tmp_path
+
+
+@pytest.mark.parametrize("suffix", [".jsonl", ".parquet"])
+def test_rows_survive(folder: Path, suffix: str) -> None:
+    rows = [ROW, Row("b.png")]
+    write(folder / f"m{suffix}", rows)
+    assert read(folder / f"m{suffix}") == rows
+
+
+def test_edits_are_applied_in_order(folder: Path) -> None:
+    rng = np.random.default_rng(ROW.seed)
+    expected = picture()
+    for edit in ROW.edits:
+        expected = distort(expected, edit, rng)
+    assert np.array_equal(Images(folder).open(ROW), expected)
+
+
+def test_an_image_in_a_shard(folder: Path) -> None:
+    with tarfile.open(folder / "s.tar", "w") as tar:
+        tar.add(folder / "a.png", "000/a.png")
+    assert np.array_equal(Images(folder).open(Row("s.tar#000/a.png")), picture())
+    with pytest.raises(ImageError, match=r"s.tar has no member 'b.png'"):
+        Images(folder).open(Row("s.tar#b.png"))
+    with pytest.raises(ImageError, match="cannot read none.tar#a"):
+        Images(folder).open(Row("none.tar#a"))
+
+
+def test_reading_names_the_row(folder: Path) -> None:
+    (folder / "m.jsonl").write_text(f'{GOOD}\n{{"image":"a.png","colour":1}}\n')
+    with pytest.raises(ConfigError, match=r"m.jsonl, row 2: .*colour"):
+        read(folder / "m.jsonl")
+    with pytest.raises(ConfigError, match="cannot read the manifest"):
+        read(folder / "none.jsonl")
+
+
+@pytest.mark.parametrize(
+    ("row", "why"),
+    [
+        ("{", "truncated"),
+        ('{"image":"a.png","perceptual":"dark"}', "array"),
+        ('{"image":"a.png"}', "no perceptual text"),
+        ('{"image":"b.png","perceptual":["x"]}', "cannot read b.png"),
+        ('{"image":"c.png","perceptual":["x"]}', "not an image"),
+        ('{"image":"a.png","perceptual":[" "]}', "a text is empty"),
+        ('{"image":"a.png","perceptual":["x"],"semantic":["%s"]}' % ("very " * 80), "82 tokens, and the context holds 77"),
+        ('{"image":"a.png","perceptual":["x"],"edits":[{"kind":"ugly","strength":1}]}', "no distortion 'ugly'"),
+        ('{"image":"a.png","perceptual":["x"],"edits":[{"kind":"blur","strength":9}]}', "strength 9"),
+        (GOOD, "the same as row 1"),
+    ],
+)  # fmt: skip
+def test_a_bad_row_is_named_and_hides_no_other(folder: Path, row: str, why: str) -> None:
+    (folder / "c.png").write_text("hello")
+    (folder / "m.jsonl").write_text(f'{GOOD}\n{row}\n{{"image":"a.png","perceptual":[""]}}\n')
+    found = list(faults(folder / "m.jsonl", "ViT-B-32"))
+    assert [number for number, _ in found if number != 2] == [3]
+    assert any(why in reason for number, reason in found if number == 2)
+
+
+def test_the_command(folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    def check(text: str) -> int:
+        (folder / "m.jsonl").write_text(text)
+        monkeypatch.setattr("sys.argv", ["manifest", str(folder / "m.jsonl")])
+        return main()
+
+    assert check(f"{GOOD}\n") == 0
+    assert "1 rows, 0 with faults" in capsys.readouterr().out
+    assert check(f'{GOOD}\n{{"image":"a.png"}}\n') == 1
+    assert capsys.readouterr().out.splitlines() == ["row 2: there is no perceptual text", "2 rows, 1 with faults"]
+    assert check("") == 1
+    (folder / "m.jsonl").unlink()
+    assert main() == 2

@@ -1,0 +1,54 @@
+"""The synthetic builder's rows are reproducible, render, and say what was done to the photo."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.training import Recipe
+from train import texts
+from train.i2t.manifest import Images, Row, faults, read
+from train.i2t.synthetic import build, draw, main
+from train.photos import photos
+
+
+@pytest.fixture(scope="module")
+def rows(recipe: Recipe) -> list[Row]:
+    return list(build(recipe.data, 4, seed=1))
+
+
+def test_a_seed_gives_one_manifest(recipe: Recipe, rows: list[Row]) -> None:
+    assert rows == list(build(recipe.data, 4, seed=1))
+    assert rows != list(build(recipe.data, 4, seed=2))
+
+
+def test_a_row_says_what_its_image_looks_like(recipe: Recipe, rows: list[Row]) -> None:
+    for row in rows:
+        for edit in row.edits:
+            assert any(adjective in row.perceptual[0] for adjective in texts.ADJECTIVES[edit.kind])
+        brightness = texts.measure(Images(recipe.data).open(row))["brightness"]
+        assert row.attributes["brightness"] == pytest.approx(brightness, abs=0.01)
+
+
+def test_only_photos_of_the_split_are_used(recipe: Recipe, rows: list[Row]) -> None:
+    listed = {photo.path for photo in photos(recipe.data, "pristine", "train")}
+    assert {recipe.data / row.image for row in rows} == listed
+    assert not listed & {recipe.data / row.image for row in build(recipe.data, 1, 1, "test")}
+
+
+def test_half_of_the_variants_share_a_kind() -> None:
+    drawn = draw(8, np.random.default_rng(0))
+    assert len({distortion.kind for one in drawn[::2] for distortion in one}) == 1
+    assert all(0 < distortion.strength <= 5 for one in drawn for distortion in one)
+
+
+def test_the_command(recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out = recipe.data / "i2t.jsonl"
+    monkeypatch.setattr("sys.argv", ["synthetic", "--data", str(recipe.data), "--out", str(out), "--variants", "2"])
+    assert main() == 0
+    assert len(read(out)) == 2 * len(photos(recipe.data, "pristine", "train"))
+    assert list(faults(out, "ViT-B-32")) == []
+    monkeypatch.setattr("sys.argv", ["synthetic", "--data", str(recipe.data), "--out", str(tmp_path / "x.jsonl")])
+    assert main() == 2, "a manifest names its images from its own folder on"

@@ -1,0 +1,6 @@
+"""Distortions of known kind and strength, after the taxonomy of KADID-10k (Lin et al., 2019)."""
+
+from train.distortions.kind import RGB, Distortion, Kind
+from train.distortions.kinds import KINDS, STRENGTHS, distort
+
+__all__ = ["KINDS", "RGB", "STRENGTHS", "Distortion", "Kind", "distort"]

@@ -1,0 +1,184 @@
+"""The manifest: a JSONL or Parquet file with a row for each image and its texts.
+
+`python -m train.i2t.manifest MANIFEST` checks one, and names every row that training could not use.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tarfile
+from collections.abc import Iterable, Iterator
+from functools import cache
+from itertools import count
+from math import isfinite
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import open_clip
+
+from declip_rt.decode import decode
+from declip_rt.errors import ConfigError, DeclipError, ImageError
+from train.distortions import KINDS, RGB, STRENGTHS, Distortion, distort
+
+
+class Row(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """One image, or a variant of one."""
+
+    image: str  # a path from the manifest's folder on, or "shard.tar#member" of a webdataset shard
+    perceptual: tuple[str, ...] = ()
+    semantic: tuple[str, ...] = ()
+    provenance: str = ""  # which builder wrote the texts, from what
+    scores: dict[str, float] = {}  # such as {"mos": 61.2}
+    attributes: dict[str, float | str] = {}  # such as {"kind": "blur"}
+    edits: tuple[Distortion, ...] = ()  # applied when the image is read: variants take no room on the disk
+    seed: int = 0  # of the edits
+
+
+def read(path: Path) -> list[Row]:
+    """All rows. Raises ConfigError, which names the first row that is none."""
+    return [_row(raw, f"{path}, row {number}") for number, raw in enumerate(_raw(path), 1)]
+
+
+def write(path: Path, rows: Iterable[Row]) -> None:
+    """Writes JSONL, or Parquet where the suffix says so."""
+    partial = path.with_suffix(path.suffix + ".partial")
+    if path.suffix == ".parquet":
+        arrow, parquet = _parquet()
+        rows = [msgspec.structs.asdict(row) for row in rows]
+        columns = {name: [row[name] for row in rows] for name in TEXT}
+        columns |= {name: [json.dumps(msgspec.to_builtins(row[name])) for row in rows] for name in NESTED}
+        parquet.write_table(arrow.table(columns), partial)
+    else:
+        with partial.open("wb") as file:
+            file.writelines(msgspec.json.encode(row) + b"\n" for row in rows)
+    partial.replace(path)
+
+
+class Images:
+    """Opens the images of a manifest's rows, from `folder` on."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def open(self, row: Row) -> RGB:
+        """RGB uint8 (H, W, 3), with the row's edits. Raises ImageError."""
+        rgb = decode(self._bytes(row.image))
+        rng = np.random.default_rng(row.seed)
+        for edit in row.edits:
+            rgb = distort(rgb, edit, rng)
+        return rgb
+
+    def _bytes(self, image: str) -> bytes:
+        shard, inside, member = image.partition("#")
+        try:
+            if not inside:
+                return (self.folder / image).read_bytes()
+            offset, size = _members(self.folder / shard)[member]
+            with (self.folder / shard).open("rb") as file:
+                file.seek(offset)
+                return file.read(size)
+        except KeyError:
+            raise ImageError(f"{shard} has no member {member!r}") from None
+        except (OSError, tarfile.TarError) as error:
+            raise ImageError(f"cannot read {image}: {error}") from error
+
+
+TEXT = ("image", "perceptual", "semantic", "provenance", "seed")  # Parquet's columns
+NESTED = ("scores", "attributes", "edits")  # as JSON, for their keys differ from row to row
+
+
+@cache
+def _members(shard: Path) -> dict[str, tuple[int, int]]:
+    """Where each member's bytes lie: name to (offset, size)."""
+    with tarfile.open(shard, "r:") as tar:
+        return {member.name: (member.offset_data, member.size) for member in tar if member.isfile()}
+
+
+def _raw(path: Path) -> Iterator[bytes]:
+    """Each row as JSON."""
+    try:
+        if path.suffix == ".parquet":
+            _, parquet = _parquet()
+            for row in parquet.read_table(path).to_pylist():
+                nested = {name: json.loads(row[name]) for name in NESTED if name in row}
+                yield msgspec.json.encode(row | nested)
+        else:
+            with path.open("rb") as file:
+                yield from (line for line in file if line.strip())
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"cannot read the manifest {path}: {error}") from error
+
+
+def _row(raw: bytes, where: str) -> Row:
+    try:
+        return msgspec.json.decode(raw, type=Row)
+    except msgspec.DecodeError as error:
+        raise ConfigError(f"{where}: {error}") from error
+
+
+def _parquet():
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except ImportError as error:
+        raise ConfigError('a Parquet manifest needs pyarrow: pip install "declip-rt[parquet]"') from error
+    return pyarrow, pyarrow.parquet
+
+
+def faults(path: Path, model: str) -> Iterator[tuple[int, str]]:
+    """The number of each row that training could not use, and why; texts must fit open_clip's `model`."""
+    tokenizer, images, seen = open_clip.get_tokenizer(model), Images(path.parent), {}
+    for number, raw in zip(count(1), _raw(path)):
+        try:
+            row = _row(raw, "the row")
+            if raw in seen:
+                yield number, f"the same as row {seen[raw]}"
+                continue
+            seen[raw] = number
+            yield from ((number, why) for why in _faults(row, tokenizer))
+            images.open(msgspec.structs.replace(row, edits=()))
+        except DeclipError as error:
+            yield number, str(error)
+
+
+def _faults(row: Row, tokenizer: open_clip.SimpleTokenizer) -> Iterator[str]:
+    if not row.perceptual:
+        yield "there is no perceptual text"
+    for text in (*row.perceptual, *row.semantic):
+        if not text.strip():
+            yield "a text is empty"
+        elif (tokens := len(tokenizer.encode(text)) + 2) > tokenizer.context_length:
+            yield f"{tokens} tokens, and the context holds {tokenizer.context_length}: {text!r}"
+    for name, value in row.scores.items():
+        if not isfinite(value):
+            yield f"the score {name} is {value}"
+    for edit in row.edits:
+        if edit.kind not in KINDS:
+            yield f"there is no distortion {edit.kind!r}; there are: {', '.join(KINDS)}"
+        elif not 0 < edit.strength <= STRENGTHS[-1]:
+            yield f"{edit.kind} has the strength {edit.strength}, not one in (0, {STRENGTHS[-1]:.0f}]"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser("python -m train.i2t.manifest", description=__doc__)
+    parser.add_argument("manifest", type=Path, metavar="MANIFEST")
+    parser.add_argument("--model", default="ViT-B-32", help="the open_clip model whose context the texts must fit")
+    options = parser.parse_args()
+    bad = set()
+    try:
+        for number, why in faults(options.manifest, options.model):
+            bad.add(number)
+            print(f"row {number}: {why}")
+        rows = sum(1 for _ in _raw(options.manifest))
+    except DeclipError as error:
+        print(f"manifest: {error}", file=sys.stderr)
+        return 2
+    print(f"{rows} rows, {len(bad)} with faults")
+    return 1 if bad or not rows else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
