@@ -8,6 +8,7 @@ with Scorer() as scorer:
 
 from declip_rt.bundle import Bundle
 from declip_rt.errors import BundleError, ConfigError, DeclipError, EngineError, ImageError
+from declip_rt.prompts import Prompts
 from declip_rt.scorer import Embedding, Score, Scorer
 
 __version__ = "0.1.0"
@@ -20,6 +21,7 @@ __all__ = [
     "Embedding",
     "EngineError",
     "ImageError",
+    "Prompts",
     "Score",
     "Scorer",
     "__version__",

@@ -20,6 +20,7 @@ DEFAULT = "declip-tiny"
 
 Fraction = Annotated[float, msgspec.Meta(ge=0, le=1)]
 Positive = Annotated[int, msgspec.Meta(gt=0)]
+Scale = Annotated[float, msgspec.Meta(gt=0)]
 Sha256 = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
 
 
@@ -51,11 +52,24 @@ class ViewSpec(_Part, frozen=True):
         return len(self.placements), self.size, self.size, 3
 
 
-class Graph(_Part, frozen=True):
-    """An ONNX graph, by its file name in the bundle."""
+class File(_Part, frozen=True):
+    """A file of the bundle, by its name in the folder."""
 
     file: str
     sha256: Sha256
+
+
+class Graph(File, frozen=True):
+    """An ONNX graph."""
+
+
+class TextTower(_Part, frozen=True):
+    """What turns prompts into features: `tokens` int64 (M, L) -> `text` float32 (M, D), L2-normalised."""
+
+    graph: Graph
+    tokenizer: File  # tokenizer.json, of Hugging Face tokenizers
+    context: Positive  # L
+    scale: Scale  # CLIP's logit scale: what a cosine is multiplied by before the softmax
 
 
 class Head(_Part, frozen=True):
@@ -110,10 +124,17 @@ class Manifest(_Part, frozen=True):
     features: Positive  # D of the perceptual and the semantic feature
     card: Card
     calibration: Calibration | None = None
+    text: TextTower | None = None
+
+    @property
+    def files(self) -> tuple[File, ...]:
+        """Every file that the bundle has beside bundle.json."""
+        text = (self.text.graph, self.text.tokenizer) if self.text else ()
+        return (*self.graphs.values(), *text)
 
 
 class Bundle:
-    """An opened bundle. Opening checks the schema and, unless `verify` is False, every graph's hash.
+    """An opened bundle. Opening checks the schema and, unless `verify` is False, every file's hash.
 
     Args:
         model: a folder with a bundle.json, the name of an embedded bundle, or None for `declip-tiny`.
@@ -154,9 +175,9 @@ class Bundle:
         return self.path / self.manifest.graphs[precision].file
 
     def verify(self) -> None:
-        """Compares every graph with its sha256. Raises BundleError for the first that differs."""
-        for graph in self.manifest.graphs.values():
-            file = self.path / graph.file
+        """Compares every file with its sha256. Raises BundleError for the first that differs."""
+        for part in self.manifest.files:
+            file = self.path / part.file
             try:
                 with file.open("rb") as stream:
                     found = hashlib.file_digest(stream, "sha256").hexdigest()
@@ -164,9 +185,9 @@ class Bundle:
                 raise BundleError(
                     f"cannot read {file}: {error.strerror}; export or install the bundle again"
                 ) from error
-            if found != graph.sha256:
+            if found != part.sha256:
                 raise BundleError(
-                    f"{file} was altered: sha256 is {found[:12]}…, bundle.json says {graph.sha256[:12]}…; "
+                    f"{file} was altered: sha256 is {found[:12]}…, bundle.json says {part.sha256[:12]}…; "
                     "export or install the bundle again"
                 )
 
@@ -215,8 +236,8 @@ def _parse(text: bytes, file: Path) -> Manifest:
         raise BundleError(f"{file} lacks the head {' and '.join(sorted(missing))}")
     if len(set(names)) < len(names):
         raise BundleError(f"{file} names a head twice")
-    if any(Path(graph.file).name != graph.file for graph in manifest.graphs.values()):
-        raise BundleError(f"{file} names a graph outside its folder")
+    if any(Path(part.file).name != part.file for part in manifest.files):
+        raise BundleError(f"{file} names a file outside its folder")
     if not manifest.graphs:
         raise BundleError(f"{file} names no graph")
     return manifest

@@ -72,9 +72,14 @@ def _add_score(parser: argparse.ArgumentParser) -> None:
     add(
         "--resume",
         action="store_true",
-        help="keep the rows of --out whose file and model are unchanged, score the rest",
+        help="keep the rows of --out whose file, model and prompts are unchanged, score the rest",
     )
     add("--model", metavar="BUNDLE", help="a bundle's folder, or an embedded model's name (default: declip-tiny)")
+    for option, what in (
+        ("--prompts", "add a score of your own: how much nearer the photo's look is to HIGH than to LOW; repeatable"),
+        ("--semantic-prompts", "the same of what the photo shows"),
+    ):
+        add(option, action="append", default=[], metavar="[NAME=]HIGH:LOW", help=what)
     add("--device", default="auto", help="auto (default), cpu, cuda[:i] or tensorrt[:i]")
     add("--batch", type=int, default=8, metavar="N", help="images computed together (default: 8)")
     add("--workers", type=int, metavar="N", help="threads that read and decode (default: one a core)")
@@ -128,6 +133,7 @@ def _show_model(model: str | None) -> int:
     print(f"{manifest.card.summary}\n")
     print(f"views: {len(manifest.views.placements)} of {manifest.views.size}x{manifest.views.size}")
     print(f"graphs: {', '.join(f'{name} ({graph.file})' for name, graph in manifest.graphs.items())}")
+    print(f"own prompts: {f'up to {manifest.text.context - 2} tokens' if manifest.text else 'no text tower'}")
     print("heads:")
     for head in manifest.heads:
         print(f"  {head.name:<16} {head.kind}, {head.method}; 0 is {head.low}, 1 is {head.high}")

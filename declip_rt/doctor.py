@@ -21,6 +21,8 @@ ENGINES = (  # distribution, module, what it gives, extra
     (("tensorrt-rtx", "tensorrt-rtx-cu13"), "tensorrt_rtx", "TensorRT for RTX", "rtx"),
     (("pycuda",), "pycuda", "CUDA streams and pinned memory", "tensorrt"),
     (("pyarrow",), "pyarrow", "Parquet output", "parquet"),
+    (("tokenizers",), "tokenizers", "own prompts", "prompts"),
+    (("ftfy",), "ftfy", "cleaning of own prompts", "prompts"),
 )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +16,7 @@ from tqdm import tqdm
 from declip_rt import records, sinks, sources
 from declip_rt.bundle import Bundle
 from declip_rt.errors import ConfigError
+from declip_rt.prompts import parse
 from declip_rt.records import Columns, Record
 from declip_rt.report import HtmlReport
 from declip_rt.scorer import Scorer
@@ -34,6 +35,8 @@ class Job:
     html: Path | None = None
     resume: bool = False
     model: str | None = None
+    prompts: Sequence[str] = ()
+    semantic_prompts: Sequence[str] = ()
     device: str = "auto"
     batch: int = 8
     workers: int | None = None
@@ -46,9 +49,10 @@ class Job:
     def run(self) -> int:
         """Scores everything, and returns the exit code: 0 all well, 1 a failure or a score below `fail_below`."""
         self._check()
-        with Scorer(self.model, self.device, batch=self.batch, workers=self.workers) as scorer:
+        own = (*parse(self.prompts, "perceptual"), *parse(self.semantic_prompts, "semantic"))
+        with Scorer(self.model, self.device, prompts=own, batch=self.batch, workers=self.workers) as scorer:
             self._say(f"model {scorer.bundle.name}, device {scorer.device}")
-            columns = Columns.of(scorer.bundle)
+            columns = Columns.of(scorer.bundle, scorer.prompts)
             if self.sort and self.sort not in columns.types:
                 raise ConfigError(f"--sort {self.sort}: no such column; choose one of {', '.join(columns.types)}")
             paths = list(self._expand())
@@ -59,7 +63,7 @@ class Job:
             tally = Tally(self.fail_below)
             with self._progress(len(paths)) as progress:
                 shown: list[sinks.Sink] = [tally, *self._shown(scorer, progress)]
-                kept = _Kept(scorer.bundle.hash, paths, shown)
+                kept = _Kept(scorer.bundle.hash, columns.prompts_hash, paths, shown)
                 out = self._out(columns, kept)
                 progress.update(len(kept.keys))
                 for record in _score(scorer, columns, [path for path in paths if records.key(path) not in kept.keys]):
@@ -103,11 +107,12 @@ class Job:
         return [sinks.open_file(Path(self.out), columns, kept if self.resume else None)]
 
     def _shown(self, scorer: Scorer, progress: tqdm[Any]) -> Iterator[sinks.Sink]:
+        prompts = [p.name for p in scorer.prompts]
         if self.html is not None:
-            yield HtmlReport(self.html, scorer.bundle, device=scorer.device)
+            yield HtmlReport(self.html, scorer.bundle, device=scorer.device, prompts=prompts)
         if self.out == STDIO:
             return
-        table = Table(scorer.bundle, lambda line: progress.write(line, file=sys.stdout))
+        table = Table(scorer.bundle, lambda line: progress.write(line, file=sys.stdout), prompts)
         ranked = self.sort is not None or self.top is not None or self.bottom is not None
         yield Ranked(table, self.sort or "technical", self.top, self.bottom) if ranked else table
 
@@ -154,15 +159,17 @@ class Tally:
 class _Kept:
     """Decides which rows of an earlier run still hold, and shows those that this run is about."""
 
-    def __init__(self, bundle: str, paths: list[str], shown: list[sinks.Sink]) -> None:
+    def __init__(self, bundle: str, prompts: str | None, paths: list[str], shown: list[sinks.Sink]) -> None:
         self.keys: set[str] = set()
-        self._bundle, self._shown = bundle, shown
+        self._bundle, self._prompts, self._shown = bundle, prompts, shown
         self._paths = {records.key(path): path for path in paths}
 
     def __call__(self, record: Record) -> bool:
         name = records.key(record["path"])
         path: str = self._paths.get(name) or record["path"]
-        if name in self.keys or record["error"] is not None or record["bundle"] != self._bundle:
+        if name in self.keys or record["error"] is not None:
+            return False
+        if (record["bundle"], record.get("prompts_hash")) != (self._bundle, self._prompts):
             return False
         try:
             status = os.stat(path)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from declip_rt.bundle import Bundle, Head
+from declip_rt.errors import ConfigError
+from declip_rt.prompts import Prompts, digest
 from declip_rt.scorer import Facts, Score
 
 Record: TypeAlias = dict[str, Any]  # column: value, or None
@@ -17,21 +19,27 @@ BOUND = 0.2  # and, where the bundle has no reference, within 0.2 of the end of 
 
 @dataclass(frozen=True)
 class Columns:
-    """The columns of a bundle's records, in order, with their types."""
+    """The columns of the records of a bundle and prompts, in order, with their types."""
 
     types: Mapping[str, type]
+    prompts_hash: str | None = None  # in every record, where there are prompts
 
     @staticmethod
-    def of(bundle: Bundle) -> Columns:
+    def of(bundle: Bundle, prompts: Sequence[Prompts] = ()) -> Columns:
+        """Raises ConfigError where prompts have the name of another column."""
         heads = [head.name for head in bundle.heads]
         ordered = ["technical", "aesthetic", *(name for name in heads if name not in ("technical", "aesthetic"))]
-        return Columns(
-            {"path": str, "width": int, "height": int}
-            | dict.fromkeys(ordered, float)
-            | {"percentile": float, "error": str, "model": str, "bundle": str, "size": int, "mtime_ns": int}
-        )
+        front = {"path": str, "width": int, "height": int} | dict.fromkeys(ordered, float)
+        back = {"percentile": float, "error": str, "model": str, "bundle": str, "size": int, "mtime_ns": int}
+        if not prompts:
+            return Columns(front | back)
+        back["prompts_hash"] = str
+        own = dict.fromkeys((p.name for p in prompts), float)
+        if taken := own.keys() & (front | back).keys():
+            raise ConfigError(f"prompts cannot be called {min(taken)!r}, as a column is; give them another NAME=")
+        return Columns(front | own | back, digest(prompts))
 
-    def record(self, **values: Any) -> Record:
+    def record(self, /, **values: Any) -> Record:
         """A record with None where no value is given."""
         return {name: values.get(name) for name in self.types}
 
@@ -49,16 +57,20 @@ def scored(columns: Columns, bundle: Bundle, path: str, facts: Facts, score: Sco
         technical=score.technical,
         aesthetic=score.aesthetic,
         **score.attributes,
+        **score.prompts,
         percentile=score.percentile,
         model=bundle.name,
         bundle=bundle.hash,
+        prompts_hash=columns.prompts_hash,
         size=facts.size,
         mtime_ns=facts.mtime_ns,
     )
 
 
 def failed(columns: Columns, bundle: Bundle, path: str, reason: str) -> Record:
-    return columns.record(path=path, error=reason, model=bundle.name, bundle=bundle.hash)
+    return columns.record(
+        path=path, error=reason, model=bundle.name, bundle=bundle.hash, prompts_hash=columns.prompts_hash
+    )
 
 
 def findings(record: Record, bundle: Bundle, most: int = 2) -> list[str]:

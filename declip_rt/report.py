@@ -9,7 +9,7 @@ import io
 import os
 import statistics
 from array import array
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from html import escape
 from pathlib import Path
 from string import Template
@@ -37,8 +37,13 @@ class HtmlReport:
     `limit // 2` with the highest technical score are shown.
     """
 
-    def __init__(self, path: Path, bundle: Bundle, *, device: str, limit: int = 1000) -> None:
+    def __init__(
+        self, path: Path, bundle: Bundle, *, device: str, prompts: Sequence[str] = (), limit: int = 1000
+    ) -> None:
         self._path, self._bundle, self._device, self._limit = path, bundle, device, limit
+        self._prompts = tuple(prompts)
+        self._keys = {head.name: head.name.replace("_", "-") for head in bundle.heads}  # column: its data- attribute
+        self._keys |= {name: f"prompt-{i}" for i, name in enumerate(prompts)}
         self._scores = {"technical": array("f"), "aesthetic": array("f")}
         self._lowest: list[tuple[float, int, Record]] = []  # heap, the highest of the low ones first
         self._highest: list[tuple[float, int, Record]] = []  # heap, the lowest of the high ones first
@@ -70,7 +75,7 @@ class HtmlReport:
             facts=self._facts(),
             histograms="".join(_histogram(name, values) for name, values in self._scores.items() if values),
             options="".join(
-                f'<option value="{escape(h.name)}">{escape(_words(h.name))}</option>' for h in self._bundle.heads
+                f'<option value="{escape(key)}">{escape(_words(column))}</option>' for column, key in self._keys.items()
             ),
             shown=self._shown_note(),
             cards="".join(self._card(number, record) for number, record in self._kept()),
@@ -111,18 +116,19 @@ class HtmlReport:
 
     def _card(self, number: int, record: Record) -> str:
         name = escape(printable(os.path.basename(record["path"])))
-        heads = "".join(f' data-{escape(h.name).replace("_", "-")}="{record[h.name]:.6f}"' for h in self._bundle.heads)
+        data = "".join(f' data-{escape(key)}="{record[column]:.6f}"' for column, key in self._keys.items())
+        own = "".join(f"<span>{escape(column)} {record[column]:.3f}</span>" for column in self._prompts)
         percentile = "" if record["percentile"] is None else f"<span>percentile {record['percentile']:.0f}</span>"
         chips = "".join(f'<span class="chip">{escape(word)}</span>' for word in findings(record, self._bundle, 3))
         return (
-            f'<li class="card" data-number="{number}" data-name="{name}"{heads}>'
+            f'<li class="card" data-number="{number}" data-name="{name}"{data}>'
             f'<a href="{escape(_link(record["path"], self._path))}" title="{escape(printable(record["path"]))}">'
             f"{_thumbnail(record['path'], name)}</a>"
             f'<div class="text"><p class="name">{name}</p>'
             f'<p class="score"><small>technical</small><b>{record["technical"]:.3f}</b>'
             f'<span class="bar"><i style="width:{100 * record["technical"]:.0f}%"></i></span></p>'
             f'<p class="more"><span>aesthetic {record["aesthetic"]:.3f}</span>{percentile}'
-            f"<span>{record['width']}×{record['height']}</span></p><p>{chips}</p></div></li>\n"
+            f"{own}<span>{record['width']}×{record['height']}</span></p><p>{chips}</p></div></li>\n"
         )
 
     def _failure_table(self) -> str:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Literal, TypeAlias, overload
 
@@ -16,6 +16,7 @@ from declip_rt import decode, pipeline, sources
 from declip_rt.bundle import Bundle
 from declip_rt.engine import Floats, open_engine
 from declip_rt.errors import ImageError
+from declip_rt.prompts import Prompts, axes
 from declip_rt.views import write_views
 
 ImageLike: TypeAlias = "str | os.PathLike[str] | bytes | NDArray[np.uint8] | Image.Image"
@@ -27,7 +28,8 @@ class Score:
 
     technical, aesthetic: in [0, 1], higher is better. attributes: name -> value in [0, 1], whose ends the bundle names
     (`Head.low`, `Head.high`). percentile: the share, in percent, of the bundle's reference photos whose technical score
-    is lower; None where the bundle has no reference. width, height: of the image, upright, in pixels.
+    is lower; None where the bundle has no reference. width, height: of the image, upright, in pixels. prompts: name ->
+    value in [0, 1] of the scorer's own prompts.
     """
 
     technical: float
@@ -36,6 +38,7 @@ class Score:
     percentile: float | None
     width: int
     height: int
+    prompts: Mapping[str, float] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """A plain, JSON-ready dictionary."""
@@ -46,6 +49,7 @@ class Score:
             "percentile": self.percentile,
             "width": self.width,
             "height": self.height,
+            "prompts": dict(self.prompts),
         }
 
 
@@ -75,11 +79,12 @@ class Scorer:
     Args:
         model: a bundle's folder, or the name of an embedded one; None is `declip-tiny`.
         device: auto, cpu, cuda[:i] or tensorrt[:i]. What was chosen is `scorer.device`.
+        prompts: own scores, one for each; the bundle needs a text tower for them.
         batch: images that are computed together. The scores do not depend on it.
         workers: threads that read and decode; None is one a core.
 
     Raises:
-        BundleError, EngineError, ConfigError: see `Bundle` and `open_engine`.
+        BundleError, EngineError, ConfigError: see `Bundle`, `open_engine` and `prompts.axes`.
     """
 
     def __init__(
@@ -87,10 +92,13 @@ class Scorer:
         model: str | os.PathLike[str] | None = None,
         device: str = "auto",
         *,
+        prompts: Sequence[Prompts] = (),
         batch: int = 8,
         workers: int | None = None,
     ) -> None:
         self.bundle = Bundle(model)
+        self.prompts = tuple(prompts)
+        self._axes = axes(self.bundle, self.prompts)
         self.workers = workers or os.cpu_count() or 1
         self._engine = open_engine(self.bundle, device, batch)
         self.device = self._engine.device
@@ -142,7 +150,8 @@ class Scorer:
         }
         technical, aesthetic = values.pop("technical"), values.pop("aesthetic")
         percentile = self.bundle.percentile("technical", technical)
-        return Score(technical, aesthetic, values, percentile, done.facts.width, done.facts.height)
+        prompts = {axis.name: axis.score(getattr(done.outputs, axis.space)[done.row]) for axis in self._axes}
+        return Score(technical, aesthetic, values, percentile, done.facts.width, done.facts.height, prompts)
 
     def close(self) -> None:
         self._engine.close()

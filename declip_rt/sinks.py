@@ -199,7 +199,7 @@ def _open(path: Path, mode: str) -> Any:
 def _check(found: list[str] | None, columns: Columns) -> None:
     if found is not None and found != list(columns.types):
         raise ConfigError(
-            "the file to resume has other columns than this model gives; "
+            "the file to resume has other columns than this model and its prompts give; "
             "choose another --out, or leave out --resume to start again"
         )
 

@@ -11,10 +11,13 @@ import sys
 from pathlib import Path
 
 import msgspec
+import open_clip
+from open_clip import CLIP
 
-from declip_rt.bundle import Card, Graph, Head, Manifest
+from declip_rt.bundle import Card, File, Graph, Head, Manifest, TextTower
 from declip_rt.errors import DeclipError
 from export.graph import write_graph
+from export.text import is_supported, write_text, write_tokenizer
 from train import evaluate
 from train.model import ATTRIBUTES, QUALITIES, dimension, load
 
@@ -36,6 +39,7 @@ def export(checkpoint: Path, out: Path, data: Path | None) -> Manifest:
         features=dimension(config.clip.model),
         card=Card(summary=" ".join(config.summary.split())),
         calibration=calibration,
+        text=_text(model.clip, config.clip.model, out),
     )
     _write(manifest, out)
     if data is not None:
@@ -50,6 +54,21 @@ def _heads() -> tuple[Head, ...]:
         Head(name, "attribute", "zero-shot", low, high, prompts) for name, (low, high, prompts) in ATTRIBUTES.items()
     ]
     return (*quality, *attributes)
+
+
+def _text(model: CLIP, name: str, out: Path) -> TextTower | None:
+    if not is_supported(name):
+        print(f"no text.onnx: {name} does not read text by CLIP's own tokenizer, so the bundle takes no prompts")
+        return None
+    cosine = write_text(model, name, out / "text.onnx")
+    print(f"text.onnx: lowest cosine of a prompt's feature with torch's {cosine:.6f}")
+    write_tokenizer(out / "tokenizer.json")
+    return TextTower(
+        graph=Graph("text.onnx", _sha256(out / "text.onnx")),
+        tokenizer=File("tokenizer.json", _sha256(out / "tokenizer.json")),
+        context=open_clip.get_tokenizer(name).context_length,
+        scale=model.logit_scale.exp().item(),
+    )
 
 
 def _write(manifest: Manifest, out: Path) -> None:

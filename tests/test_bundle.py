@@ -61,6 +61,15 @@ def test_an_altered_graph_is_refused(copy: Path) -> None:
         Bundle(copy)
 
 
+@pytest.mark.parametrize("name", ["text.onnx", "tokenizer.json"])
+def test_an_altered_text_tower_is_refused(prompted: Path, tmp_path: Path, name: str) -> None:
+    folder = Path(shutil.copytree(prompted, tmp_path / "prompted"))
+    with (folder / name).open("ab") as file:
+        file.write(b" ")
+    with pytest.raises(BundleError, match=rf"{name} was altered"):
+        Bundle(folder)
+
+
 def test_a_missing_graph_is_refused(copy: Path) -> None:
     (copy / "fp32.onnx").unlink()
     with pytest.raises(BundleError, match=r"cannot read .*fp32.onnx"):

@@ -12,7 +12,17 @@ from tests.conftest import Run
 def test_version_and_help(declip: Run) -> None:
     assert declip("--version").stdout.decode().split() == ["declip-rt", __version__]
     text = declip("score", "--help").stdout.decode()
-    for option in ("--out", "--html", "--resume", "--device", "--fail-below", "--top", "exit codes"):
+    for option in (
+        "--out",
+        "--html",
+        "--resume",
+        "--prompts",
+        "--semantic-prompts",
+        "--device",
+        "--fail-below",
+        "--top",
+        "exit codes",
+    ):
         assert option in text
 
 
@@ -28,6 +38,10 @@ def test_models_lists_shows_and_verifies(declip: Run, bundle: Bundle) -> None:
     assert "technical SRCC" in shown
     assert "0 is dark, 1 is bright" in shown
     assert bundle.hash in declip("models", "verify", "declip-tiny").stdout.decode()
+
+
+def test_a_model_says_whether_it_takes_prompts(declip: Run, prompted: Path) -> None:
+    assert "own prompts: up to 30 tokens" in declip("models", "show", prompted).stdout.decode()
 
 
 def test_verify_finds_an_altered_bundle(declip: Run, bundle: Bundle, tmp_path: Path) -> None:

@@ -19,5 +19,11 @@ def test_it_reports_versions_engines_and_models(declip: Run) -> None:
 
 def test_what_is_missing_names_its_extra(declip: Run) -> None:
     text = declip("doctor").stdout.decode()
-    for module, extra in (("tensorrt", "tensorrt"), ("tensorrt_rtx", "rtx"), ("pycuda", "tensorrt")):
+    for module, extra in (
+        ("tensorrt", "tensorrt"),
+        ("tensorrt_rtx", "rtx"),
+        ("pycuda", "tensorrt"),
+        ("tokenizers", "prompts"),
+        ("ftfy", "prompts"),
+    ):
         assert (f'pip install "declip-rt[{extra}]"' in text) or importlib.util.find_spec(module)

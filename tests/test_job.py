@@ -21,7 +21,7 @@ import pyarrow.parquet
 import pytest
 from PIL import Image
 
-from declip_rt import Bundle
+from declip_rt import Bundle, Prompts, Scorer
 from tests.conftest import Run, encoded, picture
 
 
@@ -229,6 +229,61 @@ def test_resume_leaves_rows_of_other_folders_alone(declip: Run, folder: Path, tm
     declip("score", folder / "a.jpg", "--out", out)
     declip("score", folder / "b.jpg", "--out", out, "--resume")
     assert names(rows(out)) == ["a.jpg", "b.jpg"]
+
+
+CALM = ("--prompts", "calm, still=a calm scene:a busy scene", "--semantic-prompts", "a cat:a dog")
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet"])
+def test_prompts_are_columns(declip: Run, folder: Path, tmp_path: Path, prompted: Path, suffix: str) -> None:
+    out = tmp_path / f"scores{suffix}"
+    done = declip(
+        "score", folder, "--model", prompted, *CALM, "--out", out, "--html", tmp_path / "r.html", "--sort", "a cat"
+    )
+    assert done.returncode == 0, done.stderr
+    with Scorer(prompted, "cpu", prompts=[Prompts("a cat", ("a cat",), ("a dog",), "semantic")]) as scorer:
+        for row in rows(out):
+            assert 0 < float(str(row["calm, still"])) < 1
+            expected = scorer.score(str(row["path"])).prompts["a cat"]
+            assert float(str(row["a cat"])) == pytest.approx(expected, abs=1e-4)
+    assert "calm, still" in done.stdout.decode().splitlines()[0]
+    assert (tmp_path / "r.html").read_text().count("<span>calm, still 0.") == 6
+
+
+def test_resume_keeps_rows_of_the_same_prompts_only(declip: Run, folder: Path, tmp_path: Path, prompted: Path) -> None:
+    out = tmp_path / "o.csv"
+    run = ("score", folder, "--model", prompted, "--out", out)
+    assert declip(*run, *CALM).returncode == 0
+    assert b"6 of them kept" in declip(*run, *CALM, "--resume").stderr
+    before = [row["calm, still"] for row in rows(out)]
+    done = declip(*run, "--prompts", "calm, still=a quiet night:a loud day", *CALM[2:], "--resume")
+    assert done.returncode == 0
+    assert b"kept" not in done.stderr, "the texts are others"
+    assert [row["calm, still"] for row in rows(out)] != before
+    whole = out.read_bytes()
+    for others in ((), ("--prompts", "calm:busy")):
+        done = declip(*run, *others, "--resume")
+        assert done.returncode == 2
+        assert b"other columns" in done.stderr
+    assert out.read_bytes() == whole
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--prompts", "sharp"], "[NAME=]HIGH:LOW"),
+        (["--prompts", "technical=a:b"], "another NAME="),
+        (["--prompts", "calm=a:b", "--semantic-prompts", "calm=a:b"], "two prompts are called 'calm'"),
+        (["--prompts", f"{'word ' * 40}:b"], "has 40 tokens, the model reads 30"),
+    ],
+)
+def test_wrong_prompts_say_why_in_one_line(
+    declip: Run, folder: Path, prompted: Path, arguments: list[str], message: str
+) -> None:
+    done = declip("score", folder, "--model", prompted, *arguments)
+    assert done.returncode == 2
+    assert message in done.stderr.decode().splitlines()[-1]
+    assert b"Traceback" not in done.stderr
 
 
 def test_a_terminal_gets_a_progress_bar(folder: Path) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from declip_rt import Bundle
+import pytest
+
+from declip_rt import Bundle, ConfigError, Prompts
 from declip_rt.records import Columns, failed, findings, key
 
 
@@ -11,6 +13,21 @@ def test_the_columns(bundle: Bundle) -> None:
     assert names[:5] == ["path", "width", "height", "technical", "aesthetic"]
     assert names[-6:] == ["percentile", "error", "model", "bundle", "size", "mtime_ns"]
     assert {head.name for head in bundle.heads} < set(names)
+
+
+def test_prompts_stand_between_the_heads_and_the_rest(bundle: Bundle) -> None:
+    plain, prompts = Columns.of(bundle), [Prompts("self", ("a",), ("b",)), Prompts("a, b", ("a",), ("c",))]
+    names = list(Columns.of(bundle, prompts).types)
+    at = names.index("percentile")
+    assert names[at - 2 : at] == ["self", "a, b"]
+    assert [name for name in names if name not in ("self", "a, b", "prompts_hash")] == list(plain.types)
+    assert Columns.of(bundle, prompts).record(self=0.25)["self"] == 0.25
+
+
+@pytest.mark.parametrize("name", ["technical", "path", "percentile", "sharpness", "prompts_hash"])
+def test_prompts_cannot_have_the_name_of_a_column(bundle: Bundle, name: str) -> None:
+    with pytest.raises(ConfigError, match=f"cannot be called '{name}'"):
+        Columns.of(bundle, [Prompts(name, ("a",), ("b",))])
 
 
 def test_a_failed_record_has_every_column(bundle: Bundle) -> None:

@@ -9,7 +9,7 @@ from urllib.parse import unquote_to_bytes
 
 import pytest
 
-from declip_rt import Bundle
+from declip_rt import Bundle, Prompts
 from declip_rt.records import Columns, Record, failed
 from declip_rt.report import HtmlReport
 from tests.conftest import encoded, picture
@@ -49,6 +49,20 @@ def test_cards_histograms_and_medians(bundle: Bundle, columns: Columns, folder: 
     assert "the line is the median, 0.250" in text
     assert "Failures" not in text
     assert all(f'<option value="{head.name}">' in text for head in bundle.heads)
+
+
+def test_prompts_are_shown_and_sorted_by(bundle: Bundle, tmp_path: Path) -> None:
+    names = ["calm scene", "<b>"]
+    columns = Columns.of(bundle, [Prompts(name, ("a",), ("b",)) for name in names])
+    report = HtmlReport(tmp_path / "report.html", bundle, device="cpu", prompts=names)
+    report.write(record(columns, bundle, "a.jpg", 0.5) | {"calm scene": 0.75, "<b>": 0.125})
+    report.close()
+    text = (tmp_path / "report.html").read_text()
+    assert "<span>calm scene 0.750</span><span>&lt;b&gt; 0.125</span>" in text
+    options = dict(re.findall(r'<option value="([^"]*)">([^<]*)</option>', text))
+    for name, value in (("calm scene", "0.750000"), ("&lt;b&gt;", "0.125000")):
+        (key,) = (key for key, words in options.items() if words == name)
+        assert f'data-{key}="{value}"' in text
 
 
 def test_it_needs_no_network(bundle: Bundle, columns: Columns, folder: Path) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from declip_rt import Bundle, ConfigError, ImageError, Score, Scorer
+from declip_rt import Bundle, ConfigError, ImageError, Prompts, Score, Scorer
 from tests.conftest import encoded, picture
 
 SAME = 1e-5  # what a score may depend on batch size, order, neighbours and workers, on the CPU
@@ -114,10 +114,22 @@ def test_unknown_device_and_model() -> None:
         Scorer(device="abacus")
 
 
-def test_scoring_imports_no_torch() -> None:
+def test_prompts_are_part_of_the_score(prompted: Path) -> None:
+    calm = Prompts("calm", ("a calm scene",), ("a busy scene",))
+    with Scorer(prompted, "cpu", prompts=[calm]) as scorer:
+        score = scorer.score(picture())
+    assert 0 < score.prompts["calm"] < 1
+    assert json.loads(json.dumps(score.to_dict()))["prompts"] == score.prompts
+    with Scorer(prompted, "cpu") as plain:
+        assert dataclasses.replace(score, prompts={}) == plain.score(picture())
+
+
+def test_scoring_imports_no_torch(prompted: Path) -> None:
     code = (
         "import sys, numpy as np, declip_rt\n"
-        "declip_rt.Scorer(device='cpu').score(np.zeros((64, 64, 3), np.uint8))\n"
+        "calm = declip_rt.Prompts('calm', ('a calm scene',), ('a busy scene',))\n"
+        f"scorer = declip_rt.Scorer({str(prompted)!r}, 'cpu', prompts=[calm])\n"
+        "assert 'calm' in scorer.score(np.zeros((64, 64, 3), np.uint8)).prompts\n"
         "print([m for m in sys.modules if m.split('.')[0] in ('torch', 'torchvision', 'open_clip', 'train', 'export')])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

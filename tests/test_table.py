@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from declip_rt import Bundle
+from declip_rt import Bundle, Prompts
 from declip_rt.records import Columns, Record, failed
 from declip_rt.table import Ranked, Table, printable, shorten
 
@@ -33,6 +33,17 @@ def test_a_row_shows_the_numbers_and_the_failure(columns: Columns, bundle: Bundl
     assert lines[1].split()[:2] == ["a.jpg", "0.123"]
     assert lines[1].split()[3] == "42"
     assert lines[2].split(maxsplit=1) == ["b.jpg", "error: the file is empty"]
+
+
+def test_prompts_are_columns_before_the_findings(bundle: Bundle) -> None:
+    names = ["calm", "a long name of a prompt"]
+    columns = Columns.of(bundle, [Prompts(name, ("a",), ("b",)) for name in names])
+    lines: list[str] = []
+    table = Table(bundle, lines.append, names)
+    table.write(record(columns, bundle, "a.jpg", 0.5) | {"calm": 0.98765, names[1]: 0.25, "brightness": 0.0})
+    assert lines[0].split("percentile")[1].split() == ["calm", "…ame", "of", "a", "prompt", "findings"]
+    assert lines[1].split()[4:] == ["0.988", "0.250", "dark"]
+    assert lines[0].index("calm") + len("calm") == lines[1].index("0.988") + len("0.988")
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from export.__main__ import export
 from tests.conftest import encoded, picture
 from train import run
 
@@ -89,3 +90,11 @@ def recipe(tmp_path_factory: pytest.TempPathFactory) -> Recipe:
 def checkpoint(recipe: Recipe, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """declip.pt of one whole run."""
     return run.train(recipe.config, recipe.data, tmp_path_factory.mktemp("run"))
+
+
+@pytest.fixture(scope="session")
+def prompted(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The checkpoint's bundle, which has a text tower."""
+    folder = tmp_path_factory.mktemp("prompted")
+    export(checkpoint, folder, None)
+    return folder

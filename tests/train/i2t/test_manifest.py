@@ -53,7 +53,7 @@ def test_an_image_in_a_shard(folder: Path) -> None:
     assert np.array_equal(Images(folder).open(Row("s.tar#000/a.png")), picture())
     with pytest.raises(ImageError, match=r"s.tar has no member 'b.png'"):
         Images(folder).open(Row("s.tar#b.png"))
-    with pytest.raises(ImageError, match="cannot read none.tar#a"):
+    with pytest.raises(ImageError, match=r"cannot read none\.tar#a"):
         Images(folder).open(Row("none.tar#a"))
 
 
@@ -74,7 +74,7 @@ def test_reading_names_the_row(folder: Path) -> None:
         ('{"image":"b.png","perceptual":["x"]}', "cannot read b.png"),
         ('{"image":"c.png","perceptual":["x"]}', "not an image"),
         ('{"image":"a.png","perceptual":[" "]}', "a text is empty"),
-        ('{"image":"a.png","perceptual":["x"],"semantic":["%s"]}' % ("very " * 80), "82 tokens, and the context holds 77"),
+        ('{"image":"a.png","perceptual":["x"],"semantic":["%s"]}' % ("very " * 80), "82 tokens"),
         ('{"image":"a.png","perceptual":["x"],"edits":[{"kind":"ugly","strength":1}]}', "no distortion 'ugly'"),
         ('{"image":"a.png","perceptual":["x"],"edits":[{"kind":"blur","strength":9}]}', "strength 9"),
         (GOOD, "the same as row 1"),

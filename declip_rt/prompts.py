@@ -1,0 +1,159 @@
+"""Scores against the user's own antonym prompts, by the bundle's text tower (as in CLIP-IQA, arXiv 2207.12396)."""
+
+from __future__ import annotations
+
+import hashlib
+import html
+import importlib
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import astuple, dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Literal, TypeAlias, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from declip_rt.bundle import Bundle
+from declip_rt.engine import Floats
+from declip_rt.errors import BundleError, ConfigError
+
+Space: TypeAlias = Literal["perceptual", "semantic"]
+
+
+@dataclass(frozen=True)
+class Prompts:
+    """A score of one's own: how much nearer an image is to the texts `high` than to the texts `low`.
+
+    Several texts on a side are an ensemble. `space` is the feature that is compared with them: how an image looks
+    (perceptual), or what it shows (semantic).
+
+    Raises:
+        ConfigError: no printable name, an unknown space, or a side without text.
+    """
+
+    name: str
+    high: tuple[str, ...]
+    low: tuple[str, ...]
+    space: Space = "perceptual"
+
+    def __post_init__(self) -> None:
+        if not self.name.strip() or not self.name.isprintable():
+            raise ConfigError(f"{self.name!r} cannot name a column; give prompts a printable name")
+        if self.space not in get_args(Space):
+            raise ConfigError(f"prompts {self.name!r}: no space {self.space!r}; choose perceptual or semantic")
+        for side in (self.high, self.low):
+            if isinstance(side, str) or not side or not all(text.strip() for text in side):
+                raise ConfigError(f"prompts {self.name!r}: a side is {side!r}; give a tuple of texts")
+
+
+def parse(arguments: Sequence[str], space: Space) -> tuple[Prompts, ...]:
+    """The prompts in `[NAME=]HIGH:LOW` arguments; a NAME that comes again adds to an ensemble. Raises ConfigError."""
+    pairs: dict[str, list[tuple[str, str]]] = {}
+    for argument in arguments:
+        match = re.fullmatch(r"(?:([^=:]*)=)?([^:]+):([^:]+)", argument)
+        name, high, low = (part.strip() for part in match.groups("")) if match else ("", "", "")
+        if not high or not low:
+            raise ConfigError(
+                f"prompts {argument!r}: the form is [NAME=]HIGH:LOW, such as 'calm=calm scene:busy scene'"
+            )
+        pairs.setdefault(name or high, []).append((high, low))
+    return tuple(
+        Prompts(name, tuple(high for high, _ in texts), tuple(low for _, low in texts), space)
+        for name, texts in pairs.items()
+    )
+
+
+def digest(prompts: Sequence[Prompts]) -> str:
+    """A sha256 that differs where any name, text or space does."""
+    return hashlib.sha256(repr([astuple(p) for p in prompts]).encode()).hexdigest()
+
+
+@dataclass(frozen=True, eq=False)
+class Axis:
+    """Prompts as a direction, float32 (D,), in their feature space."""
+
+    name: str
+    space: Space
+    direction: Floats
+
+    def score(self, feature: Floats) -> float:
+        """feature (D,), L2-normalised -> [0, 1]: the softmax's share of `high` against `low`."""
+        return 0.5 + 0.5 * math.tanh(0.5 * float(feature @ self.direction))  # a sigmoid that cannot overflow
+
+
+def axes(bundle: Bundle, prompts: Sequence[Prompts]) -> tuple[Axis, ...]:
+    """Runs the text tower on all prompts, once.
+
+    Raises:
+        BundleError: the bundle has no text tower.
+        ConfigError: a library is missing, a name comes twice, or a text is longer than the model reads.
+    """
+    if not prompts:
+        return ()
+    names = [p.name for p in prompts]
+    if twice := {name for name in names if names.count(name) > 1}:
+        raise ConfigError(f"two prompts are called {min(twice)!r}; give one of them another name")
+    encoder = TextEncoder(bundle)
+    return tuple(Axis(p.name, p.space, encoder.scale * (encoder.mean(p.high) - encoder.mean(p.low))) for p in prompts)
+
+
+class TextEncoder:
+    """A bundle's text tower, on the CPU. Raises BundleError where there is none, ConfigError where a library lacks."""
+
+    def __init__(self, bundle: Bundle) -> None:
+        tower = bundle.manifest.text
+        if tower is None:
+            raise BundleError(
+                f"{bundle.path} has no text tower, which prompts need; export it again from its checkpoint "
+                "(python -m export), or choose another --model"
+            )
+        self.scale = tower.scale
+        self._tokenizer = Tokenizer(bundle.path / tower.tokenizer.file, tower.context)
+        graph = str(bundle.path / tower.graph.file)
+        self._session = _import("onnxruntime", "cpu").InferenceSession(graph, providers=["CPUExecutionProvider"])
+
+    def mean(self, texts: Sequence[str]) -> Floats:
+        """The L2-normalised mean (D,) of the texts' L2-normalised features. Raises ConfigError for a text too long."""
+        features: Floats = self._session.run(["text"], {"tokens": self._tokenizer(texts)})[0]  # (M, D)
+        mean: Floats = features.mean(0)
+        return mean / np.linalg.norm(mean)
+
+
+class Tokenizer:
+    """CLIP's byte-pair encoding: the ids of open_clip's SimpleTokenizer.
+
+    The names of its two control tokens are plain text here: open_clip takes them for the tokens.
+    """
+
+    def __init__(self, file: Path, context: int) -> None:
+        self._context = context
+        self._ftfy = _import("ftfy", "prompts")
+        self._encode = _import("tokenizers", "prompts").Tokenizer.from_file(str(file)).encode
+
+    def __call__(self, texts: Sequence[str]) -> NDArray[np.int64]:
+        """(M, L), padded with 0. Raises ConfigError for a text of more than L tokens, its two ends included."""
+        tokens = np.zeros((len(texts), self._context), np.int64)
+        for row, text in zip(tokens, texts, strict=True):
+            ids = self.ids(text)
+            if len(ids) > self._context:
+                raise ConfigError(
+                    f"the prompt {text!r} has {len(ids) - 2} tokens, the model reads {self._context - 2}; shorten it"
+                )
+            row[: len(ids)] = ids
+        return tokens
+
+    def ids(self, text: str) -> list[int]:
+        """All tokens of the text, between the start and the end token."""
+        clean = html.unescape(html.unescape(self._ftfy.fix_text(text)))
+        ids: list[int] = self._encode(" ".join(clean.split()).lower()).ids
+        return ids
+
+
+def _import(name: str, extra: str) -> ModuleType:
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise ConfigError(f'prompts need {name}: pip install "declip-rt[{extra}]"') from error
