@@ -48,6 +48,7 @@ series = 3
 [declip]
 steps = 6
 batch = 8
+warmup = 2
 [heads]
 steps = 6
 batch = 8

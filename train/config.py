@@ -3,51 +3,72 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated, Literal
 
 import msgspec
 
-from declip_rt.bundle import ViewSpec
+from declip_rt.bundle import Positive, ViewSpec
 from declip_rt.errors import ConfigError
+
+Count = Annotated[int, msgspec.Meta(ge=0)]
+Rate = Annotated[float, msgspec.Meta(gt=0)]
 
 
 class _Stage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A frozen, typed part of the TOML."""
 
 
-class ClipConfig(_Stage, frozen=True):
+class LoopConfig(_Stage, frozen=True, kw_only=True):
+    """How stages 1 and 2 run (loop.py)."""
+
+    steps: Count
+    lr: Rate
+    warmup: Count = 100  # steps in which the learning rate rises; a cosine follows
+    weight_decay: float = 0.05
+    clip_norm: Rate = 1.0  # the gradient's norm is kept at or below it
+    accumulate: Positive = 1  # batches a step, each with its own negatives
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    ema: Annotated[float, msgspec.Meta(ge=0, lt=1)] = 0.999  # of the averaged weights, which are what is kept; 0 = off
+    workers: Count = 1  # processes that read images
+    log_every: Positive = 20  # steps
+    save_every: Positive = 200  # steps
+
+
+class ClipConfig(LoopConfig, frozen=True, kw_only=True):
     """Stage 1: the open_clip model, and its contrastive training from scratch (`steps = 0` keeps its weights)."""
 
     model: str  # an open_clip model name, or the name of a JSON file beside the TOML
     pretrained: str | None = None  # an open_clip tag or a weights file
-    steps: int = 0
+    steps: Count = 0
+    lr: Rate = 2e-3
     photos: int = 24  # pristine photos a batch
     variants: int = 4  # distorted variants of each of them
     mos_photos: int = 24
     beauty_photos: int = 8
     crop: int = 160  # side of the training crops, pixels
-    lr: float = 2e-3
-    weight_decay: float = 0.05
-    warmup: int = 100
     mos_weight: float = 0.5
     beauty_weight: float = 0.2
 
 
 class FeaturesConfig(_Stage, frozen=True):
-    """The features of the frozen model that stages 2 and 3 learn from."""
+    """The photos whose features stages 2 and 3 learn from."""
 
     variants: int = 8  # distorted variants of each pristine photo
     jitters: int = 8  # random flips and crops of each scored photo
     series: int = 1000  # pristine photos with a kind of distortion at rising strengths
 
 
-class DeclipConfig(_Stage, frozen=True):
-    """Stage 2: the two ResMLP projectors."""
+class DeclipConfig(LoopConfig, frozen=True, kw_only=True):
+    """Stage 2: the two ResMLP projectors, and with `unfreeze` the image tower's last blocks."""
 
     hidden: int = 512
-    steps: int = 1500
-    batch: int = 512
-    lr: float = 1e-3
-    weight_decay: float = 0.05
+    unfreeze: Count = 0  # blocks
+    steps: Count = 1500
+    batch: Positive = 512  # images with texts, in each process
+    lr: Rate = 1e-3
+    perceptual_weight: float = 1.0
+    semantic_weight: float = 1.0
+    cross_weight: float = 0.1  # of the other text's influence on a space
     level_weight: float = 0.5  # of the quality and beauty level texts
 
 

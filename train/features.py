@@ -1,39 +1,178 @@
-"""The frozen model's features of the training photos, computed once and kept beside the checkpoint."""
+"""The image tower's features of photos, computed once and kept on disk."""
 
 from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, fields
-from itertools import count, islice
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from math import isnan
 from pathlib import Path
 
 import msgspec
 import numpy as np
 import torch
 from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
 
 from declip_rt.bundle import ViewSpec
+from declip_rt.decode import RGB
+from declip_rt.errors import ConfigError, ImageError
 from declip_rt.views import write_views
-from train import texts
+from train import parallel
 from train.config import FeaturesConfig
-from train.distortions import KINDS, RGB, STRENGTHS, Distortion, distort
-from train.i2t.synthetic import draw
+from train.distortions import KINDS, STRENGTHS, Distortion
+from train.i2t.manifest import Images, Row
 from train.model import Declip
-from train.photos import Photo, photos
+from train.photos import photos
 
 log = logging.getLogger("train.features")
 TESTED = ("blur", "noise", "jpeg", "dark")  # half of the series are of these
+SHARD = 8192  # features a file: what a stopped run may have to compute again
+BATCH = 32
+
+
+class Item(msgspec.Struct, frozen=True):
+    """A row's image or, where `jitter` is not 0, a random flip and crop of it, drawn from `jitter`."""
+
+    row: Row
+    jitter: int = 0
+
+
+def jittered(rows: Iterable[Row], jitters: int, seed: int) -> list[Item]:
+    """Each row `jitters` times."""
+    rng = np.random.default_rng((seed, 2))
+    return [Item(row, int(rng.integers(1, 2**32))) for row in rows for _ in range(jitters)]
+
+
+class Pictures(Dataset[tuple[Tensor, str]]):
+    """`pictures[i]`: item i as the model sees it, uint8 (V, S, S, 3), and why it cannot be read, or nothing."""
+
+    def __init__(self, items: Sequence[Item], images: Images, spec: ViewSpec) -> None:
+        self.items, self.images, self.spec = items, images, spec
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __getitem__(self, i: int) -> tuple[Tensor, str]:
+        views, why = np.zeros(self.spec.shape, np.uint8), ""
+        try:
+            image = self.images.open(self.items[i].row)
+            write_views(_jitter(image, self.items[i].jitter), self.spec, views)
+        except ImageError as error:
+            why = f"{self.items[i].row.image}: {error}"
+        return torch.from_numpy(views), why
+
+
+def _jitter(rgb: RGB, jitter: int) -> RGB:
+    if jitter == 0:
+        return rgb
+    rng = np.random.default_rng(jitter)
+    height, width = (int(side * rng.uniform(0.85, 1)) for side in rgb.shape[:2])
+    top, left = rng.integers(rgb.shape[0] - height + 1), rng.integers(rgb.shape[1] - width + 1)
+    crop = rgb[top : top + height, left : left + width]
+    return np.ascontiguousarray(crop[:, ::-1] if rng.random() < 0.5 else crop)
+
+
+class Stored:
+    """Features (N, D) in float32, memory-mapped from shards. `failures[i]` says why feature i is missing (NaN)."""
+
+    def __init__(self, folder: Path, count: int) -> None:
+        self._count = count
+        self._shards = [np.load(_shard(folder, first), mmap_mode="r") for first in range(0, count, SHARD)]
+        notes = (_shard(folder, first).with_suffix(".json") for first in range(0, count, SHARD))
+        parts = [msgspec.json.decode(note.read_bytes(), type=dict[int, str]) for note in notes]
+        self.failures = {i: why for part in parts for i, why in part.items()}
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __getitem__(self, which: Iterable[int]) -> Tensor:
+        numbers = [divmod(int(i), SHARD) for i in which]
+        made = np.empty((len(numbers), self._shards[0].shape[1]), np.float32)
+        for row, (shard, place) in zip(made, numbers, strict=True):
+            row[:] = self._shards[shard][place]
+        return torch.from_numpy(made)
+
+
+def store(folder: Path, count: int, make: Callable[[range], tuple[Tensor, dict[int, str]]]) -> Stored:
+    """Makes the shards that `folder` lacks, shared out among the processes; `make` gives features and failures."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for first in range(0, count, SHARD)[parallel.rank() :: parallel.world()]:
+        if (file := _shard(folder, first)).is_file():
+            continue
+        features, failures = make(range(first, min(count, first + SHARD)))
+        file.with_suffix(".json").write_bytes(msgspec.json.encode(failures))
+        partial = file.with_suffix(".partial")
+        with partial.open("wb") as opened:
+            np.save(opened, features.float().cpu().numpy())
+        partial.replace(file)
+    parallel.wait()
+    return Stored(folder, count)
+
+
+def _shard(folder: Path, first: int) -> Path:
+    return folder / f"{first // SHARD:06}.npy"
+
+
+def digest(weights: Iterable[Tensor], *others: object) -> str:
+    """Names features by all that they depend on: the weights that make them, and what they are made of."""
+    made = hashlib.sha256()
+    for value in weights:
+        made.update(value.cpu().numpy().tobytes())
+    for other in others:
+        made.update(msgspec.json.encode(other))
+    return made.hexdigest()
+
+
+class Encoder:
+    """Encodes items with the image tower as it is now, or reads their features from `folder`."""
+
+    def __init__(self, model: Declip, images: Images, spec: ViewSpec, folder: Path, workers: int) -> None:
+        self.model, self.images, self.spec, self.folder, self.workers = model, images, spec, folder, workers
+        visual = model.clip.visual
+        self.digest = digest(visual.state_dict().values(), spec, list(visual.image_mean), list(visual.image_std))
+
+    def __call__(self, items: Sequence[Item], what: str) -> Stored:
+        """Raises ConfigError where there are no items, and ImageError where none of the images can be read."""
+        if not items:
+            raise ConfigError(f"there are no {what} images; train/README.md describes what the data must hold")
+        pictures = Pictures(items, self.images, self.spec)
+        made = hashlib.sha256(self.digest.encode())
+        for item in items:
+            made.update(msgspec.json.encode(item))
+        self.model.clip.to(parallel.device())
+        stored = store(self.folder / made.hexdigest(), len(items), lambda span: self._encode(pictures, span, what))
+        self.model.clip.cpu()
+        report(list(stored.failures.values()), len(items), what)
+        return stored
+
+    @torch.no_grad()
+    def _encode(self, pictures: Pictures, span: range, what: str) -> tuple[Tensor, dict[int, str]]:
+        loader = DataLoader(pictures, BATCH, sampler=span, num_workers=self.workers, generator=torch.Generator())
+        parts, failures = [], {}
+        for first, (pixels, reasons) in zip(span[::BATCH], loader, strict=True):
+            parts.append(self.model.coarse(pixels.to(parallel.device())).cpu())
+            parts[-1][[bool(why) for why in reasons]] = torch.nan
+            failures |= {i: why for i, why in enumerate(reasons, first) if why}
+            if first // BATCH % 32 == 0:
+                log.info("features: %s %d of %d", what, first, len(pictures))
+        return torch.cat(parts), failures
+
+
+def report(failures: list[str], count: int, what: str) -> None:
+    """Logs how many images could not be read, and why. Raises ImageError where none could."""
+    if failures and len(failures) == count:
+        raise ImageError(f"none of the {count} {what} images can be read; the first is {failures[0]}")
+    if failures:
+        some = "; ".join(failures[:5])
+        log.warning("%d of %d %s images cannot be read and are left out: %s", len(failures), count, what, some)
 
 
 @dataclass(frozen=True)
 class Features:
-    """Coarse features, float32 (..., D), with their texts and scores."""
+    """What stage 3 learns from: coarse features, float32 (..., D), and scores."""
 
-    distorted: Tensor  # (M, D) distorted pristine photos
-    looks: list[str]  # M perceptual texts
-    shows: list[str]  # M semantic texts
     series: Tensor  # (R, 6, D): a photo, and it with one kind of distortion at the five rising strengths
     mos: Tensor  # (P, J, D): J jitters of each photo
     mos_scores: Tensor  # (P,)
@@ -44,95 +183,52 @@ class Features:
     val_mos_scores: Tensor  # (W,)
 
 
-def features(model: Declip, config: FeaturesConfig, spec: ViewSpec, data: Path, out: Path, seed: int) -> Features:
-    """Computes the features, or reads them from `out/features.pt` where the same settings and weights made it."""
-    file, key = out / "features.pt", _key(model, config, spec, seed)
-    if file.is_file() and (state := torch.load(file, weights_only=True))["key"] == key:
-        return Features(**state["features"])
-    rng = np.random.default_rng((seed, 2))
-    train = {name: photos(data, name, "train") for name in ("pristine", "mos", "beauty")}
-    val = {name: photos(data, name, "val") for name in ("pristine", "mos", "beauty")}
-
-    def encode(images: Iterable[RGB], what: str) -> Tensor:
-        return _encode(model, spec, images, what)
-
-    looks: list[str] = []
-    shows: list[str] = []
-    made = Features(
-        distorted=encode(_distorted(train["pristine"], config.variants, rng, looks, shows), "distorted"),
-        looks=looks,
-        shows=shows,
-        series=encode(_series(train["pristine"], config.series, rng), "series").unflatten(0, (-1, 1 + len(STRENGTHS))),
-        mos=encode(_jittered(train["mos"], config.jitters, rng), "mos").unflatten(0, (-1, config.jitters)),
-        mos_scores=_scores(train["mos"]),
-        beauty=encode(_jittered(train["beauty"], config.jitters, rng), "beauty").unflatten(0, (-1, config.jitters)),
-        beauty_scores=_scores(train["beauty"]),
-        reference=encode((photo.read() for name in val for photo in val[name]), "reference"),
-        val_mos=encode((photo.read() for photo in val["mos"]), "val"),
-        val_mos_scores=_scores(val["mos"]),
+def features(encode: Encoder, config: FeaturesConfig, data: Path, seed: int) -> Features:
+    """Computes the features, or reads them where the same settings and weights made them."""
+    each, stages = config.jitters, 1 + len(STRENGTHS)
+    mos, beauty = (rows(data, name, "train") for name in ("mos", "beauty"))
+    mos_features, mos_scores = _scored(encode(jittered(mos, each, seed), "mos"), each, mos, "mos")
+    beauty_features, beauty_scores = _scored(encode(jittered(beauty, each, seed), "beauty"), each, beauty, "beauty")
+    val = rows(data, "mos", "val")
+    val_mos, val_mos_scores = _scored(encode([Item(row) for row in val], "val"), 1, val, "mos")
+    reference = [Item(row) for name in ("pristine", "mos", "beauty") for row in rows(data, name, "val")]
+    return Features(
+        series=_whole(encode(_series(rows(data, "pristine", "train"), config.series, seed), "series"), stages)[0],
+        mos=mos_features,
+        mos_scores=mos_scores,
+        beauty=beauty_features,
+        beauty_scores=beauty_scores,
+        reference=_whole(encode(reference, "reference"), 1)[0].squeeze(1),
+        val_mos=val_mos.squeeze(1),
+        val_mos_scores=val_mos_scores,
     )
-    partial = file.with_suffix(".partial")
-    torch.save({"key": key, "features": {field.name: getattr(made, field.name) for field in fields(made)}}, partial)
-    partial.replace(file)
-    return made
 
 
-def _key(model: Declip, config: FeaturesConfig, spec: ViewSpec, seed: int) -> str:
-    digest = hashlib.sha256(msgspec.json.encode((config, spec, seed)))
-    for values in model.clip.visual.state_dict().values():
-        digest.update(values.numpy().tobytes())
-    return digest.hexdigest()
+def rows(data: Path, name: str, split: str) -> list[Row]:
+    """The photos of a set, named from `data` on, with their scores by the set's name and without texts."""
+    listed = photos(data, name, split)
+    named = [(str(photo.path.relative_to(data)), photo.score) for photo in listed]
+    return [Row(image, (), scores={} if isnan(score) else {name: score}) for image, score in named]
 
 
-@torch.no_grad()
-def _encode(model: Declip, spec: ViewSpec, images: Iterable[RGB], what: str) -> Tensor:
-    parts: list[Tensor] = []
-    left = iter(images)
-    for number in count():
-        if not (group := list(islice(left, 8))):
-            break
-        pixels = np.zeros((len(group), *spec.shape), np.uint8)
-        for image, views in zip(group, pixels, strict=True):
-            write_views(image, spec, views)
-        parts.append(model.coarse(torch.from_numpy(pixels)))
-        if number % 100 == 0:
-            log.info("features: %s %d", what, 8 * number)
-    return torch.cat(parts)
-
-
-def _scores(listed: list[Photo]) -> Tensor:
-    return torch.tensor([photo.score for photo in listed])
-
-
-def _distorted(
-    listed: list[Photo], variants: int, rng: np.random.Generator, looks: list[str], shows: list[str]
-) -> Iterator[RGB]:
-    for photo in listed:
-        rgb = photo.read()
-        for distortions in draw(variants, rng):
-            image = rgb
-            for distortion in distortions:
-                image = distort(image, distortion, rng)
-            looks.append(texts.perceptual(texts.looks(image, distortions, rng)))
-            shows.append(texts.semantic(photo.label))
-            yield image
-
-
-def _series(listed: list[Photo], count: int, rng: np.random.Generator) -> Iterator[RGB]:
-    for i in rng.choice(len(listed), count, replace=len(listed) < count):
-        rgb = listed[i].read()
+def _series(pristine: list[Row], count: int, seed: int) -> list[Item]:
+    rng = np.random.default_rng((seed, 3))
+    items = []
+    for i in rng.choice(len(pristine), count, replace=len(pristine) < count):
         kind = str(rng.choice(TESTED if rng.random() < 0.5 else list(KINDS)))
         drawn = int(rng.integers(2**32))  # the strengths share angle, tint, ...: only the strength rises
-        yield rgb
-        for strength in STRENGTHS:
-            yield distort(rgb, Distortion(kind, strength), np.random.default_rng(drawn))
+        edits = [(), *((Distortion(kind, strength),) for strength in STRENGTHS)]
+        items += [Item(Row(pristine[i].image, (), edits=edit, seed=drawn)) for edit in edits]
+    return items
 
 
-def _jittered(listed: list[Photo], jitters: int, rng: np.random.Generator) -> Iterator[RGB]:
-    for photo in listed:
-        rgb = photo.read()
-        for _ in range(jitters):
-            height, width = (int(side * rng.uniform(0.85, 1)) for side in rgb.shape[:2])
-            top, left = rng.integers(rgb.shape[0] - height + 1), rng.integers(rgb.shape[1] - width + 1)
-            crop = rgb[top : top + height, left : left + width]
-            yield np.ascontiguousarray(crop[:, ::-1] if rng.random() < 0.5 else crop)
+def _scored(stored: Stored, each: int, listed: list[Row], name: str) -> tuple[Tensor, Tensor]:
+    made, whole = _whole(stored, each)
+    return made, torch.tensor([row.scores[name] for row in listed])[whole]
+
+
+def _whole(stored: Stored, each: int) -> tuple[Tensor, Tensor]:
+    """(N, each, D), less the groups that lack a feature, and which were kept."""
+    made = stored[range(len(stored))].unflatten(0, (-1, each))
+    whole = ~made.isnan().any(-1).any(-1)
+    return made[whole], whole

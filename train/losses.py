@@ -1,9 +1,18 @@
-"""Losses."""
+"""Losses. Those of images are 0 where there is no image."""
 
 from __future__ import annotations
 
+import math
+
+import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+
+def _logits(image: Tensor, text: Tensor, scale: Tensor) -> Tensor:
+    """Scaled similarities (N, M) in float32: at CLIP's scale of 100, half precision would lose the differences."""
+    with torch.autocast(image.device.type, enabled=False):
+        return scale.float() * image.float() @ text.float().T
 
 
 def contrastive(image: Tensor, text: Tensor, positives: Tensor, scale: Tensor) -> Tensor:
@@ -11,7 +20,9 @@ def contrastive(image: Tensor, text: Tensor, positives: Tensor, scale: Tensor) -
 
     image: (N, D), text: (M, D), both L2-normalised; positives: (N, M) bool, at least one per row and column.
     """
-    logits = scale * image @ text.T  # (N, M)
+    logits = _logits(image, text, scale)
+    if len(logits) == 0:
+        return logits.sum()
 
     def one_way(logits: Tensor, positives: Tensor) -> Tensor:
         target = positives / positives.sum(1, keepdim=True)
@@ -20,9 +31,23 @@ def contrastive(image: Tensor, text: Tensor, positives: Tensor, scale: Tensor) -
     return 0.5 * (one_way(logits, positives.float()) + one_way(logits.T, positives.T.float()))
 
 
+def confusion(image: Tensor, text: Tensor, scale: Tensor) -> Tensor:
+    """How much images (N, D) tell of texts (M, D) that they should know nothing of, in nats; 0 is nothing.
+
+    KL(uniform || softmax_m(scale * (image_n - mean image) . text_m)), averaged over n: the target is that of the domain
+    confusion loss (Tzeng et al., 2015, arXiv 1510.02192). Similarities are those to the image's difference from the
+    batch's mean, because a text that is near to all images alike tells none of them from another.
+    """
+    logits = _logits(image - image.mean(0), text, scale)
+    if logits.numel() == 0:
+        return logits.sum()
+    return -logits.log_softmax(1).mean() - math.log(len(text))
+
+
 def levels(image: Tensor, texts: Tensor, target: Tensor, scale: Tensor) -> Tensor:
     """Cross entropy of image (N, D) over L ordered level texts (L, D), soft targets (N, L): LIQE, arXiv 2303.14968."""
-    return F.cross_entropy(scale * image @ texts.T, target)
+    logits = _logits(image, texts, scale)
+    return F.cross_entropy(logits, target) if len(logits) else logits.sum()
 
 
 def ranking(scores: Tensor, margin: float) -> Tensor:

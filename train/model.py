@@ -128,7 +128,7 @@ class Declip(nn.Module):
         """The frozen model's feature, the L2-normalised mean over views: (N, V, S, S, 3) -> (N, D)."""
         v, size = pixels.shape[1:3]
         views = pixels.float().reshape(-1, size, size, 3)  # the Cast comes first: TensorRT asks for it
-        features = F.normalize(self.clip.visual(clip.normalise(views, self.clip)), dim=-1)  # (N*V, D)
+        features = F.normalize(self.clip.encode_image(clip.normalise(views, self.clip)), dim=-1)  # (N*V, D)
         return F.normalize(features.reshape(-1, v, features.shape[1]).mean(1), dim=-1)
 
     def read(self, perceptual: Tensor) -> Tensor:
@@ -143,6 +143,8 @@ class Declip(nn.Module):
 
 
 def build(config: Config, model: CLIP) -> Declip:
+    """With new projectors and heads, the same for the same `config.seed`."""
+    torch.manual_seed(config.seed + 1)
     return Declip(model, dimension(config.clip.model), config.declip.hidden, config.heads.hidden)
 
 

@@ -7,34 +7,53 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import sys
 import time
 from pathlib import Path
 
-from declip_rt.errors import DeclipError
+from declip_rt.errors import ConfigError, DeclipError
 from train import clip, declip, heads
 from train.config import Config
-from train.features import features
+from train.features import Encoder, features, rows
+from train.i2t import synthetic
+from train.i2t.manifest import Images, Row, read
+from train.loop import keep_log
 from train.model import build, save
 
 log = logging.getLogger("train.run")
 
 
-def train(config_file: Path, data: Path, out: Path) -> Path:
-    """Runs the three stages and returns the checkpoint's path."""
+def train(config_file: Path, data: Path, out: Path, manifest: Path | None = None) -> Path:
+    """Runs the three stages and returns the checkpoint's path. Stage 2 learns from `manifest`, or from texts made here.
+
+    Raises:
+        DeclipError: the configuration or the data are not as they must be, or the training diverged.
+    """
+    if "WORLD_SIZE" in os.environ:
+        raise ConfigError("torchrun is for stage 2 alone, python -m train.declip; start python -m train.run as it is")
     config = Config.read(config_file)
     out.mkdir(parents=True, exist_ok=True)
     began = time.monotonic()
     tower = clip.train(config.clip, config_file.parent, data, out, config.seed)
     log.info("stage 1 took %.0f s", time.monotonic() - began)
     model = build(config, tower)
-    cached = features(model, config.features, config.views, data, out, config.seed)
-    declip.train(model, config, cached)
-    calibration = heads.train(model, config, cached)
+    if manifest:
+        declip.train(model, config, read(manifest), Images(manifest.parent), out)
+    else:
+        declip.train(model, config, _rows(config, data), Images(data), out)
+    encode = Encoder(model, Images(data), config.views, out / "features", config.declip.workers)
+    calibration = heads.train(model, config, features(encode, config.features, data, config.seed))
     checkpoint = out / "declip.pt"
     save(checkpoint, config, model, calibration)
     log.info("%s written after %.0f s", checkpoint, time.monotonic() - began)
     return checkpoint
+
+
+def _rows(config: Config, data: Path) -> list[Row]:
+    """Distorted pristine photos with the texts that say how, and photos with scores."""
+    described = synthetic.build(data, config.features.variants, config.seed)
+    return [*described, *rows(data, "mos", "train"), *rows(data, "beauty", "train")]
 
 
 def main() -> int:
@@ -44,16 +63,11 @@ def main() -> int:
         "--data", type=Path, required=True, help="the data folder; train/README.md describes its layout"
     )
     parser.add_argument("--out", type=Path, required=True, help="the run's folder: log, checkpoints, declip.pt")
+    parser.add_argument("--manifest", type=Path, metavar="I2T.jsonl", help="images and their two texts, for stage 2")
     options = parser.parse_args()
-    options.out.mkdir(parents=True, exist_ok=True)
-    logging.basicConfig(
-        level=logging.WARNING,
-        format="%(asctime)s %(name)s %(message)s",
-        handlers=[logging.StreamHandler(), logging.FileHandler(options.out / "log.txt")],
-    )
-    logging.getLogger("train").setLevel(logging.INFO)
+    keep_log(options.out)
     try:
-        train(options.config, options.data, options.out)
+        train(options.config, options.data, options.out, options.manifest)
     except DeclipError as error:
         print(f"train: {error}", file=sys.stderr)
         return 2

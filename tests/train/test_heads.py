@@ -29,9 +29,6 @@ def test_planted_quality_is_found(recipe: Recipe) -> None:
     levels = torch.linspace(1.5, -1.5, 6)[None, :, None].expand(30, 6, 1)
     series = F.normalize(torch.cat([levels, 0.3 * torch.randn(30, 6, 31, generator=rng)], 2), dim=-1)
     made = Features(
-        distorted=mos,
-        looks=[],
-        shows=[],
         series=series,
         mos=mos[:, None],
         mos_scores=100 * mos_quality,

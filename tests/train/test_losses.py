@@ -8,7 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from train.losses import contrastive, levels, ranking
+from train.losses import confusion, contrastive, levels, ranking
 
 SCALE = torch.tensor(20.0)
 
@@ -39,6 +39,39 @@ def test_a_shared_text_is_no_negative() -> None:
     assert best == pytest.approx(0.25 * math.log(2), abs=1e-3), (
         "what is left is the text's choice between its two images"
     )
+
+
+def test_confusion_is_what_images_tell_of_texts() -> None:
+    text, eye = unit(4), torch.eye(16)
+    silent = F.normalize(eye[:1] + 0.1 * unit(5, seed=1) @ (eye - torch.linalg.pinv(text) @ text), dim=-1)
+    assert confusion(text, text, SCALE) > 1
+    assert confusion(silent, text, SCALE) < 0.05
+    assert confusion(text[:1].expand(5, -1), text, SCALE) == pytest.approx(0, abs=1e-5), "what all share tells nothing"
+
+
+def test_confusion_is_kl_to_the_uniform() -> None:
+    image, text = unit(6), unit(4, seed=1)
+    told = (SCALE * (image - image.mean(0)) @ text.T).softmax(1)
+    expected = (0.25 * (0.25 / told).log()).sum(1).mean()
+    assert confusion(image, text, SCALE) == pytest.approx(expected.item(), rel=1e-4)
+
+
+def test_no_image_is_no_loss() -> None:
+    none, text = torch.zeros(0, 16, requires_grad=True), unit(5)
+    for loss in (
+        contrastive(none, text[:0], torch.zeros(0, 0, dtype=torch.bool), SCALE),
+        confusion(none, text, SCALE),
+        levels(none, text, torch.zeros(0, 5), SCALE),
+    ):
+        assert loss == 0
+        loss.backward()
+
+
+def test_similarities_keep_their_digits_in_half_precision() -> None:
+    image, text, eye = unit(6), unit(6, seed=1), torch.eye(6, dtype=torch.bool)
+    with torch.autocast("cpu", torch.bfloat16):
+        half = contrastive(image, text, eye, torch.tensor(100.0))
+    assert torch.equal(half, contrastive(image, text, eye, torch.tensor(100.0)))
 
 
 def test_levels_pull_towards_the_targets_mix() -> None:

@@ -10,8 +10,11 @@ import pytest
 import torch
 
 from tests.training import Recipe
-from train import run
+from train import declip, run
+from train.i2t.manifest import Row, write
 from train.model import load
+
+LOOKS = ("dark", "bright", "blurry", "noisy")
 
 
 def command(recipe: Recipe, out: Path) -> subprocess.CompletedProcess[str]:
@@ -31,6 +34,24 @@ def test_it_trains_logs_and_is_seeded(recipe: Recipe, checkpoint: Path, tmp_path
     stage_one = (tmp_path / "clip.pt").stat().st_mtime_ns
     assert command(recipe, tmp_path).returncode == 0
     assert (tmp_path / "clip.pt").stat().st_mtime_ns == stage_one, "a finished stage is not trained again"
+
+
+def test_stage_two_alone_is_gone_on_from(recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stage 2 learns from a manifest, and the whole run then adds the heads."""
+    (tmp_path / "test-tower.json").write_bytes((recipe.config.parent / "test-tower.json").read_bytes())
+    config = tmp_path / "frozen.toml"
+    config.write_text(recipe.config.read_text().replace("steps = 4", "steps = 0"))
+    looks = [Row(f"pristine/images/{i:03}.jpg", (f"a {look} photo",), ("a photo",)) for i, look in enumerate(LOOKS)]
+    write(recipe.data / "i2t.jsonl", looks)
+    out = tmp_path / "run"
+    arguments = [config, "--manifest", recipe.data / "i2t.jsonl", "--out", out]
+    monkeypatch.setattr(sys, "argv", ["train.declip", *map(str, arguments)])
+    assert declip.main() == 0
+    written = (out / "projectors.pt").stat().st_mtime_ns
+    done = load(run.train(config, recipe.data, out, recipe.data / "i2t.jsonl"))[1]
+    assert (out / "projectors.pt").stat().st_mtime_ns == written
+    kept = torch.load(out / "projectors.pt", weights_only=True)["average"]
+    assert all(torch.equal(value, done.get_parameter(name)) for name, value in kept.items())
 
 
 def test_a_wrong_folder_is_one_line(
