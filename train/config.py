@@ -75,12 +75,14 @@ class DeclipConfig(LoopConfig, frozen=True, kw_only=True):
 class HeadsConfig(_Stage, frozen=True):
     """Stage 3: the quality heads on the perceptual feature."""
 
-    hidden: int = 64
+    hidden: int = 64  # 0: linear heads
+    laion: str | None = None  # an .npz with `w` and `b`: LAION's linear aesthetic head on the coarse CLIP feature
     steps: int = 1500
     batch: int = 128
     lr: float = 1e-3
     weight_decay: float = 0.05
-    rank_weight: float = 1.0
+    pair_weight: float = 0.0  # of a ranking loss among photos with scores
+    rank_weight: float = 1.0  # of the ranking loss along series of rising distortion
     margin: float = 0.03  # by which the technical score should fall with each strength
 
 

@@ -27,6 +27,7 @@ from train.model import Declip
 from train.photos import photos
 
 log = logging.getLogger("train.features")
+SCALES = {"mos": ("technical", 0.0, 100.0), "beauty": ("aesthetic", 1.0, 7.0)}  # set: its head and range
 TESTED = ("blur", "noise", "jpeg", "dark")  # half of the series are of these
 SHARD = 8192  # features a file: what a stopped run may have to compute again
 BATCH = 32
@@ -170,37 +171,39 @@ def report(failures: list[str], count: int, what: str) -> None:
 
 
 @dataclass(frozen=True)
+class Scored:
+    """A set of photos and people's scores of one quality."""
+
+    name: str
+    head: str  # technical or aesthetic
+    features: Tensor  # (P, J, D): J jitters of each photo
+    scores: Tensor  # (P,), the set's range brought to [0, 1]
+
+
+@dataclass(frozen=True)
 class Features:
     """What stage 3 learns from: coarse features, float32 (..., D), and scores."""
 
-    series: Tensor  # (R, 6, D): a photo, and it with one kind of distortion at the five rising strengths
-    mos: Tensor  # (P, J, D): J jitters of each photo
-    mos_scores: Tensor  # (P,)
-    beauty: Tensor  # (Q, J, D)
-    beauty_scores: Tensor  # (Q,)
+    series: Tensor  # (R, 6, D): a photo, and it with one kind of fault at the five rising strengths
+    scored: tuple[Scored, ...]
+    val: Scored  # technical
     reference: Tensor  # (U, D): the val splits, as they are
-    val_mos: Tensor  # (W, D)
-    val_mos_scores: Tensor  # (W,)
 
 
 def features(encode: Encoder, config: FeaturesConfig, data: Path, seed: int) -> Features:
     """Computes the features, or reads them where the same settings and weights made them."""
-    each, stages = config.jitters, 1 + len(STRENGTHS)
-    mos, beauty = (rows(data, name, "train") for name in ("mos", "beauty"))
-    mos_features, mos_scores = _scored(encode(jittered(mos, each, seed), "mos"), each, mos, "mos")
-    beauty_features, beauty_scores = _scored(encode(jittered(beauty, each, seed), "beauty"), each, beauty, "beauty")
+    scored = []
+    for name in SCALES:
+        listed = rows(data, name, "train")
+        scored.append(_scored(name, listed, encode(jittered(listed, config.jitters, seed), name), config.jitters))
     val = rows(data, "mos", "val")
-    val_mos, val_mos_scores = _scored(encode([Item(row) for row in val], "val"), 1, val, "mos")
-    reference = [Item(row) for name in ("pristine", "mos", "beauty") for row in rows(data, name, "val")]
+    reference = [Item(row) for name in ("pristine", *SCALES) for row in rows(data, name, "val")]
+    series = _series(rows(data, "pristine", "train"), config.series, seed)
     return Features(
-        series=_whole(encode(_series(rows(data, "pristine", "train"), config.series, seed), "series"), stages)[0],
-        mos=mos_features,
-        mos_scores=mos_scores,
-        beauty=beauty_features,
-        beauty_scores=beauty_scores,
+        series=_whole(encode(series, "series"), 1 + len(STRENGTHS))[0],
+        scored=tuple(scored),
+        val=_scored("mos", val, encode([Item(row) for row in val], "val"), 1),
         reference=_whole(encode(reference, "reference"), 1)[0].squeeze(1),
-        val_mos=val_mos.squeeze(1),
-        val_mos_scores=val_mos_scores,
     )
 
 
@@ -212,19 +215,21 @@ def rows(data: Path, name: str, split: str) -> list[Row]:
 
 
 def _series(pristine: list[Row], count: int, seed: int) -> list[Item]:
-    rng = np.random.default_rng((seed, 3))
+    rng, faults = np.random.default_rng((seed, 3)), [name for name, kind in KINDS.items() if kind.fault]
     items = []
     for i in rng.choice(len(pristine), count, replace=len(pristine) < count):
-        kind = str(rng.choice(TESTED if rng.random() < 0.5 else list(KINDS)))
+        kind = str(rng.choice(TESTED if rng.random() < 0.5 else faults))
         drawn = int(rng.integers(2**32))  # the strengths share angle, tint, ...: only the strength rises
         edits = [(), *((Distortion(kind, strength),) for strength in STRENGTHS)]
         items += [Item(Row(pristine[i].image, (), edits=edit, seed=drawn)) for edit in edits]
     return items
 
 
-def _scored(stored: Stored, each: int, listed: list[Row], name: str) -> tuple[Tensor, Tensor]:
+def _scored(name: str, listed: list[Row], stored: Stored, each: int) -> Scored:
     made, whole = _whole(stored, each)
-    return made, torch.tensor([row.scores[name] for row in listed])[whole]
+    head, low, high = SCALES[name]
+    scores = torch.tensor([row.scores[name] for row in listed])[whole]
+    return Scored(name, head, made, (scores - low) / (high - low))
 
 
 def _whole(stored: Stored, each: int) -> tuple[Tensor, Tensor]:

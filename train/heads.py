@@ -3,57 +3,76 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from scipy.stats import spearmanr
+from torch import nn
 
 from declip_rt.bundle import Calibration
 from train import losses
 from train.config import Config
 from train.features import Features
-from train.model import ATTRIBUTES, QUALITIES, Declip
+from train.model import ATTRIBUTES, QUALITIES, Declip, LaionHead, dimension
 
 log = logging.getLogger("train.heads")
-MOS_RANGE, BEAUTY_RANGE = (0.0, 100.0), (1.0, 7.0)
 
 
 def train(model: Declip, config: Config, features: Features) -> Calibration:
     """Trains the quality heads, fits the attribute heads, and returns the percentiles of the reference photos."""
+    model.perceptual.eval()
+    learn(model.quality, config, _projected(features, model.perceptual))
+    if config.heads.laion is not None:
+        model.quality["aesthetic"] = LaionHead.read(Path(config.heads.laion), dimension(config.clip.model))
+    with torch.no_grad():
+        reference, val = model.perceptual(features.reference), model.perceptual(features.val.features[:, 0])
+        model.attributes.fit(model.clip, config.clip.model, reference)
+        srcc = spearmanr(model.quality["technical"](val), features.val.scores).statistic
+        log.info("SRCC on the MOS val split: %.3f", srcc)
+        return _calibrate(model.read(features.reference, reference))
+
+
+def learn(quality: nn.ModuleDict, config: Config, features: Features) -> None:
+    """Trains heads in place, by name, on features as they are.
+
+    Sets with the same head may have scales of their own: all but the first learn a gain and an offset with the head
+    (after Li et al., 2021, arXiv 2011.04263).
+    """
     c = config.heads
     torch.manual_seed(config.seed + 3)
-    model.perceptual.eval()
-    with torch.no_grad():
-        mos, beauty, series = (model.perceptual(x) for x in (features.mos, features.beauty, features.series))
-        reference, val = model.perceptual(features.reference), model.perceptual(features.val_mos)
-    mos_target, beauty_target = _unit(features.mos_scores, MOS_RANGE), _unit(features.beauty_scores, BEAUTY_RANGE)
-    technical, aesthetic = model.quality["technical"], model.quality["aesthetic"]
-    optimizer = torch.optim.AdamW(model.quality.parameters(), lr=c.lr, weight_decay=c.weight_decay)
+    scales = nn.ParameterDict()
+    for some in features.scored:
+        first = next(other for other in features.scored if other.head == some.head)
+        scales[some.name] = nn.Parameter(torch.tensor([1.0, 0.0]), requires_grad=some is not first)
+    parameters = [*quality.parameters(), *(scale for scale in scales.values() if scale.requires_grad)]
+    optimizer = torch.optim.AdamW(parameters, lr=c.lr, weight_decay=c.weight_decay)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, c.lr, total_steps=c.steps)
-    model.quality.train()
+    quality.train()
     for step in range(c.steps):
-        i, j = torch.randint(len(mos), (c.batch,)), torch.randint(mos.shape[1], (c.batch,))
-        k, m = torch.randint(len(beauty), (c.batch,)), torch.randint(beauty.shape[1], (c.batch,))
-        falling = technical(series[torch.randint(len(series), (c.batch // 2,))])
-        fit = F.mse_loss(technical(mos[i, j]), mos_target[i]) + F.mse_loss(aesthetic(beauty[k, m]), beauty_target[k])
+        fit = torch.zeros(())
+        for some in features.scored:
+            photos, jitters = some.features.shape[:2]
+            i, j = torch.randint(photos, (c.batch,)), torch.randint(jitters, (c.batch,))
+            gain, offset = scales[some.name]
+            read = gain * quality[some.head](some.features[i, j]) + offset
+            fit = fit + F.mse_loss(read, some.scores[i]) + c.pair_weight * losses.pairwise(read, some.scores[i])
+        falling = quality["technical"](features.series[torch.randint(len(features.series), (c.batch // 2,))])
         rank = losses.ranking(falling, c.margin)
-        loss = fit + c.rank_weight * rank
         optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        (fit + c.rank_weight * rank).backward()
         optimizer.step()
         schedule.step()
         if (step + 1) % 300 == 0:
             log.info("step %d/%d fit %.4f rank %.4f", step + 1, c.steps, fit.item(), rank.item())
-    model.quality.eval()
-    model.attributes.fit(model.clip, config.clip.model, reference)
-    with torch.no_grad():
-        srcc = spearmanr(technical(val), features.val_mos_scores).statistic
-        log.info("SRCC on the MOS val split: %.3f", srcc)
-        return _calibrate(model.read(reference))
+    quality.eval()
 
 
-def _unit(scores: torch.Tensor, limits: tuple[float, float]) -> torch.Tensor:
-    return (scores - limits[0]) / (limits[1] - limits[0])
+@torch.no_grad()
+def _projected(features: Features, projector: nn.Module) -> Features:
+    scored = tuple(replace(some, features=projector(some.features)) for some in features.scored)
+    return replace(features, series=projector(features.series), scored=scored)
 
 
 def _calibrate(scores: torch.Tensor) -> Calibration:

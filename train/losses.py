@@ -50,6 +50,12 @@ def levels(image: Tensor, texts: Tensor, target: Tensor, scale: Tensor) -> Tenso
     return F.cross_entropy(logits, target) if len(logits) else logits.sum()
 
 
+def pairwise(scores: Tensor, target: Tensor) -> Tensor:
+    """Logistic loss on all pairs of scores (N,) whose targets (N,) differ (RankNet, Burges et al., 2005)."""
+    above = target[:, None] > target
+    return F.softplus(-10 * (scores[:, None] - scores))[above].mean() if above.any() else scores.sum() * 0
+
+
 def ranking(scores: Tensor, margin: float) -> Tensor:
     """Hinge loss on series (N, S) whose scores should fall from each element to the next by at least `margin`."""
     return F.relu(margin - (scores[:, :-1] - scores[:, 1:])).mean()

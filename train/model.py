@@ -7,6 +7,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import msgspec
+import numpy as np
 import open_clip
 import torch
 import torch.nn.functional as F
@@ -53,6 +54,22 @@ ATTRIBUTES: dict[str, tuple[str, str, tuple[tuple[str, str], ...]]] = {
         "compressed",
         (("a clean and sharp photo", "a very blocky photo"), ("a sharp and clear photo", "a clearly compressed photo")),
     ),
+    "depth_of_field": (
+        "shallow",
+        "deep",
+        (
+            ("a very background blurred photo", "a clean and sharp photo"),
+            ("a clearly shallow in focus photo", "a sharp and clear photo"),
+        ),
+    ),
+}
+# quality: antonym prompts (low, high), for reading it without training
+ANTONYMS = {
+    "technical": (
+        ("a photo of bad quality", "a photo of excellent quality"),
+        ("a photo of poor quality", "a photo of good quality"),
+    ),
+    "aesthetic": (("a very ugly photo", "a very beautiful photo"), ("an ugly photo", "a beautiful photo")),
 }
 QUALITIES = ("technical", "aesthetic")
 
@@ -71,15 +88,49 @@ class ResMLP(nn.Module):
 
 
 class QualityHead(nn.Module):
-    """(N, D) L2-normalised -> (N,) in [0, 1]."""
+    """(..., D) L2-normalised -> (...) in [0, 1]; linear where `hidden` is 0."""
+
+    reads = "perceptual"
 
     def __init__(self, dim: int, hidden: int) -> None:
         super().__init__()
         self.scale = dim**0.5  # brings a unit vector's elements to unit variance
-        self.mlp = nn.Sequential(nn.Linear(dim, hidden), nn.GELU(), nn.Dropout(0.3), nn.Linear(hidden, 1))
+        self.mlp: nn.Module = nn.Linear(dim, 1)
+        if hidden:
+            self.mlp = nn.Sequential(nn.Linear(dim, hidden), nn.GELU(), nn.Dropout(0.3), nn.Linear(hidden, 1))
 
     def forward(self, x: Tensor) -> Tensor:
         return self.mlp(self.scale * x).squeeze(-1).sigmoid()
+
+
+class LaionHead(nn.Module):
+    """LAION's linear aesthetic head (aesthetic-predictor): the coarse CLIP feature (..., D) -> (...) in [0, 1].
+
+    Its own scale runs from 0 to 10.
+    """
+
+    reads = "coarse"
+    weight: Tensor  # (D,)
+    bias: Tensor  # (1,)
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.register_buffer("weight", torch.zeros(dim))
+        self.register_buffer("bias", torch.zeros(1))
+
+    @staticmethod
+    def read(path: Path, dim: int) -> LaionHead:
+        """Raises ConfigError where the file is none, or fits another width."""
+        head = LaionHead(dim)
+        try:
+            with np.load(path) as file:
+                head.load_state_dict({"weight": torch.from_numpy(file["w"]), "bias": torch.from_numpy(file["b"])})
+        except Exception as error:  # numpy and torch raise nearly anything
+            raise ConfigError(f"heads.laion: {path} has no `w` ({dim},) and `b` (1,): {error}") from error
+        return head
+
+    def forward(self, x: Tensor) -> Tensor:
+        return ((x @ self.weight + self.bias) / 10).clamp(0, 1)
 
 
 class AttributeHeads(nn.Module):
@@ -121,7 +172,7 @@ class Declip(nn.Module):
         self.clip = model.eval().requires_grad_(False)
         self.perceptual = ResMLP(dim, projector_hidden)
         self.semantic = ResMLP(dim, projector_hidden)
-        self.quality = nn.ModuleDict({name: QualityHead(dim, head_hidden) for name in QUALITIES})
+        self.quality = new_heads(dim, head_hidden)
         self.attributes = AttributeHeads(dim)
 
     def coarse(self, pixels: Tensor) -> Tensor:
@@ -131,15 +182,20 @@ class Declip(nn.Module):
         features = F.normalize(self.clip.encode_image(clip.normalise(views, self.clip)), dim=-1)  # (N*V, D)
         return F.normalize(features.reshape(-1, v, features.shape[1]).mean(1), dim=-1)
 
-    def read(self, perceptual: Tensor) -> Tensor:
-        """(N, D) -> (N, K): the quality heads, then the attributes."""
-        quality = torch.stack([self.quality[name](perceptual) for name in QUALITIES], 1)
+    def read(self, coarse: Tensor, perceptual: Tensor) -> Tensor:
+        """(N, D) twice -> (N, K): the quality heads, then the attributes."""
+        features = {"coarse": coarse, "perceptual": perceptual}
+        quality = torch.stack([self.quality[name](features[self.quality[name].reads]) for name in QUALITIES], 1)
         return torch.cat([quality, self.attributes(perceptual)], 1)
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         coarse = self.coarse(pixels)
         perceptual = self.perceptual(coarse)
-        return self.read(perceptual), perceptual, self.semantic(coarse)
+        return self.read(coarse, perceptual), perceptual, self.semantic(coarse)
+
+
+def new_heads(dim: int, hidden: int) -> nn.ModuleDict:
+    return nn.ModuleDict({name: QualityHead(dim, hidden) for name in QUALITIES})
 
 
 def build(config: Config, model: CLIP) -> Declip:
@@ -181,5 +237,7 @@ def load(path: Path) -> tuple[Config, Declip, Calibration]:
         model = clip.load(msgspec.structs.replace(config.clip, pretrained=None), Path(folder))
         logging.disable(logging.NOTSET)
     declip = build(config, model)
+    if config.heads.laion is not None:
+        declip.quality["aesthetic"] = LaionHead(dimension(config.clip.model))
     declip.load_state_dict(state["model"])
     return config, declip.eval(), calibration

@@ -26,6 +26,7 @@ class Photo:
     path: Path
     label: str = ""  # what it shows
     score: float = float("nan")  # MOS or beauty, in the set's own units
+    category: str = ""
 
     def read(self, max_short_side: int | None = None) -> RGB:
         """RGB uint8 (H, W, 3), shrunk to `max_short_side` where it is larger."""
@@ -63,6 +64,7 @@ def photos(data: Path, name: str, split: str) -> list[Photo]:
             folder / rows[i]["image"],
             rows[i][label].replace("_", " ") if label else "",
             float(rows[i][score]) if score else float("nan"),
+            rows[i].get("category", ""),
         )
         for i in sorted(ranges[split])
     ]

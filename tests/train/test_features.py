@@ -38,18 +38,19 @@ def test_shapes_and_the_cache(loaded: tuple[Config, Declip], recipe: Recipe, tmp
     config, encode = loaded[0], encoder(loaded, recipe, tmp_path)
     made = features(encode, config.features, recipe.data, 7)
     assert made.series.shape == (3, 6, 32)
-    assert made.mos.shape == (18, 2, 32)
-    assert made.mos_scores.shape == (18,)
-    assert made.beauty.shape == (18, 2, 32)
+    mos, beauty = made.scored
+    assert mos.features.shape == beauty.features.shape == (18, 2, 32)
+    assert (mos.head, beauty.head) == ("technical", "aesthetic")
+    assert ((mos.scores >= 0) & (mos.scores <= 1)).all()
     assert made.reference.shape == (2 + 2 + 2, 32)
-    assert made.val_mos.shape == (2, 32)
-    assert torch.allclose(made.mos.norm(dim=-1), torch.ones(18, 2), atol=1e-4)
+    assert made.val.features.shape == (2, 1, 32)
+    assert torch.allclose(mos.features.norm(dim=-1), torch.ones(18, 2), atol=1e-4)
     written = times(tmp_path)
     read = features(encode, config.features, recipe.data, 7)
     assert times(tmp_path) == written
-    assert torch.equal(read.mos, made.mos)
+    assert torch.equal(read.scored[0].features, mos.features)
     other = msgspec.structs.replace(config.features, jitters=1)
-    assert features(encode, other, recipe.data, 7).mos.shape == (18, 1, 32)
+    assert features(encode, other, recipe.data, 7).scored[0].features.shape == (18, 1, 32)
 
 
 def test_series_move_away_from_their_photos(loaded: tuple[Config, Declip], recipe: Recipe, tmp_path: Path) -> None:

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import msgspec
+import numpy as np
+import pytest
 import torch
 import torch.nn.functional as F
 from scipy.stats import spearmanr
 
+from declip_rt import ConfigError
 from tests.training import Recipe
 from train import clip, heads
 from train.config import Config
-from train.features import Features
-from train.model import ATTRIBUTES, build
+from train.features import Features, Scored
+from train.model import ATTRIBUTES, LaionHead, build, new_heads
 
 
 def planted(n: int, rng: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
@@ -30,13 +35,12 @@ def test_planted_quality_is_found(recipe: Recipe) -> None:
     series = F.normalize(torch.cat([levels, 0.3 * torch.randn(30, 6, 31, generator=rng)], 2), dim=-1)
     made = Features(
         series=series,
-        mos=mos[:, None],
-        mos_scores=100 * mos_quality,
-        beauty=mos[:, None],
-        beauty_scores=1 + 6 * mos_quality,
+        scored=(
+            Scored("mos", "technical", mos[:, None], mos_quality),
+            Scored("beauty", "aesthetic", mos[:, None], mos_quality),
+        ),
+        val=Scored("mos", "technical", val[:, None], val_quality),
         reference=val,
-        val_mos=val,
-        val_mos_scores=100 * val_quality,
     )
     config = Config.read(recipe.config)
     config = msgspec.structs.replace(config, heads=msgspec.structs.replace(config.heads, steps=300, batch=64))
@@ -44,7 +48,7 @@ def test_planted_quality_is_found(recipe: Recipe) -> None:
     model = build(config, clip.load(config.clip, recipe.config.parent))
     calibration = heads.train(model, config, made)
     with torch.no_grad():
-        read = model.read(model.perceptual(val))
+        read = model.read(val, model.perceptual(val))
         fall = model.quality["technical"](model.perceptual(series)).mean(0)
     assert spearmanr(read[:, 0], val_quality).statistic > 0.9
     assert spearmanr(read[:, 1], val_quality).statistic > 0.9
@@ -52,3 +56,41 @@ def test_planted_quality_is_found(recipe: Recipe) -> None:
     assert set(calibration.percentiles) == {"technical", "aesthetic", *ATTRIBUTES}
     for marks in calibration.percentiles.values():
         assert list(marks) == sorted(marks)
+
+
+def test_sets_of_different_scales_teach_one_head(recipe: Recipe) -> None:
+    """A second set, whose raters used half of the range, keeps its own scale."""
+    rng = torch.Generator().manual_seed(1)
+    (one, quality), (other, worth) = planted(200, rng), planted(200, rng)
+    made = Features(
+        series=one[:, None].expand(-1, 6, -1),
+        scored=(
+            Scored("one", "technical", one[:, None], quality),
+            Scored("other", "technical", other[:, None], 0.5 * worth + 0.5),
+        ),
+        val=Scored("one", "technical", one[:, None], quality),
+        reference=one,
+    )
+    config = Config.read(recipe.config)
+    stage = msgspec.structs.replace(config.heads, steps=400, batch=64, rank_weight=0.0, lr=5e-3, weight_decay=0.0)
+    both = new_heads(32, 0)
+    heads.learn(both, msgspec.structs.replace(config, heads=stage), made)
+    with torch.no_grad():
+        read = both["technical"](other)
+    assert (read - worth).abs().mean() < 0.1, "the head reads on the first set's scale"
+
+
+def test_laions_head_reads_the_coarse_feature(recipe: Recipe, tmp_path: Path) -> None:
+    config = Config.read(recipe.config)
+    model = build(config, clip.load(config.clip, recipe.config.parent))
+    weights = np.linspace(-5, 5, 32, dtype=np.float32)
+    np.savez(tmp_path / "laion.npz", w=weights, b=np.array([5.0], np.float32))
+    model.quality["aesthetic"] = LaionHead.read(tmp_path / "laion.npz", 32)
+    coarse, perceptual = (F.normalize(torch.randn(4, 32), dim=-1) for _ in range(2))
+    with torch.no_grad():
+        read = model.read(coarse, perceptual)[:, 1]
+    assert torch.allclose(read, (coarse @ torch.from_numpy(weights) + 5) / 10)
+    with pytest.raises(ConfigError, match=r"`w` \(64,\)"):
+        LaionHead.read(tmp_path / "laion.npz", 64)
+    with pytest.raises(ConfigError, match=r"none\.npz"):
+        LaionHead.read(tmp_path / "none.npz", 32)
