@@ -81,7 +81,8 @@ def recipe(tmp_path_factory: pytest.TempPathFactory) -> Recipe:
     labels: list[object] = ["great_white shark", "coffee cup", ""] * 10
     write_set(data / "pristine", "captions.csv", 20, {"label": labels})
     write_set(data / "live_challenge", "scores.csv", 25, {"mos": list(rng.uniform(5, 90, 25))})
-    write_set(data / "oasis_beauty", "scores.csv", 25, {"beauty": list(rng.uniform(1.5, 6.5, 25)), "label": labels})
+    beauty: dict[str, list[object]] = {"beauty": list(rng.uniform(1.5, 6.5, 25)), "label": labels}
+    write_set(data / "oasis_beauty", "scores.csv", 25, beauty | {"category": ["Animal", "Object"] * 13})
     (configs / "test.toml").write_text(CONFIG)
     (configs / "test-tower.json").write_text(json.dumps(ARCHITECTURE))
     return Recipe(data, configs / "test.toml")

@@ -41,7 +41,7 @@ def train(config_file: Path, data: Path, out: Path, manifest: Path | None = None
     if manifest:
         declip.train(model, config, read(manifest), Images(manifest.parent), out)
     else:
-        declip.train(model, config, _rows(config, data), Images(data), out)
+        declip.train(model, config, texts_and_scores(config, data), Images(data), out)
     encode = Encoder(model, Images(data), config.views, out / "features", config.declip.workers)
     calibration = heads.train(model, config, features(encode, config.features, data, config.seed))
     checkpoint = out / "declip.pt"
@@ -50,7 +50,7 @@ def train(config_file: Path, data: Path, out: Path, manifest: Path | None = None
     return checkpoint
 
 
-def _rows(config: Config, data: Path) -> list[Row]:
+def texts_and_scores(config: Config, data: Path) -> list[Row]:
     """Distorted pristine photos with the texts that say how, and photos with scores."""
     described = synthetic.build(data, config.features.variants, config.seed)
     return [*described, *rows(data, "mos", "train"), *rows(data, "beauty", "train")]

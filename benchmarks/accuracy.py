@@ -1,0 +1,95 @@
+"""Everything that is claimed of a model, in one command: `python benchmarks/accuracy.py RUN --data DATA`.
+
+RUN is the folder of `python -m train.run`. Writes tables (accuracy.md, and a CSV of each) and plots into --out. Only
+the test splits are measured; probes learn from the training splits.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import sys
+from pathlib import Path
+
+from msgspec.structs import replace
+
+from declip_rt.errors import DeclipError
+from train import compare, declip, plots
+from train.compare import Subject
+from train.evaluate import machine
+from train.features import Encoder, features
+from train.i2t.manifest import Images
+from train.loop import keep_log
+from train.model import build, load
+from train.run import texts_and_scores
+from train.tables import Table
+
+ABLATIONS: dict[str, dict[str, float]] = {  # what is left out of stage 2
+    "nothing": {},
+    "cross-space term": {"cross_weight": 0.0},
+    "quality and beauty levels": {"level_weight": 0.0},
+    "perceptual alignment": {"perceptual_weight": 0.0},
+    "semantic alignment": {"semantic_weight": 0.0},
+}
+
+
+def measure(subject: Subject, run: Path) -> list[Table]:
+    training = features(subject.encode, subject.config.features, subject.data, subject.config.seed)
+    return [
+        compare.quality(subject, "mos", "technical", training),
+        compare.quality(subject, "beauty", "aesthetic", training),
+        compare.attributes(subject),
+        compare.disentanglement(subject),
+        ablation(subject, run),
+    ]
+
+
+def ablation(subject: Subject, run: Path) -> Table:
+    """Stage 2 again, without each of its terms."""
+    rows, lines = texts_and_scores(subject.config, subject.data), []
+    for what, settings in ABLATIONS.items():
+        out = run / "ablations" / what.replace(" ", "-")
+        out.mkdir(parents=True, exist_ok=True)
+        if not (out / "features").exists():
+            (out / "features").symlink_to((run / "features").resolve())
+        config = replace(subject.config, declip=replace(subject.config.declip, **settings))
+        model = build(config, subject.model.clip)
+        declip.train(model, config, rows, Images(subject.data), out)
+        lines.append((what, *compare.summary(Subject(config, model.eval(), subject.encode, subject.data))))
+    note = "Stage 2 trained again without one of its terms; linear probes and nearest neighbours as above."
+    return Table("ablation", note, ("left out", *compare.SUMMARY), tuple(lines))
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser("python benchmarks/accuracy.py", description=__doc__)
+    parser.add_argument("run", type=Path, metavar="RUN")
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results")
+    options = parser.parse_args()
+    keep_log(options.run)
+    try:
+        config, model, _ = load(options.run / "declip.pt")
+        encode = Encoder(model, Images(options.data), config.views, options.run / "features", workers=1)
+        subject = Subject(config, model, encode, options.data)
+        tables = measure(subject, options.run)
+        pictures = options.out / "accuracy"
+        pictures.mkdir(parents=True, exist_ok=True)
+        plots.scatter(subject, pictures / "technical.png")
+        plots.curves(subject, pictures / "distortions.png")
+        plots.spaces(subject, pictures / "spaces.png")
+    except DeclipError as error:
+        print(f"accuracy: {error}", file=sys.stderr)
+        return 2
+    head = f"# Accuracy of {config.name}\n\n`python benchmarks/accuracy.py RUN --data DATA`, "
+    head += f"{datetime.date.today()}, {machine()}.\n"
+    images = "\n".join(f"![{name}](accuracy/{name}.png)" for name in ("technical", "distortions", "spaces"))
+    text = "\n".join([head, *(table.markdown() for table in tables), images]) + "\n"
+    (options.out / "accuracy.md").write_text(text)
+    for table in tables:
+        (pictures / f"{table.title.replace(' ', '-')}.csv").write_text(table.csv())
+    print(text)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
