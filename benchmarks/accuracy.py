@@ -1,4 +1,4 @@
-"""Everything that is claimed of a model, in one command: `python benchmarks/accuracy.py RUN --data DATA`.
+"""Everything that is claimed of a model, in one command: `python -m benchmarks.accuracy RUN --data DATA`.
 
 RUN is the folder of `python -m train.run`. Writes tables (accuracy.md, and a CSV of each) and plots into --out. Only
 the test splits are measured; probes learn from the training splits.
@@ -61,7 +61,7 @@ def ablation(subject: Subject, run: Path) -> Table:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser("python benchmarks/accuracy.py", description=__doc__)
+    parser = argparse.ArgumentParser("python -m benchmarks.accuracy", description=__doc__)
     parser.add_argument("run", type=Path, metavar="RUN")
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results")
@@ -80,7 +80,7 @@ def main() -> int:
     except DeclipError as error:
         print(f"accuracy: {error}", file=sys.stderr)
         return 2
-    head = f"# Accuracy of {config.name}\n\n`python benchmarks/accuracy.py RUN --data DATA`, "
+    head = f"# Accuracy of {config.name}\n\n`python -m benchmarks.accuracy RUN --data DATA`, "
     head += f"{datetime.date.today()}, {machine()}.\n"
     images = "\n".join(f"![{name}](accuracy/{name}.png)" for name in ("technical", "distortions", "spaces"))
     text = "\n".join([head, *(table.markdown() for table in tables), images]) + "\n"
