@@ -34,7 +34,8 @@ ABLATIONS: dict[str, dict[str, float]] = {  # what is left out of stage 2
 
 
 def measure(subject: Subject, run: Path) -> list[Table]:
-    training = features(subject.encode, subject.config.features, subject.data, subject.config.seed)
+    config = subject.config
+    training = features(subject.encode, config.features, subject.data, config.seed, config.heads.sets)
     return [
         compare.quality(subject, "mos", "technical", training),
         compare.quality(subject, "beauty", "aesthetic", training),

@@ -72,6 +72,13 @@ class DeclipConfig(LoopConfig, frozen=True, kw_only=True):
     level_weight: float = 0.5  # of the quality and beauty level texts
 
 
+class SetConfig(_Stage, frozen=True):
+    """A published dataset (readers.py) whose training split the heads learn from too."""
+
+    reader: str
+    folder: str
+
+
 class HeadsConfig(_Stage, frozen=True):
     """Stage 3: the quality heads on the perceptual feature."""
 
@@ -81,6 +88,7 @@ class HeadsConfig(_Stage, frozen=True):
     batch: int = 128
     lr: float = 1e-3
     weight_decay: float = 0.05
+    sets: tuple[SetConfig, ...] = ()
     pair_weight: float = 0.0  # of a ranking loss among photos with scores
     rank_weight: float = 1.0  # of the ranking loss along series of rising distortion
     margin: float = 0.03  # by which the technical score should fall with each strength

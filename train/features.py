@@ -19,8 +19,8 @@ from declip_rt.bundle import ViewSpec
 from declip_rt.decode import RGB
 from declip_rt.errors import ConfigError, ImageError
 from declip_rt.views import write_views
-from train import parallel
-from train.config import FeaturesConfig
+from train import parallel, readers
+from train.config import FeaturesConfig, SetConfig
 from train.distortions import KINDS, STRENGTHS, Distortion
 from train.i2t.manifest import Images, Row
 from train.model import Declip
@@ -190,12 +190,21 @@ class Features:
     reference: Tensor  # (U, D): the val splits, as they are
 
 
-def features(encode: Encoder, config: FeaturesConfig, data: Path, seed: int) -> Features:
+def features(
+    encode: Encoder, config: FeaturesConfig, data: Path, seed: int, sets: Sequence[SetConfig] = ()
+) -> Features:
     """Computes the features, or reads them where the same settings and weights made them."""
     scored = []
     for name in SCALES:
         listed = rows(data, name, "train")
         scored.append(_scored(name, listed, encode(jittered(listed, config.jitters, seed), name), config.jitters))
+    for some in sets:
+        dataset = readers.read(some.reader, Path(some.folder))
+        items = dataset.of("train")
+        listed = [Row(str(item.path.absolute())) for item in items]
+        made, whole = _whole(encode(jittered(listed, config.jitters, seed), some.reader), config.jitters)
+        scores = torch.tensor([dataset.unit(item) for item in items])[whole]
+        scored.append(Scored(some.folder, dataset.what, made, scores))
     val = rows(data, "mos", "val")
     reference = [Item(row) for name in ("pristine", *SCALES) for row in rows(data, name, "val")]
     series = _series(rows(data, "pristine", "train"), config.series, seed)

@@ -43,7 +43,7 @@ def train(config_file: Path, data: Path, out: Path, manifest: Path | None = None
     else:
         declip.train(model, config, texts_and_scores(config, data), Images(data), out)
     encode = Encoder(model, Images(data), config.views, out / "features", config.declip.workers)
-    calibration = heads.train(model, config, features(encode, config.features, data, config.seed))
+    calibration = heads.train(model, config, features(encode, config.features, data, config.seed, config.heads.sets))
     checkpoint = out / "declip.pt"
     save(checkpoint, config, model, calibration)
     log.info("%s written after %.0f s", checkpoint, time.monotonic() - began)

@@ -11,9 +11,10 @@ import torch
 
 from declip_rt import ConfigError
 from declip_rt.views import write_views
+from tests.conftest import encoded, picture
 from tests.training import Recipe
 from train import features as module
-from train.config import Config
+from train.config import Config, SetConfig
 from train.features import Encoder, Item, features, jittered, rows
 from train.i2t.manifest import Images, Row
 from train.model import Declip, load
@@ -109,3 +110,19 @@ def test_photos_that_cannot_be_read_are_left_out(
     assert "lost.jpg" in caplog.text
     with pytest.raises(ConfigError, match="no empty images"):
         encoder(loaded, recipe, tmp_path)([], "empty")
+
+
+def test_a_published_set_is_scored_on_its_own_scale(
+    loaded: tuple[Config, Declip], recipe: Recipe, tmp_path: Path
+) -> None:
+    names = [f"I{i:02}_01_05.png" for i in range(1, 6)]
+    (tmp_path / "kadid" / "images").mkdir(parents=True)
+    for i, name in enumerate(names):
+        (tmp_path / "kadid" / "images" / name).write_bytes(encoded(picture(i), "PNG"))
+    lines = [f"{name},{name[:3]}.png,{i + 1},0.1" for i, name in enumerate(names)]
+    (tmp_path / "kadid" / "dmos.csv").write_text("\n".join(["dist_img,ref_img,dmos,var", *lines]))
+    sets = [SetConfig("kadid10k", str(tmp_path / "kadid"))]
+    *_, found = features(encoder(loaded, recipe, tmp_path), loaded[0].features, recipe.data, 7, sets).scored
+    assert (found.name, found.head) == (str(tmp_path / "kadid"), "technical")
+    assert found.features.shape == (4, 2, 32)
+    assert set(found.scores.tolist()) < {0, 0.25, 0.5, 0.75, 1}
