@@ -89,8 +89,10 @@ def perceptual(adjectives: str, rng: np.random.Generator | None = None) -> str:
 
 
 def semantic(label: str, rng: np.random.Generator | None = None) -> str:
-    """A sentence that says what the photo shows: the plain one, or one that `rng` picks."""
-    return (rng.choice(SEMANTIC) if rng else SEMANTIC[0]).format(label) if label else "a photo"
+    """A sentence that says what the photo shows, by a label or a caption: the plain one, or one that `rng` picks."""
+    if label.startswith(("A ", "An ", "The ")):
+        label = label[0].lower() + label[1:]
+    return (rng.choice(SEMANTIC) if rng else SEMANTIC[0]).format(label.rstrip(".")) if label else "a photo"
 
 
 def joint(adjectives: str, label: str) -> str:
