@@ -91,7 +91,8 @@ def measure(scores: ArrayLike, mos: ArrayLike, *, fitted: bool = True) -> Agreem
     tell nothing are as often below 0 as above. RMSE divides by n. A correlation with what does not move is 0.
 
     The intervals are those of the percentile bootstrap: the photos are drawn 1000 times, with replacement and a fixed
-    seed, and everything is measured again. The fit too, on the grid alone: its PLCC is about 0.001 of the best.
+    seed, and everything is measured again. So is the fit, among the grid's curves and the one of all photos: its PLCC
+    is within 0.001 or so of the best.
 
     Raises ConfigError: fewer than 5 photos, lengths that differ, a value that is not finite, a MOS that is the same for
     all photos, or no scipy.

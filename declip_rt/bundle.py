@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 import msgspec
 import numpy as np
 
+from declip_rt.agreement import Agreement
 from declip_rt.errors import BundleError
 
 SCHEMA = 1
@@ -86,11 +87,38 @@ class Head(_Part, frozen=True):
     prompts: tuple[tuple[str, str], ...] = ()  # (low, high) antonym pairs of a zero-shot head
 
 
-class Calibration(_Part, frozen=True):
-    """`percentiles[head]`: the head's scores at the percentiles 0, 1, ..., 100 of the `reference` photos."""
+class MosMap(_Part, frozen=True):
+    """From a head's score to the MOS that the raters of `dataset` would give, in their units.
 
-    reference: str
-    percentiles: dict[str, Annotated[tuple[float, ...], msgspec.Meta(min_length=101, max_length=101)]]
+    Straight between the knots (`scores` rise; `values` only rise or only fall), flat beyond them. `agreement` is by
+    cross-validation: that of maps fit to the other photos.
+    """
+
+    dataset: str
+    scores: Annotated[tuple[float, ...], msgspec.Meta(min_length=2)]
+    values: tuple[float, ...]
+    agreement: Agreement
+
+    def __post_init__(self) -> None:
+        if len(self.scores) != len(self.values):
+            raise ValueError(f"the map to MOS has {len(self.scores)} scores for {len(self.values)} values")
+        steps = np.diff(self.values)
+        if (np.diff(self.scores) <= 0).any() or ((steps < 0).any() and (steps > 0).any()):
+            raise ValueError("the map to MOS is not monotone")
+
+    def __call__(self, score: float) -> float:
+        return float(np.interp(score, self.scores, self.values))
+
+
+class Calibration(_Part, frozen=True):
+    """What a head's score means.
+
+    percentiles: head -> its scores at the percentiles 0, 1, ..., 100 of the `reference` photos. mos: head -> MosMap.
+    """
+
+    reference: str = ""
+    percentiles: dict[str, Annotated[tuple[float, ...], msgspec.Meta(min_length=101, max_length=101)]] = {}
+    mos: dict[str, MosMap] = {}
 
 
 class Figure(_Part, frozen=True):
@@ -191,6 +219,11 @@ class Bundle:
                     "export or install the bundle again"
                 )
 
+    @property
+    def mos(self) -> Mapping[str, MosMap]:
+        """The heads' maps to MOS; empty where the bundle was calibrated to none."""
+        return self.manifest.calibration.mos if self.manifest.calibration else {}
+
     def percentile(self, head: str, score: float) -> float | None:
         """The share, in percent, of the reference photos that score lower. None where the bundle has no reference."""
         if head not in self._references:
@@ -236,6 +269,8 @@ def _parse(text: bytes, file: Path) -> Manifest:
         raise BundleError(f"{file} lacks the head {' and '.join(sorted(missing))}")
     if len(set(names)) < len(names):
         raise BundleError(f"{file} names a head twice")
+    if manifest.calibration and (unknown := manifest.calibration.mos.keys() - set(names)):
+        raise BundleError(f"{file} has a map to MOS for {min(unknown)!r}, which is no head of it")
     if any(Path(part.file).name != part.file for part in manifest.files):
         raise BundleError(f"{file} names a file outside its folder")
     if not manifest.graphs:

@@ -1,4 +1,4 @@
-"""The command line: `declip-rt score | doctor | models`."""
+"""The command line: `declip-rt score | eval | calibrate | doctor | models`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ from PIL import Image
 
 from declip_rt import __version__, doctor
 from declip_rt.bundle import Bundle, Card, embedded
+from declip_rt.calibration import Recalibration
 from declip_rt.errors import DeclipError
+from declip_rt.evaluation import Evaluation
 from declip_rt.job import Job
 
 EXIT_CODES = "exit codes: 0 all scored; 1 some inputs failed or scored below --fail-below; 2 the command could not run"
@@ -37,7 +39,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except KeyboardInterrupt:
-        print("\ndeclip-rt: interrupted; a run with --out goes on with --resume", file=sys.stderr)
+        hint = "; a run with --out goes on with --resume" if "resume" in options else ""
+        print(f"\ndeclip-rt: interrupted{hint}", file=sys.stderr)
         return 130
 
 
@@ -46,6 +49,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"declip-rt {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_score(commands.add_parser("score", help="score images", description=_SCORE, epilog=EXIT_CODES))
+    _add_eval(commands.add_parser("eval", help="measure agreement with rated photos", description=_EVAL))
+    _add_calibrate(commands.add_parser("calibrate", help="map scores to your own MOS", description=_CALIBRATE))
     commands.add_parser("doctor", help="what is installed and found, and what is missing").set_defaults(command=_doctor)
     _add_models(commands.add_parser("models", help="list, show and verify models"))
     return parser
@@ -74,21 +79,64 @@ def _add_score(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="keep the rows of --out whose file, model and prompts are unchanged, score the rest",
     )
-    add("--model", metavar="BUNDLE", help="a bundle's folder, or an embedded model's name (default: declip-tiny)")
     for option, what in (
         ("--prompts", "add a score of your own: how much nearer the photo's look is to HIGH than to LOW; repeatable"),
         ("--semantic-prompts", "the same of what the photo shows"),
     ):
         add(option, action="append", default=[], metavar="[NAME=]HIGH:LOW", help=what)
-    add("--device", default="auto", help="auto (default), cpu, cuda[:i] or tensorrt[:i]")
-    add("--batch", type=int, default=8, metavar="N", help="images computed together (default: 8)")
-    add("--workers", type=int, metavar="N", help="threads that read and decode (default: one a core)")
     add("--sort", metavar="COLUMN", help="sort the table by a column, highest first")
     add("--top", type=int, metavar="N", help="show only the N highest in the table (by --sort, else technical)")
     add("--bottom", type=int, metavar="N", help="show only the N lowest in the table; with --top, both ends")
     add("--fail-below", type=float, metavar="X", help="exit with 1 if a technical score is below X")
-    add("--quiet", action="store_true", help="nothing on stderr but errors")
+    _add_running(parser)
     parser.set_defaults(command=_score)
+
+
+def _add_running(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--model", metavar="BUNDLE", help="a bundle's folder, or an embedded model's name (default: declip-tiny)")
+    add("--device", default="auto", help="auto (default), cpu, cuda[:i] or tensorrt[:i]")
+    add("--batch", type=int, default=8, metavar="N", help="images computed together (default: 8)")
+    add("--workers", type=int, metavar="N", help="threads that read and decode (default: one a core)")
+    add("--quiet", action="store_true", help="nothing on stderr but errors")
+
+
+_EVAL = "Score a folder of photos that people rated, and say how well the scores agree with the ratings (MOS)."
+_CALIBRATE = (
+    "Write a copy of a model whose rows also give the MOS that the raters of your photos would give: "
+    "a logistic curve from the score, with its accuracy by cross-validation."
+)
+
+
+def _add_dataset(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("dataset", type=Path, metavar="DATASET", help="a folder of images with a CSV of their ratings")
+    add("--scores", type=Path, metavar="FILE.csv", help="the ratings (default: the only scores.csv in DATASET)")
+    add("--image-column", default="image", metavar="NAME", help="the images, from the CSV's folder or DATASET")
+    add("--score-column", default="mos", metavar="NAME", help="the mean opinion scores (default: mos)")
+    add("--head", default="technical", metavar="NAME", help="aesthetic, or an attribute (default: technical)")
+    add(
+        "--lower-is-better",
+        action="store_true",
+        help="the score should fall as the ratings rise: for DMOS, or a head such as noisiness",
+    )
+    add("--plot", type=Path, metavar="FILE", help="draw scores against ratings: .png or .svg")
+    _add_running(parser)
+
+
+def _add_eval(parser: argparse.ArgumentParser) -> None:
+    _add_dataset(parser)
+    parser.add_argument("--out", type=Path, metavar="FILE", help="write path, mos, score: .csv, .jsonl or .parquet")
+    parser.set_defaults(command=_eval)
+
+
+def _add_calibrate(parser: argparse.ArgumentParser) -> None:
+    _add_dataset(parser)
+    parser.add_argument("--out", type=Path, required=True, metavar="NEWBUNDLE", help="the folder to write")
+    parser.add_argument(
+        "--percentiles", action="store_true", help="percentiles against these photos, not the model's reference"
+    )
+    parser.set_defaults(command=_calibrate)
 
 
 def _add_models(parser: argparse.ArgumentParser) -> None:
@@ -111,6 +159,14 @@ def _score(paths: list[str], **options: object) -> int:
         print("declip-rt: give images to score: declip-rt score PATH... (declip-rt score --help)", file=sys.stderr)
         return 2
     return Job(paths=tuple(paths), **options).run()  # type: ignore[arg-type]
+
+
+def _eval(**options: object) -> int:
+    return Evaluation(**options).run()  # type: ignore[arg-type]
+
+
+def _calibrate(out: Path, percentiles: bool, **options: object) -> int:
+    return Recalibration(Evaluation(**options), out, percentiles).run()  # type: ignore[arg-type]
 
 
 def _doctor() -> int:
@@ -137,8 +193,13 @@ def _show_model(model: str | None) -> int:
     print("heads:")
     for head in manifest.heads:
         print(f"  {head.name:<16} {head.kind}, {head.method}; 0 is {head.low}, 1 is {head.high}")
-    if manifest.calibration:
+    if manifest.calibration and manifest.calibration.percentiles:
         print(f"percentiles against: {manifest.calibration.reference}")
+    for name, to_mos in bundle.mos.items():
+        found = to_mos.agreement
+        figures = ", ".join(f"{measure} {estimate}" for measure, estimate in found.figures().items())
+        print(f"{name}_mos: {min(to_mos.values):.3f} to {max(to_mos.values):.3f}, {to_mos.dataset} ({found.n} photos)")
+        print(f"  cross-validated: {figures}")
     for line in _figures(manifest.card):
         print(line)
     return 0

@@ -30,7 +30,8 @@ class Columns:
         heads = [head.name for head in bundle.heads]
         ordered = ["technical", "aesthetic", *(name for name in heads if name not in ("technical", "aesthetic"))]
         front = {"path": str, "width": int, "height": int} | dict.fromkeys(ordered, float)
-        back = {"percentile": float, "error": str, "model": str, "bundle": str, "size": int, "mtime_ns": int}
+        calibrated = {"percentile": float} | dict.fromkeys(mos_columns(bundle), float)
+        back = calibrated | {"error": str, "model": str, "bundle": str, "size": int, "mtime_ns": int}
         if not prompts:
             return Columns(front | back)
         back["prompts_hash"] = str
@@ -42,6 +43,11 @@ class Columns:
     def record(self, /, **values: Any) -> Record:
         """A record with None where no value is given."""
         return {name: values.get(name) for name in self.types}
+
+
+def mos_columns(bundle: Bundle) -> dict[str, str]:
+    """The columns of the MOS that the bundle's heads are mapped to: name -> head."""
+    return {f"{head}_mos": head for head in bundle.mos}
 
 
 def key(path: str) -> str:
@@ -59,6 +65,7 @@ def scored(columns: Columns, bundle: Bundle, path: str, facts: Facts, score: Sco
         **score.attributes,
         **score.prompts,
         percentile=score.percentile,
+        **{column: (score.mos or {})[head] for column, head in mos_columns(bundle).items()},
         model=bundle.name,
         bundle=bundle.hash,
         prompts_hash=columns.prompts_hash,

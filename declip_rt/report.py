@@ -104,7 +104,7 @@ class HtmlReport:
         facts["model"] = f"{self._bundle.name} {self._bundle.hash[:12]}"
         facts["device"] = self._device
         facts["made"] = f"{datetime.datetime.now():%Y-%m-%d %H:%M}"
-        if calibration:
+        if calibration and calibration.percentiles:
             facts["percentiles against"] = calibration.reference
         return "".join(f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>" for name, value in facts.items())
 

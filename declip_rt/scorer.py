@@ -29,7 +29,8 @@ class Score:
     technical, aesthetic: in [0, 1], higher is better. attributes: name -> value in [0, 1], whose ends the bundle names
     (`Head.low`, `Head.high`). percentile: the share, in percent, of the bundle's reference photos whose technical score
     is lower; None where the bundle has no reference. width, height: of the image, upright, in pixels. prompts: name ->
-    value in [0, 1] of the scorer's own prompts.
+    value in [0, 1] of the scorer's own prompts. mos: head -> MOS, in the units of its raters, for each head that the
+    bundle maps to MOS (`declip-rt calibrate`); None where it maps none.
     """
 
     technical: float
@@ -39,6 +40,7 @@ class Score:
     width: int
     height: int
     prompts: Mapping[str, float] = field(default_factory=dict)
+    mos: Mapping[str, float] | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """A plain, JSON-ready dictionary."""
@@ -50,6 +52,7 @@ class Score:
             "width": self.width,
             "height": self.height,
             "prompts": dict(self.prompts),
+            "mos": None if self.mos is None else dict(self.mos),
         }
 
 
@@ -148,10 +151,11 @@ class Scorer:
             head.name: float(value)
             for head, value in zip(self.bundle.heads, done.outputs.scores[done.row], strict=True)
         }
+        mos = {head: to_mos(values[head]) for head, to_mos in self.bundle.mos.items()} or None
         technical, aesthetic = values.pop("technical"), values.pop("aesthetic")
         percentile = self.bundle.percentile("technical", technical)
         prompts = {axis.name: axis.score(getattr(done.outputs, axis.space)[done.row]) for axis in self._axes}
-        return Score(technical, aesthetic, values, percentile, done.facts.width, done.facts.height, prompts)
+        return Score(technical, aesthetic, values, percentile, done.facts.width, done.facts.height, prompts, mos)
 
     def close(self) -> None:
         self._engine.close()

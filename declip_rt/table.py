@@ -8,37 +8,37 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from declip_rt.bundle import Bundle
-from declip_rt.records import Record, findings
+from declip_rt.records import Record, findings, mos_columns
 
 FINDINGS = 28  # columns of text
-PROMPT = 16  # at most, of a prompt's name
+HEADING = 16  # at most, of a MOS or a prompt
 
 
 class Table:
-    """One line a record, written as it comes: name, technical, aesthetic, percentile, prompts, findings."""
+    """One line a record, written as it comes: name, technical, aesthetic, percentile, MOS, prompts, findings."""
 
     def __init__(self, bundle: Bundle, write: Callable[[str], None], prompts: Sequence[str] = ()) -> None:
         self._bundle, self._write = bundle, write
-        self._prompts = {name: f"  {shorten(name, PROMPT):>5}" for name in prompts}  # column: heading
+        more = (*mos_columns(bundle), *prompts)
+        self._more = {name: f"  {shorten(name, HEADING):>5}" for name in more}  # column: heading
         columns = shutil.get_terminal_size((100, 24)).columns
-        self._name = max(16, min(60, columns - FINDINGS - 33 - len("".join(self._prompts.values()))))
+        self._name = max(16, min(60, columns - FINDINGS - 33 - len("".join(self._more.values()))))
         self._headed = False
 
     def write(self, record: Record) -> None:
         if not self._headed:
             self._headed = True
-            own = "".join(self._prompts.values())
-            self._write(f"{'name':<{self._name}}  technical  aesthetic  percentile{own}  findings")
+            more = "".join(self._more.values())
+            self._write(f"{'name':<{self._name}}  technical  aesthetic  percentile{more}  findings")
         name = f"{shorten(printable(record['path']), self._name):<{self._name}}"
         if record["error"] is not None:
             self._write(f"{name}  error: {printable(record['error'])}")
             return
         percentile = "-" if record["percentile"] is None else f"{record['percentile']:.0f}"
         words = ", ".join(findings(record, self._bundle))
-        own = "".join(f"{record[column]:>{len(heading)}.3f}" for column, heading in self._prompts.items())
-        self._write(
-            f"{name}  {record['technical']:>9.3f}  {record['aesthetic']:>9.3f}  {percentile:>10}{own}  {words}".rstrip()
-        )
+        more = "".join(f"{record[column]:>{len(heading)}.3f}" for column, heading in self._more.items())
+        quality = f"{record['technical']:>9.3f}  {record['aesthetic']:>9.3f}"
+        self._write(f"{name}  {quality}  {percentile:>10}{more}  {words}".rstrip())
 
     def close(self) -> None:
         """Nothing is held."""

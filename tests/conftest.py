@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageFilter
 
 from declip_rt import Bundle, Scorer
 
@@ -56,6 +56,22 @@ def folder(tmp_path: Path) -> Path:
     made.mkdir()
     for seed, name in enumerate("abcdef"):
         (made / f"{name}.jpg").write_bytes(encoded(picture(seed)))
+    return made
+
+
+@pytest.fixture(scope="session")
+def rated(scorer: Scorer, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Twelve photos, ever blurrier, in images/, and a scores.csv: mos, all but told by the technical score."""
+    made = tmp_path_factory.mktemp("rated")
+    (made / "images").mkdir()
+    rng = np.random.default_rng(0)
+    lines = ["image,mos"]
+    for i in range(12):
+        sharp = Image.fromarray(picture(i % 4))
+        path = made / "images" / f"{i}.png"
+        sharp.filter(ImageFilter.GaussianBlur(i / 10)).save(path)
+        lines.append(f"images/{path.name},{20 + 60 * scorer.score(path).technical + rng.normal(0, 0.3):.3f}")
+    (made / "scores.csv").write_text("\n".join(lines) + "\n")
     return made
 
 

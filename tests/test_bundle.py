@@ -100,6 +100,38 @@ def test_a_wrong_manifest_says_what_is_wrong(copy: Path, changes: dict[str, obje
         Bundle(copy)
 
 
+RISING = {"dataset": "mine", "scores": [0.1, 0.5, 0.9], "values": [20, 50, 60]}
+ESTIMATE = {"value": 0.7, "low": 0.6, "high": 0.8}
+AGREEMENT = {"n": 30} | dict.fromkeys(("srcc", "plcc", "krcc", "rmse"), ESTIMATE)
+
+
+def map_to_mos(folder: Path, head: str, **changes: object) -> None:
+    edit(folder, calibration={"mos": {head: RISING | {"agreement": AGREEMENT} | changes}})
+
+
+def test_a_map_to_mos_is_straight_between_its_knots_and_flat_beyond(copy: Path, bundle: Bundle) -> None:
+    map_to_mos(copy, "technical")
+    opened = Bundle(copy)
+    assert [opened.mos["technical"](score) for score in (0, 0.1, 0.3, 0.9, 1)] == pytest.approx([20, 20, 35, 60, 60])
+    assert opened.percentile("technical", 0.5) is None
+    assert bundle.mos == {}
+
+
+@pytest.mark.parametrize(
+    ("head", "changes", "message"),
+    [
+        ("beauty", {}, "a map to MOS for 'beauty', which is no head of it"),
+        ("technical", {"values": [20, 50]}, "3 scores for 2 values"),
+        ("technical", {"values": [20, 50, 40]}, "not monotone"),
+        ("technical", {"scores": [0.1, 0.1, 0.9]}, "not monotone"),
+    ],
+)
+def test_a_wrong_map_to_mos_is_refused(copy: Path, head: str, changes: dict[str, object], message: str) -> None:
+    map_to_mos(copy, head, **changes)
+    with pytest.raises(BundleError, match=message):
+        Bundle(copy)
+
+
 def test_no_json_at_all(copy: Path) -> None:
     (copy / "bundle.json").write_text("{")
     with pytest.raises(BundleError, match="not a bundle"):

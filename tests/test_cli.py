@@ -5,7 +5,10 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import pytest
+
 from declip_rt import Bundle, __version__
+from declip_rt.cli import main
 from tests.conftest import Run
 
 
@@ -22,6 +25,24 @@ def test_version_and_help(declip: Run) -> None:
         "--fail-below",
         "--top",
         "exit codes",
+    ):
+        assert option in text
+
+
+@pytest.mark.parametrize("command", ["eval", "calibrate"])
+def test_help_of_the_commands_about_ratings(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main([command, "--help"])
+    text = capsys.readouterr().out
+    for option in (
+        "DATASET",
+        "--scores",
+        "--score-column",
+        "--head",
+        "--lower-is-better",
+        "--plot",
+        "--out",
+        "--model",
     ):
         assert option in text
 

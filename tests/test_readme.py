@@ -23,8 +23,11 @@ def blocks(language: str) -> list[str]:
 
 @pytest.fixture
 def clone(tmp_path: Path) -> Path:
-    """A folder with the example photos at their place."""
+    """A folder with the example photos at their place, and with rated ones."""
     shutil.copytree(ROOT / "examples" / "photos", tmp_path / "examples" / "photos")
+    shutil.copytree(ROOT / "examples" / "photos", tmp_path / "my-photos" / "images")
+    ratings = [f"{path.name},{2 if '-' in path.name else 4}" for path in (tmp_path / "my-photos").rglob("*.jpg")]
+    (tmp_path / "my-photos" / "scores.csv").write_text("\n".join(["image,mos", *ratings]))
     return tmp_path
 
 

@@ -13,12 +13,11 @@ from pathlib import Path
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import curve_fit
-from scipy.special import expit
-from scipy.stats import pearsonr, spearmanr
+from scipy.stats import spearmanr
 
+from declip_rt import agreement
 from declip_rt.bundle import Card, Figure
-from declip_rt.errors import ConfigError, DeclipError
+from declip_rt.errors import DeclipError
 from declip_rt.scorer import Scorer
 from train.distortions import RGB, STRENGTHS, Distortion, distort
 from train.features import TESTED
@@ -43,29 +42,14 @@ def figures(bundle: Path, data: Path) -> Iterator[Figure]:
         for name, head, what in (("mos", "technical", "LIVE In the Wild"), ("beauty", "aesthetic", "OASIS beauty")):
             listed = photos(data, name, "test")
             values = np.array([getattr(score, head) for score in scorer.score_many([photo.path for photo in listed])])
-            truth = np.array([photo.score for photo in listed])
-            yield Figure(f"{head} SRCC, {what} hold-out", float(spearmanr(values, truth).statistic), len(listed))
-            yield Figure(f"{head} PLCC, {what} hold-out", plcc(values, truth), len(listed))
+            found = agreement.measure(values, [photo.score for photo in listed])
+            yield Figure(f"{head} SRCC, {what} hold-out", found.srcc.value, found.n)
+            yield Figure(f"{head} PLCC, {what} hold-out", found.plcc.value, found.n)
         falls = {kind: monotonicity(scorer, data, kind) for kind in TESTED}
         for kind, fall in falls.items():
             yield Figure(f"technical against strength of {kind}, mean Spearman", float(fall.mean()), len(fall))
         every = np.concatenate(list(falls.values()))
         yield Figure("technical against strength, mean Spearman", float(every.mean()), len(fall))
-
-
-def plcc(values: NDArray[np.float64], truth: NDArray[np.float64]) -> float:
-    """Pearson's correlation after the four-parameter logistic fit (VQEG, 2003). Raises ConfigError below 5 values."""
-    if len(values) < 5:
-        raise ConfigError(f"the logistic fit of PLCC needs at least 5 photos in the test split, not {len(values)}")
-
-    def logistic(x: NDArray[np.float64], top: float, bottom: float, middle: float, width: float) -> NDArray[np.float64]:
-        return bottom + (top - bottom) * expit((x - middle) / abs(width))
-
-    if np.ptp(values) == 0:
-        return 0.0  # a score that does not move at all tells nothing
-    x = (values - values.mean()) / values.std()
-    fitted, _ = curve_fit(logistic, x, truth, (truth.max(), truth.min(), 0.0, 1.0), maxfev=20_000)
-    return float(pearsonr(logistic(x, *fitted), truth).statistic)
 
 
 def monotonicity(scorer: Scorer, data: Path, kind: str) -> NDArray[np.float64]:

@@ -1,0 +1,197 @@
+"""`declip-rt eval`: how well a model's scores agree with the MOS of a folder of rated photos."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from declip_rt import agreement, plot, sinks
+from declip_rt.agreement import Agreement, Array
+from declip_rt.bundle import Bundle
+from declip_rt.errors import ConfigError, ImageError
+from declip_rt.records import Columns
+from declip_rt.scorer import Score, Scorer
+from declip_rt.table import printable
+
+COLUMNS = Columns({"path": str, "mos": float, "score": float, "error": str})
+
+
+@dataclass(frozen=True)
+class Rating:
+    """A photo and its MOS."""
+
+    path: Path
+    mos: float
+
+
+@dataclass(frozen=True)
+class Scored:
+    """What `bundle` says of the n photos of a dataset that could be scored, and what people say of them."""
+
+    bundle: Bundle
+    heads: Mapping[str, Array]  # scores (n,)
+    mos: Array  # (n,)
+    failed: int  # photos
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The options of `declip-rt eval`; its `--help` says what each means."""
+
+    dataset: Path
+    scores: Path | None = None
+    image_column: str = "image"
+    score_column: str = "mos"
+    head: str = "technical"
+    lower_is_better: bool = False
+    model: str | None = None
+    device: str = "auto"
+    plot: Path | None = None
+    out: Path | None = None
+    batch: int = 8
+    workers: int | None = None
+    quiet: bool = False
+
+    def run(self) -> int:
+        """Scores, measures and prints, and returns the exit code: 0 all well, 1 a photo failed. Raises DeclipError."""
+        scored = self.score()
+        found = agreement.measure(scored.heads[self.head], -scored.mos if self.lower_is_better else scored.mos)
+        self.show(scored, found, f"{self.head} of {scored.bundle.name} against {self.target}")
+        return 1 if scored.failed else 0
+
+    @property
+    def name(self) -> str:
+        return printable(self.dataset.resolve().name)
+
+    @property
+    def target(self) -> str:
+        """What the scores are compared with, in words."""
+        return f"{printable(self.score_column)} of {self.name}"
+
+    def score(self) -> Scored:
+        """Scores the photos. Those that fail are named on stderr. Raises DeclipError."""
+        file = self.scores or _find(self.dataset)
+        self._check(file)
+        ratings = read(file, self.dataset, self.image_column, self.score_column)
+        with Scorer(self.model, self.device, batch=self.batch, workers=self.workers) as scorer:
+            heads = [head.name for head in scorer.bundle.heads]
+            if self.head not in heads:
+                raise ConfigError(f"--head {self.head}: {scorer.bundle.name} has only {', '.join(heads)}")
+            if not self.quiet:
+                print(f"model {scorer.bundle.name}, device {scorer.device}", file=sys.stderr)
+            sink = sinks.open_file(self.out, COLUMNS) if self.out else None
+            rows, mos = [], []
+            for rating, score in self._scored(scorer, ratings):
+                row = COLUMNS.record(path=str(rating.path), mos=rating.mos)
+                if isinstance(score, ImageError):
+                    row["error"] = str(score)
+                else:
+                    values = {"technical": score.technical, "aesthetic": score.aesthetic, **score.attributes}
+                    row["score"] = values[self.head]
+                    rows.append([values[name] for name in heads])
+                    mos.append(rating.mos)
+                if sink:
+                    sink.write(row)
+            if sink:
+                sink.close()
+        table = np.array(rows).reshape(-1, len(heads))
+        return Scored(scorer.bundle, dict(zip(heads, table.T, strict=True)), np.array(mos), len(ratings) - len(mos))
+
+    def show(self, scored: Scored, found: Agreement, title: str) -> None:
+        """Prints the figures and, where this was asked for, draws them."""
+        print(title)
+        print("metric      value   95 % interval         photos")
+        for name, estimate in found.figures().items():
+            interval = f"{estimate.low:.3f} to {estimate.high:.3f}"
+            print(f"{name:<6}{estimate.value:>11.3f}   {interval:<20}{found.n:>8}")
+        if scored.failed:
+            print(f"failed, and not in these figures: {scored.failed} of {scored.failed + found.n} photos")
+        if self.plot is not None:
+            labels = (f"{self.head} of {scored.bundle.name}", self.target)
+            plot.draw(self.plot, scored.heads[self.head], scored.mos, found, title=title, labels=labels)
+
+    def _check(self, ratings: Path) -> None:
+        agreement.import_scipy()  # better missed before the scoring than after it
+        if self.plot is not None:
+            plot.check(self.plot)
+        if self.out is not None:
+            sinks.check_suffix(self.out)
+            if self.out.resolve() == ratings.resolve():
+                raise ConfigError(f"--out {self.out} would overwrite the ratings; name another file")
+        for name in ("batch", "workers"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ConfigError(f"--{name} must be at least 1, not {value}")
+
+    def _scored(self, scorer: Scorer, ratings: list[Rating]) -> Iterator[tuple[Rating, Score | ImageError]]:
+        hidden = self.quiet or not sys.stderr.isatty()
+        scores = scorer.score_many([rating.path for rating in ratings], return_errors=True)
+        with tqdm(total=len(ratings), unit="img", file=sys.stderr, disable=hidden, dynamic_ncols=True) as progress:
+            for rating, score in zip(ratings, scores, strict=True):
+                if isinstance(score, ImageError):
+                    progress.write(printable(f"{rating.path}: {score}"), file=sys.stderr)
+                yield rating, score
+                progress.update()
+
+
+def read(file: Path, dataset: Path, image_column: str, score_column: str) -> list[Rating]:
+    """The ratings in a CSV, whose images are named from its own folder, from `dataset` or from `dataset`/images.
+
+    Raises ConfigError.
+    """
+    try:
+        text = os.fsdecode(file.read_bytes().removeprefix(b"\xef\xbb\xbf"))
+    except OSError as error:
+        raise ConfigError(f"cannot read {file}: {error.strerror}") from error
+    rows = csv.DictReader(io.StringIO(text, newline=""))
+    columns = rows.fieldnames or ()
+    for option, column in (("--image-column", image_column), ("--score-column", score_column)):
+        if column not in columns:
+            raise ConfigError(f"{file} has no column {column!r} but {', '.join(columns)}; choose with {option}")
+    ratings: dict[Path, Rating] = {}
+    for row in rows:
+        line = f"{file}, line {rows.line_num}"
+        if not row[image_column]:
+            raise ConfigError(f"{line}: no name in {image_column}; give every row its photo")
+        path = _locate(row[image_column], (file.parent, dataset, dataset / "images"))
+        if path in ratings:
+            raise ConfigError(
+                f"{line}: {row[image_column]!r} again; give each photo one row, with its mean opinion score"
+            )
+        ratings[path] = Rating(path, _number(row[score_column], line))
+    return list(ratings.values())
+
+
+def _find(dataset: Path) -> Path:
+    if not dataset.is_dir():
+        raise ConfigError(f"{dataset} is no folder; give the folder of the rated photos")
+    found = sorted(dataset.rglob("scores.csv"))
+    if len(found) != 1:
+        what = f"several scores.csv: {', '.join(map(str, found))}" if found else "no scores.csv"
+        raise ConfigError(f"{dataset} has {what}; name the file with the ratings with --scores")
+    return found[0]
+
+
+def _locate(name: str, folders: tuple[Path, ...]) -> Path:
+    """The first that exists; where none does, the first, so that its error says where it was looked for."""
+    paths = [folder / name for folder in folders]
+    return next((path for path in paths if os.path.exists(path)), paths[0])
+
+
+def _number(text: str | None, line: str) -> float:
+    try:
+        number = float(text or "")
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number):
+        raise ConfigError(f"{line}: the score is {text!r}; give every row a finite number, or leave the row out")
+    return number
