@@ -56,16 +56,20 @@ def measure(perceptual: NDArray[np.float32], semantic: NDArray[np.float32], rows
     own = np.diag(similar)[:, None]
     nearer = (similar > own + 1e-6).sum(1)
     ties = (np.abs(similar - own) <= 1e-6).sum(1)  # rows with the same text share its rank
-    look_words = _words(LOOKS)
     words = [(_words(row.perceptual[0]), _words(row.semantic[0])) for row in rows]
     return Purity(
         retrieval=float((nearer + (ties - 1) / 2 < NEAREST).mean()),
         chance=min(1.0, NEAREST / len(rows)),
         semantic_from_perceptual=_explained(perceptual, semantic),
         perceptual_from_semantic=_explained(semantic, perceptual),
-        content_words=float(np.mean([bool(looks & shows - look_words) for looks, shows in words])),
-        look_words=float(np.mean([bool(shows & look_words) for _, shows in words])),
+        content_words=float(np.mean([bool((looks & shows) - _words(LOOKS)) for looks, shows in words])),
+        look_words=float(np.mean([bool(look_words(row.semantic[0])) for row in rows])),
     )
+
+
+def look_words(text: str) -> set[str]:
+    """The words in it that say how a photo looks."""
+    return _words(text) & _words(LOOKS)
 
 
 def _words(text: str) -> set[str]:
