@@ -21,6 +21,7 @@ from train.features import Encoder, features
 from train.i2t.manifest import Images
 from train.loop import keep_log
 from train.model import build, load
+from train.readers import Dataset, read
 from train.run import texts_and_scores
 from train.tables import Table
 
@@ -33,7 +34,7 @@ ABLATIONS: dict[str, dict[str, float]] = {  # what is left out of stage 2
 }
 
 
-def measure(subject: Subject, run: Path) -> list[Table]:
+def measure(subject: Subject, run: Path, sets: list[Dataset]) -> list[Table]:
     config = subject.config
     training = features(subject.encode, config.features, subject.data, config.seed, config.heads.sets)
     return [
@@ -42,6 +43,7 @@ def measure(subject: Subject, run: Path) -> list[Table]:
         compare.attributes(subject),
         compare.disentanglement(subject),
         ablation(subject, run),
+        *([compare.matrix(subject, sets)] if sets else []),
     ]
 
 
@@ -66,13 +68,22 @@ def main() -> int:
     parser.add_argument("run", type=Path, metavar="RUN")
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results")
+    parser.add_argument(
+        "--set",
+        dest="sets",
+        action="append",
+        default=[],
+        metavar="READER=FOLDER",
+        help="a published dataset (train/README.md) for the cross-database table; repeatable",
+    )
     options = parser.parse_args()
     keep_log(options.run)
     try:
         config, model, _ = load(options.run / "declip.pt")
         encode = Encoder(model, Images(options.data), config.views, options.run / "features", workers=1)
         subject = Subject(config, model, encode, options.data)
-        tables = measure(subject, options.run)
+        sets = [read(name, Path(folder)) for name, _, folder in (some.partition("=") for some in options.sets)]
+        tables = measure(subject, options.run, sets)
         pictures = options.out / "accuracy"
         pictures.mkdir(parents=True, exist_ok=True)
         plots.scatter(subject, pictures / "technical.png")

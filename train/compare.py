@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from declip_rt.agreement import Estimate
 from numpy.typing import NDArray
 from torch import Tensor
 
 from declip_rt import agreement
+from declip_rt.agreement import Estimate
 from train import clip, heads, probe, texts
 from train.config import Config
 from train.distortions import KINDS, STRENGTHS, Distortion
@@ -20,6 +20,7 @@ from train.features import Encoder, Features, Item, rows
 from train.i2t.manifest import Row
 from train.model import ANTONYMS, ATTRIBUTES, Declip, new_heads
 from train.photos import photos
+from train.readers import Dataset
 from train.tables import Table
 
 SPACES = ("coarse", "perceptual", "semantic")
@@ -171,6 +172,29 @@ def disentanglement(subject: Subject) -> Table:
     lines = tuple((what, how, *(_estimate(read(space)) for space in SPACES)) for what, how, read in readings)
     note = f"{VARIANTS} variants of each unseen photo, each with one distortion; 95 % bootstrap intervals."
     return Table("disentanglement", note, ("what", "read by", *SPACES), lines)
+
+
+def matrix(subject: Subject, sets: list[Dataset]) -> Table:
+    """Cross-database: a linear probe learns from one set's training split and reads the others' test splits."""
+    found = {}
+    for dataset in sets:
+        for split in ("train", "test"):
+            items = dataset.of(split)
+            coarse = subject.coarse([Item(Row(str(item.path.absolute()))) for item in items], f"{dataset.name} {split}")
+            truth = np.array([dataset.unit(item) for item in items])
+            found[dataset.name, split] = subject.spaces(coarse), truth
+    lines = []
+    for space in ("coarse", "perceptual"):
+        for one in sets:
+            train, target = found[one.name, "train"]
+            read = [probe.regress(train[space], target, found[other.name, "test"][0][space]) for other in sets]
+            figures = [
+                agreement.measure(values, found[other.name, "test"][1]).srcc
+                for values, other in zip(read, sets, strict=True)
+            ]
+            lines.append((space, one.name, *figures))
+    note = "SRCC of a linear probe that learns from the rows' sets, on the test splits of the columns' sets."
+    return Table("cross-database", note, ("feature", "learned from", *(one.name for one in sets)), tuple(lines))
 
 
 SUMMARY = ("technical SRCC, perceptual", "kind, perceptual", "same photo, perceptual", "same photo, semantic")

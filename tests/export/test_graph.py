@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from export.graph import TOLERANCE, write_graph
-from train.model import load
+from train.model import ATTRIBUTES, load
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +29,11 @@ def test_names_types_and_shapes(graph: Path) -> None:
     assert isinstance(pixels.shape[0], str), "the batch is free"
     outputs = {output.name: (output.type, output.shape[1:]) for output in session.get_outputs()}
     float32 = "tensor(float)"
-    assert outputs == {"scores": (float32, [8]), "perceptual": (float32, [32]), "semantic": (float32, [32])}
+    assert outputs == {
+        "scores": (float32, [2 + len(ATTRIBUTES)]),
+        "perceptual": (float32, [32]),
+        "semantic": (float32, [32]),
+    }
 
 
 def test_pixels_are_cast_before_anything_else(graph: Path) -> None:

@@ -6,18 +6,16 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import tarfile
 from collections.abc import Iterable, Iterator
 from functools import cache
-from itertools import count
-from math import isfinite
 from pathlib import Path
 
 import msgspec
 import numpy as np
 import open_clip
+from open_clip.tokenizer import HFTokenizer, SimpleTokenizer
 
 from declip_rt.decode import decode
 from declip_rt.errors import ConfigError, DeclipError, ImageError
@@ -36,6 +34,13 @@ class Row(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults
     edits: tuple[Distortion, ...] = ()  # applied when the image is read: variants take no room on the disk
     seed: int = 0  # of the edits
 
+    def __post_init__(self) -> None:
+        for edit in self.edits:
+            if edit.kind not in KINDS:
+                raise ValueError(f"there is no distortion {edit.kind!r}; there are: {', '.join(KINDS)}")
+            if not 0 < edit.strength <= STRENGTHS[-1]:
+                raise ValueError(f"{edit.kind} has the strength {edit.strength}, not one in (0, {STRENGTHS[-1]:.0f}]")
+
 
 def read(path: Path) -> list[Row]:
     """All rows. Raises ConfigError, which names the first row that is none."""
@@ -43,18 +48,21 @@ def read(path: Path) -> list[Row]:
 
 
 def write(path: Path, rows: Iterable[Row]) -> None:
-    """Writes JSONL, or Parquet where the suffix says so."""
+    """Writes JSONL, or Parquet where the suffix says so. Raises ConfigError."""
     partial = path.with_suffix(path.suffix + ".partial")
-    if path.suffix == ".parquet":
-        arrow, parquet = _parquet()
-        rows = [msgspec.structs.asdict(row) for row in rows]
-        columns = {name: [row[name] for row in rows] for name in TEXT}
-        columns |= {name: [json.dumps(msgspec.to_builtins(row[name])) for row in rows] for name in NESTED}
-        parquet.write_table(arrow.table(columns), partial)
-    else:
-        with partial.open("wb") as file:
-            file.writelines(msgspec.json.encode(row) + b"\n" for row in rows)
-    partial.replace(path)
+    try:
+        if path.suffix == ".parquet":
+            arrow, parquet = _parquet()
+            rows = [msgspec.structs.asdict(row) for row in rows]
+            columns = {name: [row[name] for row in rows] for name in PLAIN}
+            columns |= {name: [msgspec.json.encode(row[name]).decode() for row in rows] for name in NESTED}
+            parquet.write_table(arrow.table(columns), partial)
+        else:
+            with partial.open("wb") as file:
+                file.writelines(msgspec.json.encode(row) + b"\n" for row in rows)
+        partial.replace(path)
+    except OSError as error:
+        raise ConfigError(f"cannot write the manifest {path}: {error}") from error
 
 
 class Images:
@@ -82,12 +90,13 @@ class Images:
                 return file.read(size)
         except KeyError:
             raise ImageError(f"{shard} has no member {member!r}") from None
-        except (OSError, tarfile.TarError) as error:
+        except (OSError, ValueError, tarfile.TarError) as error:  # ValueError: a NUL in the name
             raise ImageError(f"cannot read {image}: {error}") from error
 
 
-TEXT = ("image", "perceptual", "semantic", "provenance", "seed")  # Parquet's columns
+PLAIN = ("image", "perceptual", "semantic", "provenance", "seed")  # Parquet's columns
 NESTED = ("scores", "attributes", "edits")  # as JSON, for their keys differ from row to row
+Tokenizer = HFTokenizer | SimpleTokenizer
 
 
 @cache
@@ -103,7 +112,7 @@ def _raw(path: Path) -> Iterator[bytes]:
         if path.suffix == ".parquet":
             _, parquet = _parquet()
             for row in parquet.read_table(path).to_pylist():
-                nested = {name: json.loads(row[name]) for name in NESTED if name in row}
+                nested = {name: msgspec.Raw(row[name].encode()) for name in NESTED if isinstance(row.get(name), str)}
                 yield msgspec.json.encode(row | nested)
         else:
             with path.open("rb") as file:
@@ -115,7 +124,7 @@ def _raw(path: Path) -> Iterator[bytes]:
 def _row(raw: bytes, where: str) -> Row:
     try:
         return msgspec.json.decode(raw, type=Row)
-    except msgspec.DecodeError as error:
+    except ValueError as error:  # msgspec's DecodeError is one, and what is no UTF-8 raises another
         raise ConfigError(f"{where}: {error}") from error
 
 
@@ -128,48 +137,60 @@ def _parquet():
     return pyarrow, pyarrow.parquet
 
 
-def faults(path: Path, model: str) -> Iterator[tuple[int, str]]:
-    """The number of each row that training could not use, and why; texts must fit open_clip's `model`."""
-    tokenizer, images, seen = open_clip.get_tokenizer(model), Images(path.parent), {}
-    for number, raw in zip(count(1), _raw(path)):
+def faults(path: Path, model: str, context: int | None = None) -> Iterator[tuple[int, str]]:
+    """The number of each row that training could not use, and why.
+
+    Texts must fit the context of open_clip's `model`, or `context` tokens. Raises ConfigError.
+    """
+    tokenizer, images, seen = _tokenizer(model, context), Images(path.parent), {}
+    for number, raw in enumerate(_raw(path), 1):
         try:
             row = _row(raw, "the row")
-            if raw in seen:
-                yield number, f"the same as row {seen[raw]}"
+            first = seen.setdefault(msgspec.json.encode(row, order="deterministic"), number)
+            if first != number:
+                yield number, f"the same as row {first}"
                 continue
-            seen[raw] = number
             yield from ((number, why) for why in _faults(row, tokenizer))
             images.open(msgspec.structs.replace(row, edits=()))
         except DeclipError as error:
             yield number, str(error)
 
 
-def _faults(row: Row, tokenizer: open_clip.SimpleTokenizer) -> Iterator[str]:
+def _faults(row: Row, tokenizer: Tokenizer) -> Iterator[str]:
     if not row.perceptual:
         yield "there is no perceptual text"
     for text in (*row.perceptual, *row.semantic):
         if not text.strip():
             yield "a text is empty"
-        elif (tokens := len(tokenizer.encode(text)) + 2) > tokenizer.context_length:
-            yield f"{tokens} tokens, and the context holds {tokenizer.context_length}: {text!r}"
-    for name, value in row.scores.items():
-        if not isfinite(value):
-            yield f"the score {name} is {value}"
-    for edit in row.edits:
-        if edit.kind not in KINDS:
-            yield f"there is no distortion {edit.kind!r}; there are: {', '.join(KINDS)}"
-        elif not 0 < edit.strength <= STRENGTHS[-1]:
-            yield f"{edit.kind} has the strength {edit.strength}, not one in (0, {STRENGTHS[-1]:.0f}]"
+        elif not _fits(text, tokenizer):
+            yield f"the context holds {tokenizer.context_length} tokens, and this text is longer: {text!r}"
+
+
+def _tokenizer(model: str, context: int | None) -> Tokenizer:
+    if model not in open_clip.list_models() and ":" not in model:  # open_clip would take another, and say nothing
+        raise ConfigError(f"open_clip has no model {model!r}; open_clip.list_models() names those it has")
+    try:
+        return open_clip.get_tokenizer(model, context)
+    except Exception as error:  # open_clip raises nearly anything
+        raise ConfigError(f"open_clip cannot make the tokenizer of {model}: {error}") from error
+
+
+def _fits(text: str, tokenizer: Tokenizer) -> bool:
+    """Whether open_clip, which does not say so, would leave the text whole."""
+    lengths = (tokenizer.context_length, 2 * tokenizer.context_length)
+    tokens = [tokenizer([text, ""], length) for length in lengths]
+    return bool((tokens[0][0] != tokens[0][1]).sum() == (tokens[1][0] != tokens[1][1]).sum())
 
 
 def main() -> int:
     parser = argparse.ArgumentParser("python -m train.i2t.manifest", description=__doc__)
     parser.add_argument("manifest", type=Path, metavar="MANIFEST")
-    parser.add_argument("--model", default="ViT-B-32", help="the open_clip model whose context the texts must fit")
+    parser.add_argument("--tokenizer", default="ViT-B-32", help="the open_clip model whose context the texts must fit")
+    parser.add_argument("--context", type=int, help="tokens that a text may have (default: the model's)")
     options = parser.parse_args()
     bad = set()
     try:
-        for number, why in faults(options.manifest, options.model):
+        for number, why in faults(options.manifest, options.tokenizer, options.context):
             bad.add(number)
             print(f"row {number}: {why}")
         rows = sum(1 for _ in _raw(options.manifest))

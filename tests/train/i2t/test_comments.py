@@ -76,7 +76,7 @@ def test_cleaning(comment: str, expected: str) -> None:
         ("The sky... it glows... Nice.", ["The sky... it glows...", "Nice."]),
         ('He said "too soft." I agree (mostly).', ['He said "too soft."', "I agree (mostly)."]),
         ("Great focus.The sky is blown out", ["Great focus.", "The sky is blown out"]),
-        ("- sharp<br>* well lit\n1. 10/10", ["sharp", "well lit"]),
+        ("- sharp<br>* well lit\n2) 3:2 crop\n3: 2 lights\n4. 10/10", ["sharp", "well lit", "3:2 crop", "2 lights"]),
         ("", []),
     ],
 )  # fmt: skip
@@ -107,12 +107,13 @@ def test_the_lexicon_tells_looks_from_talk(sentence: str, reason: str) -> None:
 
 def test_a_lexicon_of_ones_own(tmp_path: Path) -> None:
     path = tmp_path / "own.toml"
-    text = 'threshold = 1\nshortest = 1\nlongest = 9\n[groups.a]\nweight = 3\nentries = ["over-ripe*", "ripe"]\n'
-    path.write_text(text + '[groups.b]\nweight = -1\nentries = ["pear"]')
+    text = 'threshold = 1\nshortest = 1\nlongest = 9\n[groups.a]\nweight = 3\nentries = ["ripe", "over-ripe*"]\n'
+    path.write_text(text + '[groups.b]\nweight = -1\nentries = ["pear", "ripe tomato*"]')
     lexicon = Lexicon.read(path)
     assert [lexicon.judge(word) for word in ("Overripeness", "over-ripe", "RIPE")] == [(3.0, "")] * 3
     assert lexicon.judge("so over ripe pear") == (1.0, "")
     assert lexicon.judge("a very ripe pear") == (1.0, "")
+    assert lexicon.judge("a few ripe tomatoes") == (-0.5, "no perceptual word")  # the longest entry counts
     assert lexicon.judge("ripen pear")[1] == "no perceptual word"
     path.write_text(text + '[groups.b]\nweight = -1\nentries = ["ripe"]')
     with pytest.raises(ConfigError, match="twice: ripe"):
@@ -123,7 +124,13 @@ def test_a_lexicon_of_ones_own(tmp_path: Path) -> None:
 
 
 def test_a_table_becomes_a_manifest(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    captions = [("1001", "sail_boat"), ("1001", "A boat on a lake."), ("sub/1002.png", ""), ("7", "x")]
+    captions = [
+        ("1001", "sail_boat"),
+        ("1001", "A boat on a lake."),
+        ("1001.jpg", "sail boat"),
+        ("sub/1002.png", ""),
+        ("7", "x"),
+    ]
     write(folder / "captions.csv", ["image", "label"], captions)
     assert run(monkeypatch, folder, "--captions", folder / "captions.csv") == 0
     rows = read(folder / "i2t.jsonl")

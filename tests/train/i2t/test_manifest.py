@@ -6,6 +6,7 @@ import tarfile
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet
 import pytest
 
 from declip_rt.errors import ConfigError, ImageError
@@ -63,6 +64,8 @@ def test_reading_names_the_row(folder: Path) -> None:
         read(folder / "m.jsonl")
     with pytest.raises(ConfigError, match="cannot read the manifest"):
         read(folder / "none.jsonl")
+    with pytest.raises(ConfigError, match="cannot write the manifest"):
+        write(folder / "none" / "m.jsonl", [ROW])
 
 
 @pytest.mark.parametrize(
@@ -71,21 +74,43 @@ def test_reading_names_the_row(folder: Path) -> None:
         ("{", "truncated"),
         ('{"image":"a.png","perceptual":"dark"}', "array"),
         ('{"image":"a.png"}', "no perceptual text"),
+        ('{"image":"\udcff"}', "can't decode byte 0xff"),
         ('{"image":"b.png","perceptual":["x"]}', "cannot read b.png"),
         ('{"image":"c.png","perceptual":["x"]}', "not an image"),
         ('{"image":"a.png","perceptual":[" "]}', "a text is empty"),
-        ('{"image":"a.png","perceptual":["x"],"semantic":["%s"]}' % ("very " * 80), "82 tokens"),
+        ('{"image":"a.png","perceptual":["x"],"semantic":["%s"]}' % ("very " * 76), "context holds 77 tokens"),
+        ('{"image":"a.png","perceptual":["x"],"scores":{"mos":1e999}}', "out of range"),
+        ('{"image":"a.png","perceptual":["x"],"scores":{"mos":NaN}}', "invalid"),
+        ('{"image":"a\\u0000.png","perceptual":["x"]}', "cannot read a"),
         ('{"image":"a.png","perceptual":["x"],"edits":[{"kind":"ugly","strength":1}]}', "no distortion 'ugly'"),
         ('{"image":"a.png","perceptual":["x"],"edits":[{"kind":"blur","strength":9}]}', "strength 9"),
-        (GOOD, "the same as row 1"),
+        ('{"perceptual": ["a dark photo"], "image": "a.png"}', "the same as row 1"),
     ],
 )  # fmt: skip
 def test_a_bad_row_is_named_and_hides_no_other(folder: Path, row: str, why: str) -> None:
     (folder / "c.png").write_text("hello")
-    (folder / "m.jsonl").write_text(f'{GOOD}\n{row}\n{{"image":"a.png","perceptual":[""]}}\n')
+    lines = f'{GOOD}\n{row}\n{{"image":"a.png","perceptual":[""]}}\n'
+    (folder / "m.jsonl").write_bytes(lines.encode(errors="surrogateescape"))
     found = list(faults(folder / "m.jsonl", "ViT-B-32"))
     assert [number for number, _ in found if number != 2] == [3]
     assert any(why in reason for number, reason in found if number == 2)
+
+
+def test_a_parquet_table_of_others(folder: Path) -> None:
+    nested = {"image": "a.png", "perceptual": ["x"], "scores": {"mos": 3.5}, "edits": [{"kind": "blur", "strength": 2}]}
+    bad = nested | {"scores": {"mos": float("nan")}}
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist([nested, bad]), folder / "m.parquet")
+    assert [number for number, _ in faults(folder / "m.parquet", "ViT-B-32")] == [2]
+    as_json = [nested | {"scores": cell, "edits": "[]"} for cell in ("{", '{"mos":3.5}')]
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(as_json), folder / "m.parquet")
+    assert [number for number, _ in faults(folder / "m.parquet", "ViT-B-32")] == [1]
+
+
+def test_a_context_of_ones_own(folder: Path) -> None:
+    write(folder / "m.jsonl", [Row("a.png", ("a dark photo",)), Row("a.png", ("a very dark photo",))])
+    assert [number for number, _ in faults(folder / "m.jsonl", "ViT-B-32", 5)] == [2]
+    with pytest.raises(ConfigError, match="no model 'VIT-B-32'"):
+        list(faults(folder / "m.jsonl", "VIT-B-32"))
 
 
 def test_the_command(folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -101,3 +126,4 @@ def test_the_command(folder: Path, capsys: pytest.CaptureFixture[str], monkeypat
     assert check("") == 1
     (folder / "m.jsonl").unlink()
     assert main() == 2
+    assert "cannot read the manifest" in capsys.readouterr().err
