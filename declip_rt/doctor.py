@@ -23,6 +23,8 @@ ENGINES = (  # distribution, module, what it gives, extra
     (("pyarrow",), "pyarrow", "Parquet output", "parquet"),
     (("tokenizers",), "tokenizers", "own prompts", "prompts"),
     (("ftfy",), "ftfy", "cleaning of own prompts", "prompts"),
+    (("scipy",), "scipy", "eval and calibrate", "eval"),
+    (("matplotlib",), "matplotlib", "plots of eval", "eval"),
 )
 
 

@@ -22,7 +22,7 @@ from declip_rt import sources
 from declip_rt.bundle import Bundle
 from declip_rt.decode import from_pil
 from declip_rt.errors import ImageError
-from declip_rt.records import Record, findings
+from declip_rt.records import Record, findings, mos_columns
 from declip_rt.table import printable
 
 THUMBNAIL = 280  # longest side, pixels
@@ -43,7 +43,7 @@ class HtmlReport:
         self._path, self._bundle, self._device, self._limit = path, bundle, device, limit
         self._prompts = tuple(prompts)
         self._keys = {head.name: head.name.replace("_", "-") for head in bundle.heads}  # column: its data- attribute
-        self._keys |= {name: f"prompt-{i}" for i, name in enumerate(prompts)}
+        self._keys |= {name: f"own-{i}" for i, name in enumerate((*mos_columns(bundle), *prompts))}
         self._scores = {"technical": array("f"), "aesthetic": array("f")}
         self._lowest: list[tuple[float, int, Record]] = []  # heap, the highest of the low ones first
         self._highest: list[tuple[float, int, Record]] = []  # heap, the lowest of the high ones first
@@ -117,7 +117,10 @@ class HtmlReport:
     def _card(self, number: int, record: Record) -> str:
         name = escape(printable(os.path.basename(record["path"])))
         data = "".join(f' data-{escape(key)}="{record[column]:.6f}"' for column, key in self._keys.items())
-        own = "".join(f"<span>{escape(column)} {record[column]:.3f}</span>" for column in self._prompts)
+        own = "".join(
+            f"<span>{escape(_words(column))} {record[column]:.3f}</span>"
+            for column in (*mos_columns(self._bundle), *self._prompts)
+        )
         percentile = "" if record["percentile"] is None else f"<span>percentile {record['percentile']:.0f}</span>"
         chips = "".join(f'<span class="chip">{escape(word)}</span>' for word in findings(record, self._bundle, 3))
         return (

@@ -25,5 +25,7 @@ def test_what_is_missing_names_its_extra(declip: Run) -> None:
         ("pycuda", "tensorrt"),
         ("tokenizers", "prompts"),
         ("ftfy", "prompts"),
+        ("scipy", "eval"),
+        ("matplotlib", "eval"),
     ):
         assert (f'pip install "declip-rt[{extra}]"' in text) or importlib.util.find_spec(module)

@@ -16,6 +16,7 @@ from train.i2t.synthetic import draw
 from train.photos import Photo, photos
 
 BOTH, LOOKS, SHOWS = 0.5, 0.4, 0.1  # how often a batch's captions carry both texts, the perceptual, the semantic
+GRADED = 0.1  # how often a distorted photo's caption names its quality alone
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,8 @@ class Batches(Dataset[Batch]):
                 crop = _square(rgb, rng, c.crop, c.crop if rng.random() < 0.6 else min(rgb.shape[:2]))
                 for distortion in distortions:
                     crop = distort(crop, distortion, rng)
-                captions.append(caption(texts.looks(crop, distortions, rng), photo.label))
+                said = caption(texts.looks(crop, distortions, rng), photo.label)
+                captions.append(texts.quality(distortions) if rng.random() < GRADED else said)
                 pixels.append(_fit(crop, c.crop))
         for scored, count in ((self.mos, c.mos_photos), (self.beauty, c.beauty_photos)):
             for i in (picked := rng.choice(len(scored), count, replace=len(scored) < count)):
@@ -67,9 +69,13 @@ class Batches(Dataset[Batch]):
         return Batch(
             np.stack(pixels),
             captions,
-            np.stack([texts.level_weights(self.mos[i][0].score, self.mos_levels) for i in mos]),
-            np.stack([texts.level_weights(self.beauty[i][0].score, self.beauty_levels) for i in picked]),
+            _levels([self.mos[i][0].score for i in mos], self.mos_levels),
+            _levels([self.beauty[i][0].score for i in picked], self.beauty_levels),
         )
+
+
+def _levels(scores: list[float], centres: tuple[float, ...]) -> np.ndarray:
+    return np.array([texts.level_weights(score, centres) for score in scores], np.float32).reshape(-1, len(centres))
 
 
 def _load(listed: list[Photo], max_short_side: int) -> list[tuple[Photo, RGB]]:

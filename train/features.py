@@ -132,7 +132,9 @@ class Encoder:
     def __init__(self, model: Declip, images: Images, spec: ViewSpec, folder: Path, workers: int) -> None:
         self.model, self.images, self.spec, self.folder, self.workers = model, images, spec, folder, workers
         visual = model.clip.visual
-        self.digest = digest(visual.state_dict().values(), spec, list(visual.image_mean), list(visual.image_std))
+        amounts = {name: kind.amounts for name, kind in KINDS.items()}
+        look = list(visual.image_mean), list(visual.image_std)
+        self.digest = digest(visual.state_dict().values(), spec, *look, amounts)
 
     def __call__(self, items: Sequence[Item], what: str) -> Stored:
         """Raises ConfigError where there are no items, and ImageError where none of the images can be read."""

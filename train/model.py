@@ -58,8 +58,8 @@ ATTRIBUTES: dict[str, tuple[str, str, tuple[tuple[str, str], ...]]] = {
         "shallow",
         "deep",
         (
-            ("a very background blurred photo", "a clean and sharp photo"),
-            ("a clearly shallow in focus photo", "a sharp and clear photo"),
+            ("a photo that is very shallow in depth of field", "a clean and sharp photo"),
+            ("a photo that is clearly rich in bokeh", "a sharp and clear photo"),
         ),
     ),
 }

@@ -40,7 +40,7 @@ class SceneStatistics(nn.Module):
         halves = (self.mix @ half.flatten(2) + self.offset).reshape(-1, 1, *half.shape[2:])  # (3N, 1, H/2, W/2)
         fine, coarse = (_statistics(*_normalise(plane)) for plane in (luma, halves))
         grid = torch.stack([_blockiness(luma[:, 0]), _blockiness(luma[:, 0].transpose(1, 2))], 1)
-        return torch.cat([fine, coarse.reshape(len(x), -1), grid], 1)
+        return torch.cat([fine, coarse.unflatten(0, (-1, len(OPPONENT))).flatten(1), grid], 1)
 
 
 def _normalise(plane: Tensor) -> tuple[Tensor, Tensor]:

@@ -11,7 +11,11 @@ import pytest
 import torch
 
 from export.graph import TOLERANCE, write_graph
-from train.model import ATTRIBUTES, load
+from train import clip
+from train.config import Config
+from train.model import ATTRIBUTES, build, load
+
+EMBEDDED = Path(__file__).parents[2] / "train" / "configs" / "declip-tiny.toml"
 
 
 @pytest.fixture(scope="module")
@@ -50,3 +54,9 @@ def test_scores_are_torchs_at_any_batch(graph: Path, checkpoint: Path, n: int) -
         theirs = model(torch.from_numpy(pixels))
     for mine, other in zip(ours, theirs, strict=True):
         assert np.abs(mine - other.numpy()).max() <= TOLERANCE
+
+
+def test_the_embedded_models_tower_takes_any_batch(tmp_path: Path) -> None:
+    config = Config.read(EMBEDDED)
+    model = build(config, clip.load(config.clip, EMBEDDED.parent))
+    assert write_graph(model, config.views, tmp_path / "fp32.onnx") <= TOLERANCE  # of 5 photos, by an example of 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -22,6 +23,13 @@ def test_a_batch_has_its_parts(batches: Batches) -> None:
     assert len(batch.captions) == 6
     assert batch.mos.shape == batch.beauty.shape == (2, 5)
     assert np.allclose(batch.mos.sum(1), 1)
+
+
+def test_no_scored_photos_is_a_choice(recipe: Recipe) -> None:
+    config = msgspec.structs.replace(Config.read(recipe.config).clip, mos_photos=0, beauty_photos=0)
+    batch = Batches(recipe.data, config, seed=1)[0]
+    assert len(batch.pixels) == len(batch.captions) == 6
+    assert batch.mos.shape == batch.beauty.shape == (0, 5)
 
 
 def test_a_step_gives_the_same_batch_each_time(batches: Batches, recipe: Recipe) -> None:

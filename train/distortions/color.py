@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image, ImageFilter
 
-from train.distortions.kind import RGB, clip
+from train.distortions.kind import LUMA, RGB, clip
 
 
 def bleed(rgb: RGB, sigma: float, rng: np.random.Generator) -> RGB:
@@ -31,8 +31,15 @@ def posterize(rgb: RGB, step: float, rng: np.random.Generator) -> RGB:
     return clip(np.round(rgb.astype(np.float32) / step) * step)
 
 
+def dither(rgb: RGB, colors: float, rng: np.random.Generator) -> RGB:
+    """Few colors, scattered so that their mean is right."""
+    image = Image.fromarray(rgb)
+    palette = image.quantize(round(colors), Image.Quantize.FASTOCTREE)
+    return np.asarray(image.quantize(palette=palette, dither=Image.Dither.FLOYDSTEINBERG).convert("RGB"))
+
+
 def saturate(rgb: RGB, factor: float, rng: np.random.Generator) -> RGB:
-    grey = (rgb.astype(np.float32) @ np.array([0.299, 0.587, 0.114], np.float32))[..., None]
+    grey = (rgb @ LUMA)[..., None]
     return clip(grey + (rgb - grey) * factor)
 
 
@@ -40,3 +47,9 @@ def tint(rgb: RGB, amount: float, rng: np.random.Generator) -> RGB:
     gains = np.ones(3, np.float32)
     gains[rng.integers(3)] += amount
     return clip(rgb * (gains / gains.mean()))
+
+
+def temperature(rgb: RGB, amount: float, rng: np.random.Generator) -> RGB:
+    """The light of a lamp or, below 0, of the shade: red against blue."""
+    gains = np.exp(amount * np.array([1, 0, -1], np.float32))
+    return clip(rgb * (gains / (gains @ LUMA)))

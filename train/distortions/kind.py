@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 RGB = NDArray[np.uint8]  # (H, W, 3)
 Family = Literal["blur", "noise", "compression", "color", "tone", "spatial"]
 
@@ -34,5 +35,6 @@ class Kind:
     fault: bool = True  # it lowers the technical quality
 
 
-def clip(values: NDArray[np.float32]) -> RGB:
-    return np.clip(values + 0.5, 0, 255).astype(np.uint8)
+def clip(values: NDArray[np.floating]) -> RGB:
+    """Rounds to [0, 255]."""
+    return np.clip(values + 0.5, 0, 255).astype(np.uint8, order="C")

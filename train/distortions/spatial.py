@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from PIL import Image, ImageFilter
 
@@ -50,13 +52,18 @@ def block(rgb: RGB, count: float, rng: np.random.Generator) -> RGB:
 
 
 def sharpen(rgb: RGB, percent: float, rng: np.random.Generator) -> RGB:
-    return np.asarray(Image.fromarray(rgb).filter(ImageFilter.UnsharpMask(2, round(percent), 0)))
+    return np.asarray(Image.fromarray(rgb).filter(ImageFilter.UnsharpMask(1, round(percent), 0)))
+
+
+def halo(rgb: RGB, percent: float, rng: np.random.Generator) -> RGB:
+    """Sharpening so wide that edges glow."""
+    return np.asarray(Image.fromarray(rgb).filter(ImageFilter.UnsharpMask(6, round(percent), 0)))
 
 
 def _places(rgb: RGB, side: int, count: float, rng: np.random.Generator) -> list[tuple[int, int]]:
     """The top left corners of the first `count` squares."""
     drawn = rng.random((MOST, 2)) * (rgb.shape[0] - side + 1, rgb.shape[1] - side + 1)
-    return [(int(top), int(left)) for top, left in drawn[: round(count)]]
+    return [(int(top), int(left)) for top, left in drawn[: math.ceil(count)]]
 
 
 def _rescale(rgb: RGB, factor: float, up: Image.Resampling) -> RGB:
