@@ -71,7 +71,7 @@ def _statistics(mscn: Tensor, deviation: Tensor) -> Tensor:
     squares = z * z
     power, magnitude = squares.mean((1, 2)) + 1e-4, z.abs().mean((1, 2)) + 1e-2
     skew = (squares * z).mean((1, 2)) / power**1.5
-    kurtosis = ((squares * squares).mean((1, 2)) + 1e-8).log() - 2 * power.log()
+    kurtosis = (squares * squares).mean((1, 2)).clamp_min(1e-8).log() - 2 * power.log()
     found = [power.log(), magnitude.log(), skew, kurtosis]
     for product in (z[:, :, :-1] * z[:, :, 1:], z[:, :-1] * z[:, 1:], z[:, :-1, :-1] * z[:, 1:, 1:]):
         found += [product.mean((1, 2)), (product.abs().mean((1, 2)) + 1e-3).log()]
