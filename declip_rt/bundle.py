@@ -7,10 +7,11 @@ from collections.abc import Mapping
 from functools import cached_property
 from os import PathLike
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 import msgspec
 import numpy as np
+import numpy.typing as npt
 
 from declip_rt.agreement import Agreement
 from declip_rt.errors import BundleError
@@ -58,6 +59,11 @@ class File(_Part, frozen=True):
 
     file: str
     sha256: Sha256
+
+    @classmethod
+    def of(cls, path: Path) -> Self:
+        """The file that is there now. Raises OSError."""
+        return cls(path.name, _sha256(path))
 
 
 class Graph(File, frozen=True):
@@ -120,6 +126,11 @@ class Calibration(_Part, frozen=True):
     percentiles: dict[str, Annotated[tuple[float, ...], msgspec.Meta(min_length=101, max_length=101)]] = {}
     mos: dict[str, MosMap] = {}
 
+    @staticmethod
+    def marks(scores: npt.ArrayLike) -> tuple[float, ...]:
+        """The percentiles 0, 1, ..., 100 of a head's scores (n,)."""
+        return tuple(np.percentile(np.asarray(scores, np.float64), np.arange(101)).tolist())
+
 
 class Figure(_Part, frozen=True):
     """One measured line of the accuracy card."""
@@ -159,6 +170,11 @@ class Manifest(_Part, frozen=True):
         """Every file that the bundle has beside bundle.json."""
         text = (self.text.graph, self.text.tokenizer) if self.text else ()
         return (*self.graphs.values(), *text)
+
+    def write(self, folder: Path) -> None:
+        """Writes the folder's bundle.json. Raises OSError."""
+        text = msgspec.json.format(msgspec.json.encode(self), indent=1)
+        (folder / "bundle.json").write_bytes(text + b"\n")
 
 
 class Bundle:
@@ -207,8 +223,7 @@ class Bundle:
         for part in self.manifest.files:
             file = self.path / part.file
             try:
-                with file.open("rb") as stream:
-                    found = hashlib.file_digest(stream, "sha256").hexdigest()
+                found = _sha256(file)
             except OSError as error:
                 raise BundleError(
                     f"cannot read {file}: {error.strerror}; export or install the bundle again"
@@ -239,6 +254,11 @@ class Bundle:
 def embedded() -> list[str]:
     """The names of the bundles that ship inside the package."""
     return sorted(folder.parent.name for folder in EMBEDDED.glob("*/bundle.json"))
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _find(model: str | PathLike[str] | None) -> Path:

@@ -48,8 +48,7 @@ class Recalibration:
         if not self.percentiles:
             return calibration
         reference = f"{len(scored.mos)} photos of {self.evaluation.name}"
-        marks = {name: np.percentile(scores, np.arange(101)) for name, scores in scored.heads.items()}
-        percentiles = {name: tuple(values.tolist()) for name, values in marks.items()}
+        percentiles = {name: Calibration.marks(scores) for name, scores in scored.heads.items()}
         return replace(calibration, reference=reference, percentiles=percentiles)
 
 
@@ -92,8 +91,7 @@ def write(bundle: Bundle, calibration: Calibration, out: Path) -> None:
             for file in bundle.path.iterdir():
                 if file.is_file():
                     shutil.copyfile(file, folder / file.name)
-            text = msgspec.json.format(msgspec.json.encode(manifest), indent=1)
-            (folder / "bundle.json").write_bytes(text + b"\n")
+            manifest.write(folder)
             folder.replace(out)
     except OSError as error:
         raise ConfigError(f"cannot write {out}: {error.strerror}") from error

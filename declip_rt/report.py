@@ -41,9 +41,9 @@ class HtmlReport:
         self, path: Path, bundle: Bundle, *, device: str, prompts: Sequence[str] = (), limit: int = 1000
     ) -> None:
         self._path, self._bundle, self._device, self._limit = path, bundle, device, limit
-        self._prompts = tuple(prompts)
+        self._own = (*mos_columns(bundle), *prompts)  # columns that only some bundles or runs have
         self._keys = {head.name: head.name.replace("_", "-") for head in bundle.heads}  # column: its data- attribute
-        self._keys |= {name: f"own-{i}" for i, name in enumerate((*mos_columns(bundle), *prompts))}
+        self._keys |= {name: f"own-{i}" for i, name in enumerate(self._own)}
         self._scores = {"technical": array("f"), "aesthetic": array("f")}
         self._lowest: list[tuple[float, int, Record]] = []  # heap, the highest of the low ones first
         self._highest: list[tuple[float, int, Record]] = []  # heap, the lowest of the high ones first
@@ -117,10 +117,7 @@ class HtmlReport:
     def _card(self, number: int, record: Record) -> str:
         name = escape(printable(os.path.basename(record["path"])))
         data = "".join(f' data-{escape(key)}="{record[column]:.6f}"' for column, key in self._keys.items())
-        own = "".join(
-            f"<span>{escape(_words(column))} {record[column]:.3f}</span>"
-            for column in (*mos_columns(self._bundle), *self._prompts)
-        )
+        own = "".join(f"<span>{escape(_words(column))} {record[column]:.3f}</span>" for column in self._own)
         percentile = "" if record["percentile"] is None else f"<span>percentile {record['percentile']:.0f}</span>"
         chips = "".join(f'<span class="chip">{escape(word)}</span>' for word in findings(record, self._bundle, 3))
         return (

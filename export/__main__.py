@@ -6,7 +6,6 @@ With `--data` the bundle is evaluated, through the runtime, on the test splits, 
 from __future__ import annotations
 
 import argparse
-import hashlib
 import sys
 from pathlib import Path
 
@@ -32,19 +31,19 @@ def export(checkpoint: Path, out: Path, data: Path | None) -> Manifest:
         schema=1,
         name=config.name,
         licence=config.licence,
-        checkpoint_sha256=_sha256(checkpoint),
+        checkpoint_sha256=File.of(checkpoint).sha256,
         views=config.views,
-        graphs={"fp32": Graph("fp32.onnx", _sha256(out / "fp32.onnx"))},
+        graphs={"fp32": Graph.of(out / "fp32.onnx")},
         heads=_heads(),
         features=dimension(config.clip.model),
         card=Card(summary=" ".join(config.summary.split())),
         calibration=calibration,
         text=_text(model.clip, config.clip.model, out),
     )
-    _write(manifest, out)
+    manifest.write(out)
     if data is not None:
         manifest = msgspec.structs.replace(manifest, card=evaluate.card(manifest.card, out, data))
-        _write(manifest, out)
+        manifest.write(out)
     return manifest
 
 
@@ -64,21 +63,11 @@ def _text(model: CLIP, name: str, out: Path) -> TextTower | None:
     print(f"text.onnx: lowest cosine of a prompt's feature with torch's {cosine:.6f}")
     write_tokenizer(out / "tokenizer.json")
     return TextTower(
-        graph=Graph("text.onnx", _sha256(out / "text.onnx")),
-        tokenizer=File("tokenizer.json", _sha256(out / "tokenizer.json")),
+        graph=Graph.of(out / "text.onnx"),
+        tokenizer=File.of(out / "tokenizer.json"),
         context=open_clip.get_tokenizer(name).context_length,
         scale=model.logit_scale.exp().item(),
     )
-
-
-def _write(manifest: Manifest, out: Path) -> None:
-    text = msgspec.json.format(msgspec.json.encode(manifest), indent=1)
-    (out / "bundle.json").write_bytes(text + b"\n")
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def main() -> int:

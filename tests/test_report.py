@@ -48,7 +48,9 @@ def test_cards_histograms_and_medians(bundle: Bundle, columns: Columns, folder: 
     assert text.count("<svg") == 2
     assert "the line is the median, 0.250" in text
     assert "Failures" not in text
-    assert all(f'<option value="{head.name}">' in text for head in bundle.heads)
+    options = dict(re.findall(r'<option value="([^"]*)">([^<]*)</option>', text))
+    assert {head.name.replace("_", " ") for head in bundle.heads} <= set(options.values())
+    assert all(text.count(f" data-{key}=") >= 6 for key in options)
 
 
 def test_prompts_are_shown_and_sorted_by(bundle: Bundle, tmp_path: Path) -> None:

@@ -76,9 +76,8 @@ def _projected(features: Features, projector: nn.Module) -> Features:
 
 
 def _calibrate(scores: torch.Tensor) -> Calibration:
-    quantiles = scores.double().quantile(torch.linspace(0, 1, 101, dtype=torch.double), dim=0)  # (101, K)
     names = (*QUALITIES, *ATTRIBUTES)
     return Calibration(
         reference=f"{len(scores)} undistorted photos of the val splits (see train/README.md)",
-        percentiles={name: tuple(quantiles[:, i].tolist()) for i, name in enumerate(names)},
+        percentiles={name: Calibration.marks(scores[:, i].cpu()) for i, name in enumerate(names)},
     )
