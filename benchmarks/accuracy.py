@@ -51,11 +51,13 @@ def ablation(subject: Subject, run: Path) -> Table:
     """Stage 2 again, without each of its terms."""
     rows, lines = texts_and_scores(subject.config, subject.data), []
     for what, settings in ABLATIONS.items():
+        config = replace(subject.config, declip=replace(subject.config.declip, **settings))
+        if settings and config == subject.config:
+            continue  # a term that the model does without
         out = run / "ablations" / what.replace(" ", "-")
         out.mkdir(parents=True, exist_ok=True)
         if not (out / "features").exists():
             (out / "features").symlink_to((run / "features").resolve())
-        config = replace(subject.config, declip=replace(subject.config.declip, **settings))
         model = build(config, subject.model.clip)
         declip.train(model, config, rows, Images(subject.data), out)
         lines.append((what, *compare.summary(Subject(config, model.eval(), subject.encode, subject.data))))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +25,7 @@ from train.readers import Dataset
 from train.tables import Table
 
 SPACES = ("coarse", "perceptual", "semantic")
-VARIANTS = 4  # of each pristine photo, for the probes of distortion and content
+VARIANTS = {"train": 12, "test": 4}  # of each pristine photo, for the probes of distortion and content
 TRAIN_SERIES, TEST_SERIES = 80, 60  # photos a series of each attribute
 SERIES_OF = {  # attribute: the kind of distortion that moves it, and what measures it where it is not the strength
     "brightness": ("dark", "brightness"),
@@ -82,13 +83,18 @@ def quality(subject: Subject, name: str, head: str, training: Features) -> Table
             "linear probe": probe.regress(train, truth["train"], test),
             "trained head": _head(subject, space, head, training, test),
         }
-        for how, values in readings.items():
-            got = agreement.measure(values, truth["test"])
-            lines.append((who, how, got.srcc, got.plcc, got.krcc, got.rmse))
-    n = len(truth["test"])
+        measured = {how: agreement.measure(values, truth["test"]) for how, values in readings.items()}
+        if not subject.config.features_know_scores:
+            measured["linear probe, folds"] = agreement.measure(
+                probe.regress_folds(train, truth["train"]), truth["train"]
+            )
+        lines += [(who, how, got.srcc, got.plcc, got.krcc, got.rmse) for how, got in measured.items()]
     note = (
-        f"{n} photos of the test split; 95 % bootstrap intervals. PLCC and RMSE after the four-parameter logistic fit."
+        f"{len(truth['test'])} photos of the test split; 95 % bootstrap intervals. PLCC and RMSE after the "
+        "four-parameter logistic fit."
     )
+    if not subject.config.features_know_scores:
+        note += f" Folds: cross-validation on the {len(truth['train'])} photos of the training split."
     return Table(f"{head} quality", note, ("feature", "read by", "SRCC", "PLCC", "KRCC", "RMSE"), tuple(lines))
 
 
@@ -141,9 +147,13 @@ def disentanglement(subject: Subject) -> Table:
     photo = np.array([item.row.image for item in items["test"]])
     category, labels = _categories(subject)
 
+    @cache
     def kind(space: str) -> probe.Values:
         read = probe.classify(found["train"][space], kinds["train"], found["test"][space])
         return (read == kinds["test"]).astype(float)
+
+    def plain_kind(space: str) -> probe.Values:
+        return kind(space)[strengths["test"] >= 3]
 
     def family(space: str) -> probe.Values:
         train, test = (np.array([KINDS[k].family for k in kinds[split]]) for split in ("train", "test"))
@@ -164,13 +174,18 @@ def disentanglement(subject: Subject) -> Table:
     n, most = len(photo), max(np.mean(labels["test"] == label) for label in set(labels["test"]))
     readings: list[tuple[str, str, Callable[[str], probe.Values | Estimate]]] = [
         (f"perception: kind of distortion, 1 of {len(KINDS)} (n {n})", "linear probe, accuracy", kind),
+        (
+            f"perception: the same, of strengths 3 to 5 (n {sum(strengths['test'] >= 3)})",
+            "linear probe, accuracy",
+            plain_kind,
+        ),
         (f"perception: family of distortion, 1 of 6 (n {n})", "linear probe, accuracy", family),
         (f"perception: strength of distortion (n {n})", "linear probe, SRCC", strength),
         (f"content: the photo under another distortion (n {n})", "nearest neighbour, accuracy", same_photo),
         (f"content: category, most frequent {most:.2f} (n {len(labels['test'])})", "linear probe, accuracy", shows),
     ]
     lines = tuple((what, how, *(_estimate(read(space)) for space in SPACES)) for what, how, read in readings)
-    note = f"{VARIANTS} variants of each unseen photo, each with one distortion; 95 % bootstrap intervals."
+    note = f"{VARIANTS['test']} variants of each unseen photo, each with one distortion; 95 % bootstrap intervals."
     return Table("disentanglement", note, ("what", "read by", *SPACES), lines)
 
 
@@ -220,11 +235,11 @@ def summary(subject: Subject) -> tuple[Estimate, ...]:
 
 
 def variants(data: Path, split: str) -> list[Item]:
-    """Each pristine photo of the split with `VARIANTS` single distortions of whole strengths."""
+    """Each pristine photo of the split with some single distortions of whole strengths."""
     rng = np.random.default_rng((len(split), 5))
     items = []
     for row in rows(data, "pristine", split):
-        for kind in rng.choice(list(KINDS), VARIANTS, replace=False):
+        for kind in rng.choice(list(KINDS), VARIANTS[split], replace=False):
             edit = Distortion(str(kind), float(rng.choice(STRENGTHS)))
             items.append(Item(Row(row.image, edits=(edit,), seed=int(rng.integers(2**32)))))
     return items
