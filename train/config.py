@@ -107,12 +107,6 @@ class Config(_Stage, frozen=True):
     declip: DeclipConfig = DeclipConfig()
     heads: HeadsConfig = HeadsConfig()
 
-    @property
-    def features_know_scores(self) -> bool:
-        """Whether people's scores of the training photos shaped the features, and not the heads alone."""
-        trained = self.clip.steps > 0 and (self.clip.mos_photos > 0 or self.clip.beauty_photos > 0)
-        return trained or self.declip.level_weight > 0
-
     @staticmethod
     def read(path: Path) -> Config:
         """Raises ConfigError where the file has an unknown key, lacks a needed one, or has a value of another type."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression, RidgeCV
-from sklearn.model_selection import KFold, cross_val_predict
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -18,13 +17,6 @@ def regress(train: Features, target: Values, test: Features) -> Values:
     """A linear probe: ridge regression on standardised features, its penalty chosen on the training photos."""
     model = make_pipeline(StandardScaler(), RidgeCV(PENALTIES)).fit(train, target)
     return np.asarray(model.predict(test), np.float64)
-
-
-def regress_folds(features: Features, target: Values, folds: int = 5) -> Values:
-    """The same by cross-validation: each photo is read by a probe that learned from the other folds."""
-    model = make_pipeline(StandardScaler(), RidgeCV(PENALTIES))
-    splits = KFold(folds, shuffle=True, random_state=0)
-    return np.asarray(cross_val_predict(model, features, target, cv=splits), np.float64)
 
 
 def classify(train: Features, labels: NDArray[np.str_], test: Features) -> NDArray[np.str_]:
