@@ -97,7 +97,8 @@ def page(rows: Sequence[Row], leaks: NDArray[np.float32], images: Images, found:
     return (
         "<!doctype html><meta charset=utf-8><title>I&amp;2T samples</title><style>body{font:15px system-ui;margin:2rem;"
         "background:#f5f6f8}main{display:grid;grid-template-columns:repeat(auto-fill,minmax(210px,1fr));gap:1rem}"
-        "figure{margin:0;padding:.6rem;background:#fff;border-radius:8px}img{max-width:100%}small{color:#666}"
+        "figure{margin:0;padding:.6rem;background:#fff;border-radius:8px;overflow-wrap:anywhere}"
+        "img{max-width:100%}small{color:#666}"
         f"td{{padding:.1rem 1rem .1rem 0}}</style><h1>I&amp;2T samples</h1><table>{figures}</table>"
         f"<p>Perceptual text in bold, semantic text below it; the nearest pairs first.</p><main>{''.join(cards)}</main>"
     )
