@@ -69,6 +69,9 @@ def fit(scores: Array, mos: Array, *, dataset: str, falling: bool = False) -> Mo
     rise = values[-1] - values[0]
     if rise == 0:
         raise ConfigError("the score says nothing of this MOS: it is the same for all photos; choose another --head")
+    whole = agreement.measure(scores, mos).srcc
+    if whole.low <= 0 <= whole.high:
+        raise ConfigError(f"the score says nothing of this MOS: SRCC {whole}; choose another --head, or more photos")
     if (rise < 0) != falling:
         way, remedy = ("rises", "leave out") if falling else ("falls", "if that is right, as with DMOS, add")
         raise ConfigError(f"the MOS {way} as the score rises; {remedy} --lower-is-better")

@@ -170,7 +170,7 @@ class Stdout:
 def check_suffix(path: Path) -> None:
     """Raises ConfigError where no format has the suffix of `path`."""
     if path.suffix.lower() not in (".csv", ".jsonl", ".parquet"):
-        raise ConfigError(f"--out {path}: the suffix must be .csv, .jsonl or .parquet (or - for JSONL on stdout)")
+        raise ConfigError(f"--out {path}: the suffix must be .csv, .jsonl or .parquet")
 
 
 def open_file(path: Path, columns: Columns, keep: Callable[[Record], bool] | None = None) -> LineFile | ParquetFile:

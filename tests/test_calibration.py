@@ -67,6 +67,8 @@ def test_the_direction_must_be_meant() -> None:
     with pytest.raises(ConfigError, match=r"rises as the score rises; leave out --lower-is-better"):
         fit(scores, 5 + scores, dataset="mine", falling=True)
     assert fit(scores, 5 - scores, dataset="mine", falling=True)(0.25) == pytest.approx(4.75, abs=0.01)
+    with pytest.raises(ConfigError, match=r"says nothing of this MOS: SRCC .*choose another --head, or more photos"):
+        fit(scores, np.tile([1.0, 2.0], len(scores) // 2), dataset="mine")
     with pytest.raises(ConfigError, match="the same for all photos"):
         fit(np.full(20, 0.5), scores, dataset="mine")
     with pytest.raises(ConfigError, match="at least 10 rated photos, not 9"):

@@ -48,10 +48,10 @@ def load(config: ClipConfig, folder: Path) -> CLIP:
             "name the model with -quickgelu at its end, or without it"
         ) from mismatch
     except Exception as error:  # open_clip raises nearly anything
-        reason, listed, _ = str(error).partition(" Available")
+        reason, unknown, _ = str(error).partition(" Available")
         raise ConfigError(
             f"open_clip cannot make clip.model {config.model!r} with clip.pretrained {config.pretrained!r}: {reason}"
-            f"{' See open_clip.list_pretrained().' if listed else ''}"
+            f"{'; name one of open_clip.list_models(), or put its JSON file beside the TOML' if unknown else ''}"
         ) from error
 
 

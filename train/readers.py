@@ -70,6 +70,8 @@ def read(name: str, folder: Path) -> Dataset:
     """
     if name not in READERS:
         raise ConfigError(f"no reader for {name!r}; there are: {', '.join(READERS)}")
+    if not folder.is_dir():
+        raise ConfigError(f"{folder} is no folder; name the one that holds {name}, see train/README.md")
     reader = READERS[name]
     try:
         items = list(reader.items(folder))

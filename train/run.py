@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 from declip_rt.errors import ConfigError, DeclipError
-from train import clip, declip, heads
+from train import clip, declip, heads, readers
 from train.config import Config
 from train.features import Encoder, features, rows
 from train.i2t import synthetic
@@ -33,6 +33,8 @@ def train(config_file: Path, data: Path, out: Path, manifest: Path | None = None
     if "WORLD_SIZE" in os.environ:
         raise ConfigError("torchrun is for stage 2 alone, python -m train.declip; start python -m train.run as it is")
     config = Config.read(config_file)
+    for some in config.heads.sets:
+        readers.read(some.reader, Path(some.folder))  # better missed before the training than after it
     out.mkdir(parents=True, exist_ok=True)
     began = time.monotonic()
     tower = clip.train(config.clip, config_file.parent, data, out, config.seed)

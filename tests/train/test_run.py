@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from declip_rt.errors import ConfigError
 from tests.training import Recipe
 from train import declip, run
 from train.i2t.manifest import Row, write
@@ -60,3 +61,13 @@ def test_a_wrong_folder_is_one_line(
     monkeypatch.setattr(sys, "argv", ["train.run", *map(str, (recipe.config, "--data", tmp_path, "--out", tmp_path))])
     assert run.main() == 2
     assert "train/README.md" in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_a_set_that_is_not_there_is_found_before_the_training(recipe: Recipe, tmp_path: Path) -> None:
+    config = tmp_path / "sets.toml"
+    config.write_text(
+        f'{recipe.config.read_text()}\n[[heads.sets]]\nreader = "koniq10k"\nfolder = "{tmp_path}/nowhere"\n'
+    )
+    with pytest.raises(ConfigError, match=r"nowhere is no folder; name the one that holds koniq10k"):
+        run.train(config, recipe.data, tmp_path / "run")
+    assert not (tmp_path / "run").exists()

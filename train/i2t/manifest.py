@@ -49,6 +49,8 @@ def read(path: Path) -> list[Row]:
 
 def write(path: Path, rows: Iterable[Row]) -> None:
     """Writes JSONL, or Parquet where the suffix says so. Raises ConfigError."""
+    if path.suffix not in (".jsonl", ".parquet"):
+        raise ConfigError(f"cannot write the manifest {path}: its suffix must be .jsonl or .parquet")
     partial = path.with_suffix(path.suffix + ".partial")
     try:
         if path.suffix == ".parquet":

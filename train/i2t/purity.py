@@ -128,7 +128,7 @@ def main() -> int:
     parser.add_argument(
         "--model", default="ViT-B-32", help="an open_clip model, or a JSON file's name here without .json"
     )
-    parser.add_argument("--pretrained", help="an open_clip tag, or a weights file")
+    parser.add_argument("--pretrained", required=True, help="an open_clip tag, or a weights file")
     parser.add_argument("--html", type=Path, help="a contact sheet")
     parser.add_argument("--samples", type=int, default=48, help="photos on it (default: 48)")
     options = parser.parse_args()
@@ -144,6 +144,7 @@ def main() -> int:
         features = _features(config, [*(row.perceptual[0] for row in rows), *(row.semantic[0] for row in rows)])
         perceptual, semantic = np.split(features, 2)
         found = measure(perceptual, semantic, rows)
+        print("shares from 0 to 1; 0 is pure, but retrieval's floor is chance")
         for name, value in asdict(found).items():
             print(f"{name.replace('_', ' '):26} {value:.3f}")
         if options.html:

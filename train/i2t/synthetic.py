@@ -63,7 +63,13 @@ def main() -> int:
     try:
         if options.out.resolve().parent != options.data.resolve():
             raise ConfigError(f"a manifest names images from its own folder on; write it into {options.data}")
-        write(options.out, build(options.data, options.variants, options.seed, options.split))
+        if not options.data.is_dir():
+            raise ConfigError(f"--data {options.data} is no folder; train/README.md describes its layout")
+        if options.variants < 1:
+            raise ConfigError(f"--variants must be at least 1, not {options.variants}")
+        made = list(build(options.data, options.variants, options.seed, options.split))
+        write(options.out, made)
+        print(f"{len(made)} rows in {options.out}, of the {options.split} split of the photos without faults")
     except DeclipError as error:
         print(f"synthetic: {error}", file=sys.stderr)
         return 2

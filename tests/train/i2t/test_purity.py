@@ -6,7 +6,9 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
+import open_clip
 import pytest
+import torch
 
 from tests.training import Recipe
 from train.i2t import purity
@@ -53,7 +55,10 @@ def test_the_command(
     write(recipe.data / "purity.jsonl", rows)
     page = tmp_path / "purity.html"
     monkeypatch.chdir(recipe.config.parent)
-    options = ["--model", "test-tower", "--html", str(page), "--samples", "30"]
+    open_clip.add_model_config(recipe.config.parent / "test-tower.json")
+    torch.save(open_clip.create_model("test-tower").state_dict(), tmp_path / "tower.pt")
+    weights = ["--pretrained", str(tmp_path / "tower.pt")]
+    options = ["--model", "test-tower", *weights, "--html", str(page), "--samples", "30"]
     monkeypatch.setattr("sys.argv", ["purity", str(recipe.data / "purity.jsonl"), *options])
     assert purity.main() == 0
     out = capsys.readouterr().out

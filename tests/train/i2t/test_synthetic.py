@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 
@@ -44,11 +42,32 @@ def test_half_of_the_variants_share_a_kind() -> None:
     assert all(0 < distortion.strength <= 5 for one in drawn for distortion in one)
 
 
-def test_the_command(recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_command(recipe: Recipe, monkeypatch: pytest.MonkeyPatch) -> None:
     out = recipe.data / "i2t.jsonl"
     monkeypatch.setattr("sys.argv", ["synthetic", "--data", str(recipe.data), "--out", str(out), "--variants", "2"])
     assert main() == 0
     assert len(read(out)) == 2 * len(photos(recipe.data, "pristine", "train"))
     assert list(faults(out, "ViT-B-32")) == []
-    monkeypatch.setattr("sys.argv", ["synthetic", "--data", str(recipe.data), "--out", str(tmp_path / "x.jsonl")])
-    assert main() == 2, "a manifest names its images from its own folder on"
+
+
+@pytest.mark.parametrize(
+    ("changed", "says"),
+    [
+        ({"--data": "nowhere", "--out": "nowhere/i2t.jsonl"}, "is no folder"),
+        ({"--variants": "0"}, "must be at least 1"),
+        ({"--out": "i2t.txt"}, "its suffix must be .jsonl or .parquet"),
+        ({"--out": "../i2t.jsonl"}, "write it into"),
+    ],
+)
+def test_what_it_refuses(
+    recipe: Recipe,
+    changed: dict[str, str],
+    says: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(recipe.data)
+    options = {"--data": ".", "--out": "never.jsonl"} | changed
+    monkeypatch.setattr("sys.argv", ["synthetic", *(part for pair in options.items() for part in pair)])
+    assert main() == 2
+    assert says in capsys.readouterr().err
