@@ -24,8 +24,8 @@ clean:
 	.venv/bin/pip install --quiet ".[cpu]"
 	touch $@
 
-# Editable, so that the tests see the working tree; only a change of its dependencies installs it again.
-.venv-dev/installed: pyproject.toml CMakeLists.txt
+# Editable, so that the tests see the working tree; only a change of its dependencies or its C++ installs it again.
+.venv-dev/installed: pyproject.toml CMakeLists.txt $(wildcard declip_rt/native/*.cpp declip_rt/native/*.h)
 	$(PYTHON) -m venv .venv-dev
 	.venv-dev/bin/pip install --quiet --editable ".[dev]"
 	touch $@

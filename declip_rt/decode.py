@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import io
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TypeAlias
 
 import numpy as np
+import simplejpeg
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
@@ -13,16 +17,65 @@ from declip_rt.errors import ImageError
 
 RGB: TypeAlias = NDArray[np.uint8]  # (H, W, 3)
 MAX_PIXELS = 178_956_970  # Pillow's own limit for an error
+KEPT = 96 * 2**20  # bytes that a thread keeps for pixels
+ORIENTATION = 0x0112
+SIDEWAYS = (5, 6, 7, 8)
+TURNS: dict[int, Callable[[RGB], RGB]] = {  # EXIF orientation: what makes it upright, without a copy
+    1: lambda rgb: rgb,
+    2: lambda rgb: rgb[:, ::-1],
+    3: lambda rgb: rgb[::-1, ::-1],
+    4: lambda rgb: rgb[::-1],
+    5: lambda rgb: rgb.swapaxes(0, 1),
+    6: lambda rgb: rgb[::-1].swapaxes(0, 1),
+    7: lambda rgb: rgb[::-1, ::-1].swapaxes(0, 1),
+    8: lambda rgb: rgb[:, ::-1].swapaxes(0, 1),
+}
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """Pixels, and the size of the whole image, upright: they may be a scaled version of it."""
+
+    rgb: RGB
+    width: int
+    height: int
+
+
+class Scratch(threading.local):
+    """Each thread's memory for pixels, kept from one photo to the next: what was decoded into it goes with the next."""
+
+    def __init__(self) -> None:
+        self._memory = np.empty(0, np.uint8)
+
+    def of(self, size: int) -> NDArray[np.uint8]:
+        """At least `size` bytes."""
+        if size > len(self._memory):
+            memory = np.empty(size, np.uint8)
+            if size > KEPT:
+                return memory
+            self._memory = memory
+        return self._memory
 
 
 def decode(data: bytes, max_pixels: int = MAX_PIXELS) -> RGB:
     """The first frame of an encoded image, upright, as RGB uint8 (H, W, 3).
 
     EXIF orientation is applied, 16-bit greyscale scaled to 8 bits, and transparency laid over white. The pixel count
-    is checked before pixels are allocated.
+    is checked before pixels are allocated. JPEG goes through libjpeg-turbo and gives Pillow's pixels.
 
     Raises:
         ImageError: empty, not an image, truncated, corrupt, or larger than `max_pixels`.
+    """
+    return decode_for(data, max_pixels=max_pixels).rgb
+
+
+def decode_for(
+    data: bytes, least: int | None = None, scratch: Scratch | None = None, *, max_pixels: int = MAX_PIXELS
+) -> Decoded:
+    """The same, for those who need the image only briefly or small.
+
+    least: a JPEG is decoded at 1/2, 1/4 or 1/8 of its size, where its short side still has `least` pixels then.
+    scratch: a JPEG's pixels lie in it, if given.
     """
     if not data:
         raise ImageError("the file is empty")
@@ -37,7 +90,11 @@ def decode(data: bytes, max_pixels: int = MAX_PIXELS) -> RGB:
     with image:
         if image.width * image.height > max_pixels:
             raise ImageError(f"{image.width}x{image.height} is more than {max_pixels:,} pixels; shrink it first")
-        return from_pil(image)
+        if image.format in ("JPEG", "MPO") and (rgb := _jpeg(data, image, least, scratch)) is not None:
+            turn = _turn(image)
+            return Decoded(TURNS[turn](rgb), *(image.size[::-1] if turn in SIDEWAYS else image.size))
+        rgb = from_pil(image)
+        return Decoded(rgb, rgb.shape[1], rgb.shape[0])
 
 
 def from_pil(image: Image.Image) -> RGB:
@@ -58,10 +115,37 @@ def from_array(array: NDArray[np.uint8]) -> RGB:
     return array
 
 
+def _jpeg(data: bytes, image: Image.Image, least: int | None, scratch: Scratch | None) -> RGB | None:
+    """As it was stored; None where Pillow has to see to it: CMYK, and whatever is not quite right."""
+    if image.mode not in ("RGB", "L"):
+        return None
+    factor = 1
+    while least and factor < 8 and min(image.size) // (2 * factor) >= least:
+        factor *= 2
+    width, height = (-(-side // factor) for side in image.size)
+    buffer = scratch.of(3 * width * height) if scratch else None
+    try:
+        rgb: RGB = simplejpeg.decode_jpeg(
+            data, "RGB", min_width=width, min_height=height, min_factor=factor, buffer=buffer, strict=True
+        )
+    except ValueError:
+        return None
+    return rgb
+
+
+def _turn(image: Image.Image) -> int:
+    """The EXIF orientation: 1 is upright."""
+    try:
+        turn = image.getexif().get(ORIENTATION, 1)
+    except Exception:  # a broken EXIF block says nothing about the pixels
+        return 1
+    return turn if turn in TURNS else 1
+
+
 def _upright(image: Image.Image) -> Image.Image:
     try:
         return ImageOps.exif_transpose(image)
-    except Exception:  # a broken EXIF block says nothing about the pixels
+    except Exception:
         return image
 
 

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 
-from declip_rt import __version__
+from declip_rt import __version__, native
 from declip_rt.bundle import Bundle, embedded
 from declip_rt.errors import BundleError
 
@@ -36,11 +36,17 @@ def lines() -> Iterator[str]:
     yield ""
     for distributions, module, what, extra in ENGINES:
         yield f"{what}: {_state(distributions, module, extra)}"
+    yield f"resampling: {_resampling()}"
     yield f"onnxruntime providers: {', '.join(_providers()) or 'none'}"
     yield f"NVIDIA devices: {', '.join(_gpus()) or 'none found (nvidia-smi lists none)'}"
     yield ""
     for name in embedded():
         yield f"model {name}: {_model(name)}"
+
+
+def _resampling() -> str:
+    level = native.level()
+    return f"C++, {level}" if level else "Pillow, slower; install declip-rt where there is a C++ compiler"
 
 
 def _state(distributions: tuple[str, ...], module: str, extra: str) -> str:

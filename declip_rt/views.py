@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
+from declip_rt import native
 from declip_rt.bundle import Placement, ViewSpec
 from declip_rt.decode import RGB
 
@@ -24,15 +24,16 @@ class Box(NamedTuple):
 def write_views(rgb: RGB, spec: ViewSpec, out: NDArray[np.uint8]) -> None:
     """Cuts and resamples (bicubic, antialiased, as Pillow does) the views of rgb (H, W, 3) into out (V, S, S, 3)."""
     height, width = rgb.shape[:2]
-    image: Image.Image | None = None
-    for view, placement in zip(out, spec.placements, strict=True):
-        box = box_of(placement, spec.size, width, height)
-        if box.right - box.left == spec.size:  # at the photo's own resolution the view is a copy
-            left, top = int(box.left), int(box.top)
-            view[...] = rgb[top : top + spec.size, left : left + spec.size]
-            continue
-        image = image or Image.fromarray(rgb)
-        view[...] = np.asarray(image.resize((spec.size, spec.size), Image.Resampling.BICUBIC, box))
+    boxes = [box_of(placement, spec.size, width, height) for placement in spec.placements]
+    native.resample_into(rgb, boxes, out)
+
+
+def least_side(spec: ViewSpec) -> int:
+    """The short side, in pixels, below which an image should not be shrunk before its views are cut.
+
+    Twice what the finest view needs, so that the resampling after it still does most of the work.
+    """
+    return 2 * max(max(spec.size, placement.short_side) for placement in spec.placements)
 
 
 def box_of(placement: Placement, size: int, width: int, height: int) -> Box:

@@ -5,15 +5,16 @@ from __future__ import annotations
 import io
 import struct
 import zlib
+from unittest import mock
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, ImageOps
 
 from declip_rt import ImageError
-from declip_rt.decode import decode, from_array, from_pil
+from declip_rt.decode import Scratch, decode, decode_for, from_array, from_pil
 from tests.conftest import encoded, picture
 
 
@@ -95,6 +96,56 @@ def test_orientation_is_applied() -> None:
     exif = Image.Exif()
     exif[0x0112] = 6  # the camera was turned: rotate by 90 degrees clockwise to see it upright
     assert np.array_equal(decode(saved(Image.fromarray(rgb), exif=exif)), np.rot90(rgb, -1))
+
+
+@pytest.mark.parametrize("turn", range(1, 9))
+def test_every_orientation_is_pillows(turn: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = turn
+    data = saved(Image.fromarray(picture(width=60, height=40)), "JPEG", exif=exif)
+    with Image.open(io.BytesIO(data)) as image:
+        assert np.array_equal(decode(data), np.asarray(ImageOps.exif_transpose(image)))
+    made = decode_for(data)
+    assert (made.height, made.width) == made.rgb.shape[:2]
+
+
+@given(
+    sides=st.tuples(st.integers(1, 70), st.integers(1, 70)),
+    quality=st.integers(1, 100),
+    subsampling=st.integers(0, 2),
+    mode=st.sampled_from(["RGB", "L"]),
+    seed=st.integers(0, 9),
+)
+@settings(max_examples=150, deadline=None)
+def test_a_jpeg_has_pillows_pixels(
+    sides: tuple[int, int], quality: int, subsampling: int, mode: str, seed: int
+) -> None:
+    image = Image.fromarray(picture(seed, *sides)).convert(mode)
+    data = saved(image, "JPEG", quality=quality, subsampling=subsampling)
+    scratch = Scratch()
+    with Image.open(io.BytesIO(data)) as opened:
+        pixels = np.asarray(opened.convert("RGB"))
+    assert np.array_equal(decode_for(data, None, scratch).rgb, pixels)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+@pytest.mark.parametrize("options", [{}, {"progressive": True}, {"keep_rgb": True}])
+def test_kinds_of_jpeg_have_pillows_pixels(mode: str, options: dict[str, bool]) -> None:
+    data = saved(Image.fromarray(picture()).convert(mode), "JPEG", **options)
+    with mock.patch("simplejpeg.decode_jpeg", side_effect=ValueError) as ours:
+        pixels = decode(data)
+    assert ours.called
+    assert np.array_equal(decode(data), pixels)
+
+
+def test_a_jpeg_is_decoded_smaller_where_that_will_do() -> None:
+    data = encoded(picture(width=801, height=640), "JPEG", quality=95)
+    for least, shape in ((641, (640, 801)), (320, (320, 401)), (160, (160, 201)), (1, (80, 101))):
+        made = decode_for(data, least)
+        assert made.rgb.shape[:2] == shape
+        assert (made.width, made.height) == (801, 640)
+        small = np.asarray(Image.fromarray(decode(data)).resize(shape[::-1], Image.Resampling.BOX))
+        assert np.abs(made.rgb.astype(int) - small).mean() < 6
 
 
 def test_broken_exif_does_not_spoil_the_picture() -> None:

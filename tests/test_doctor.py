@@ -6,6 +6,7 @@ import importlib.util
 
 import onnxruntime
 
+from declip_rt import native
 from tests.conftest import Run
 
 
@@ -15,6 +16,7 @@ def test_it_reports_versions_engines_and_models(declip: Run) -> None:
     assert "CPUExecutionProvider" in text
     assert "model declip-tiny: bundle" in text
     assert "hashes verified" in text
+    assert f"resampling: C++, {native.level()}" in text
 
 
 def test_what_is_missing_names_its_extra(declip: Run) -> None:

@@ -1,24 +1,40 @@
-"""What is installed: the runtime alone, on any platform."""
+"""What is installed: the runtime alone, with its resampler where there is a compiler."""
 
 from __future__ import annotations
 
+import os
+import shutil
 import subprocess
 import sys
 import zipfile
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
+NEEDED = ("py.typed", "report.html", "bundles/declip-tiny/bundle.json", "bundles/declip-tiny/fp32.onnx")
+
+
+def wheel_of(folder: Path, **environment: str) -> tuple[str, list[str]]:
+    """Builds the wheel from a copy of the source, and returns its name and its files."""
+    skip = shutil.ignore_patterns(".*", "build", "runs", "demo", "tests", "__pycache__")
+    source = shutil.copytree(ROOT, folder / "source", ignore=skip)
+    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", folder, source]
+    subprocess.run(command, check=True, capture_output=True, env=os.environ | environment)
+    (wheel,) = folder.glob("*.whl")
+    return wheel.name, zipfile.ZipFile(wheel).namelist()
 
 
 def test_a_wheel_holds_declip_rt_and_nothing_else(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", tmp_path, ROOT]
-    subprocess.run(command, check=True, capture_output=True)
-    (wheel,) = tmp_path.glob("*.whl")
-    assert wheel.name.endswith("-py3-none-any.whl")
-    names = zipfile.ZipFile(wheel).namelist()
-    assert {name.split("/")[0] for name in names} == {
-        "declip_rt",
-        wheel.name.removesuffix("-py3-none-any.whl") + ".dist-info",
-    }
-    for needed in ("py.typed", "report.html", "bundles/declip-tiny/bundle.json", "bundles/declip-tiny/fp32.onnx"):
-        assert f"declip_rt/{needed}" in names
+    name, files = wheel_of(tmp_path)
+    assert not name.endswith("-py3-none-any.whl")
+    assert {file.split("/")[0] for file in files} == {"declip_rt", "-".join(name.split("-")[:2]) + ".dist-info"}
+    assert all(f"declip_rt/{needed}" in files for needed in NEEDED)
+    assert any(file.startswith("declip_rt/native/_native") for file in files)
+    assert not any(file.endswith((".cpp", ".h")) for file in files)
+
+
+def test_without_a_compiler_it_is_the_same_without_the_resampler(tmp_path: Path) -> None:
+    name, files = wheel_of(tmp_path, CC="/nowhere/cc", CXX="/nowhere/c++")
+    assert name.endswith("-py3-none-any.whl")
+    assert all(f"declip_rt/{needed}" in files for needed in NEEDED)
+    assert "declip_rt/native/__init__.py" in files
+    assert not any(file.endswith((".so", ".pyd")) for file in files)

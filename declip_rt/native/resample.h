@@ -1,0 +1,91 @@
+// The arithmetic of Pillow's antialiased resampling, for host and device.
+//
+// An output sample is the sum of the input samples under a filter that is as wide as the output sample, with weights of
+// 22 fractional bits; columns come first and are rounded to 8 bits, then rows. Equal to Pillow bit by bit
+// (libImaging/Resample.c), for which positions are float and weights double. Compile with -ffp-contract=off.
+#pragma once
+
+#include <cmath>
+#include <cstdint>
+
+#ifdef __CUDACC__
+#define DECLIP_BOTH __host__ __device__
+#else
+#define DECLIP_BOTH
+#endif
+
+namespace declip {
+
+enum class Filter { box, bilinear, bicubic, lanczos };
+
+constexpr int kBits = 22;  // fractional bits of a weight
+
+DECLIP_BOTH inline double support(Filter filter) {
+  switch (filter) {
+    case Filter::box: return 0.5;
+    case Filter::bilinear: return 1.0;
+    case Filter::bicubic: return 2.0;
+    default: return 3.0;
+  }
+}
+
+DECLIP_BOTH inline double sinc(double x) {
+  if (x == 0.0) return 1.0;
+  x *= 3.14159265358979323846;
+  return sin(x) / x;
+}
+
+DECLIP_BOTH inline double weight(Filter filter, double x) {
+  constexpr double a = -0.5;  // Keys' bicubic
+  double side = x < 0.0 ? -x : x;
+  switch (filter) {
+    case Filter::box: return x > -0.5 && x <= 0.5 ? 1.0 : 0.0;
+    case Filter::bilinear: return side < 1.0 ? 1.0 - side : 0.0;
+    case Filter::bicubic:
+      if (side < 1.0) return ((a + 2.0) * side - (a + 3.0)) * side * side + 1;
+      return side < 2.0 ? (((side - 5) * side + 8) * side - 4) * a : 0.0;
+    default: return -3.0 <= x && x < 3.0 ? sinc(x) * sinc(x / 3) : 0.0;
+  }
+}
+
+// How one axis is resampled: `size` samples become `out` ones that cover [begin, end) of it.
+struct Axis {
+  int size, out;
+  float begin, end;
+  Filter filter;
+
+  DECLIP_BOTH double scale() const { return double(end - begin) / out; }
+  DECLIP_BOTH double reach() const {  // of the filter, in input samples
+    double stretch = scale();
+    return support(filter) * (stretch < 1.0 ? 1.0 : stretch);
+  }
+  DECLIP_BOTH int taps() const { return int(ceil(reach())) * 2 + 1; }  // at most
+  DECLIP_BOTH bool is_copy() const { return out == size && begin == 0.0f && end == float(size); }
+};
+
+// Writes the weights of output sample i and returns their count; `first` is the first input sample.
+DECLIP_BOTH inline int weights_of(const Axis& axis, int i, int* weights, int* first, double* scratch) {
+  double stretch = axis.scale() < 1.0 ? 1.0 : axis.scale(), narrow = 1.0 / stretch;
+  double centre = axis.begin + (i + 0.5) * axis.scale(), reach = axis.reach(), sum = 0.0;
+  int low = int(centre - reach + 0.5), high = int(centre + reach + 0.5);
+  low = low < 0 ? 0 : low;
+  high = high > axis.size ? axis.size : high;
+  int count = high - low;
+  for (int j = 0; j < count; j++) sum += scratch[j] = weight(axis.filter, (j + low - centre + 0.5) * narrow);
+  for (int j = 0; j < count; j++) {
+    double share = sum != 0.0 ? scratch[j] / sum : scratch[j];
+    weights[j] = int((share < 0 ? -0.5 : 0.5) + share * (1 << kBits));
+  }
+  *first = low;
+  return count;
+}
+
+// A weighted sum, to which half of the last place was added, as a sample.
+DECLIP_BOTH inline uint8_t to_sample(int sum) {
+  int whole = sum >> kBits;
+  return uint8_t(whole < 0 ? 0 : whole > 255 ? 255 : whole);
+}
+
+constexpr int kHalf = 1 << (kBits - 1);
+
+}  // namespace declip

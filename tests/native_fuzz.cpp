@@ -1,0 +1,46 @@
+// Resamples random photos that lie in memory of exactly their size, for the sanitizers; all levels must agree.
+#include <cstdio>
+#include <random>
+#include <utility>
+#include <vector>
+
+#include "views.h"
+
+int main() {
+  std::mt19937 random(1);
+  auto draw = [&](int low, int high) { return std::uniform_int_distribution<int>(low, high)(random); };
+  auto side = [&] { return draw(0, 1) ? draw(1, 12) : draw(1, 300); };
+  const int photos = 500;
+  for (int n = 0; n < photos; n++) {
+    int height = side(), width = side(), out_height = side(), out_width = side(), views = draw(1, 3);
+    std::vector<uint8_t> pixels(size_t(height) * width * 3);
+    for (auto& pixel : pixels) pixel = uint8_t(draw(0, 255));
+    declip::Image image{pixels.data(), height, width, width * 3, 3, 1};
+    if (draw(0, 3) == 0) {  // upside down and mirrored
+      image = {pixels.data() + pixels.size() - 3, height, width, -width * 3, -3, 1};
+    }
+    if (draw(0, 3) == 0) {  // turned
+      image = {image.data, width, height, image.pixel, image.row, 1};
+      std::swap(width, height);
+    }
+    std::vector<declip::Box> boxes;
+    for (int v = 0; v < views; v++) {
+      int left = draw(0, width - 1), top = draw(0, height - 1);
+      declip::Box box{float(left), float(top), float(draw(left + 1, width)), float(draw(top + 1, height))};
+      if (draw(0, 1)) box.left += 0.25f, box.bottom -= 0.25f;
+      boxes.push_back(box);
+    }
+    auto filter = declip::Filter(draw(0, 3));
+    std::vector<uint8_t> first;
+    for (int level = 0; level <= int(declip::best_level()); level++) {
+      std::vector<uint8_t> out(size_t(views) * out_height * out_width * 3);
+      declip::resample(image, boxes.data(), views, out_width, out_height, filter, declip::Level(level), out.data());
+      if (level == 0) first = out;
+      if (out != first) {
+        std::fprintf(stderr, "photo %d: level %d differs\n", n, level);
+        return 1;
+      }
+    }
+  }
+  std::printf("%d photos, levels 0 to %d\n", photos, int(declip::best_level()));
+}
