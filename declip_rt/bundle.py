@@ -20,6 +20,8 @@ SCHEMA = 1
 EMBEDDED = Path(__file__).parent / "bundles"
 DEFAULT = "declip-tiny"
 
+LEAST_SRCC, MOST_CHANGE = 0.998, 0.02  # of a graph in lower precision that may stand in for the FP32 one
+
 Fraction = Annotated[float, msgspec.Meta(ge=0, le=1)]
 Positive = Annotated[int, msgspec.Meta(gt=0)]
 Scale = Annotated[float, msgspec.Meta(gt=0)]
@@ -66,8 +68,22 @@ class File(_Part, frozen=True):
         return cls(path.name, _sha256(path))
 
 
+class Parity(_Part, frozen=True):
+    """How near the scores of a graph are to those of the FP32 one, on `n` photos: the worst of all heads."""
+
+    srcc: float
+    change: float  # the largest
+    n: int
+
+    @property
+    def is_proven(self) -> bool:
+        return self.srcc >= LEAST_SRCC and self.change <= MOST_CHANGE
+
+
 class Graph(File, frozen=True):
     """An ONNX graph."""
+
+    parity: Parity | None = None  # of a graph in lower precision
 
 
 class TextTower(_Part, frozen=True):
@@ -217,6 +233,13 @@ class Bundle:
             has = ", ".join(self.manifest.graphs)
             raise BundleError(f"{self.path} has no {precision} graph; it has: {has}. Export it again to add one.")
         return self.path / self.manifest.graphs[precision].file
+
+    def precision(self, wanted: str = "auto") -> str:
+        """The graph to take on a CPU: `auto` is int8 where the bundle proves that it scores as fp32 does, else fp32."""
+        if wanted != "auto":
+            return wanted
+        graph = self.manifest.graphs.get("int8")
+        return "int8" if graph and graph.parity and graph.parity.is_proven else "fp32"
 
     def verify(self) -> None:
         """Compares every file with its sha256. Raises BundleError for the first that differs."""

@@ -14,9 +14,11 @@ from PIL import Image
 from declip_rt import __version__, doctor
 from declip_rt.bundle import Bundle, Card, embedded
 from declip_rt.calibration import Recalibration
+from declip_rt.engine import PRECISIONS
 from declip_rt.errors import DeclipError
 from declip_rt.evaluation import Evaluation
 from declip_rt.job import Job
+from declip_rt.scorer import DECODE_SCALES
 
 EXIT_CODES = "exit codes: 0 all scored; 1 some inputs failed or scored below --fail-below; 2 the command could not run"
 
@@ -88,6 +90,7 @@ def _add_score(parser: argparse.ArgumentParser) -> None:
     add("--top", type=int, metavar="N", help="show only the N highest in the table (by --sort, else technical)")
     add("--bottom", type=int, metavar="N", help="show only the N lowest in the table; with --top, both ends")
     add("--fail-below", type=float, metavar="X", help="exit with 1 if a technical score is below X")
+    add("--stats", action="store_true", help="print where the time went")
     _add_running(parser)
     parser.set_defaults(command=_score)
 
@@ -96,8 +99,22 @@ def _add_running(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--model", metavar="BUNDLE", help="a bundle's folder, or an embedded model's name (default: declip-tiny)")
     add("--device", default="auto", help="auto (default), cpu, cuda[:i] or tensorrt[:i]")
+    add(
+        "--precision",
+        default="auto",
+        choices=PRECISIONS,
+        help="auto (default): int8 on a CPU where the model proves that it scores as fp32 does",
+    )
     add("--batch", type=int, default=8, metavar="N", help="images computed together (default: 8)")
     add("--workers", type=int, metavar="N", help="threads that read and decode (default: one a core)")
+    add("--threads", type=int, metavar="N", help="threads that compute on a CPU (default: one a core)")
+    add(
+        "--decode-scale",
+        default="full",
+        choices=DECODE_SCALES,
+        help="auto: decode large JPEGs at 1/2, 1/4 or 1/8 of their size where the views need no more; faster, and "
+        "scores differ slightly (default: full)",
+    )
     add("--quiet", action="store_true", help="nothing on stderr but errors")
 
 
@@ -189,6 +206,11 @@ def _show_model(model: str | None) -> int:
     print(f"{manifest.card.summary}\n")
     print(f"views: {len(manifest.views.placements)} of {manifest.views.size}x{manifest.views.size}")
     print(f"graphs: {', '.join(f'{name} ({graph.file})' for name, graph in manifest.graphs.items())}")
+    for name, graph in manifest.graphs.items():
+        if graph.parity:
+            parity = graph.parity
+            figures = f"SRCC {parity.srcc:.4f}, largest change {parity.change:.4f} ({parity.n} photos)"
+            print(f"  {name} against fp32: {figures}")
     print(f"own prompts: {f'up to {manifest.text.context - 2} tokens' if manifest.text else 'no text tower'}")
     print("heads:")
     for head in manifest.heads:

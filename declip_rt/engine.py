@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 
 from declip_rt.bundle import Bundle
 from declip_rt.errors import ConfigError, EngineError
+from declip_rt.stats import Stats
 
+PRECISIONS = ("auto", "fp32", "int8")
 Floats = NDArray[np.float32]
 
 
@@ -73,14 +75,27 @@ class Device:
         return Device(match[1] or match[2], int(match[3] or 0))
 
 
-def open_engine(bundle: Bundle, device: str = "auto", batch: int = 8) -> Engine:
-    """Loads the bundle on the device.
+def open_engine(
+    bundle: Bundle,
+    device: str = "auto",
+    batch: int = 8,
+    *,
+    precision: str = "auto",
+    threads: int | None = None,
+    stats: Stats | None = None,
+) -> Engine:
+    """Loads the bundle's graph of a precision (auto, fp32 or int8) on the device.
+
+    threads: that compute on a CPU; None is one a core. stats: told how long the engine computed.
 
     Raises:
         EngineError: the device, its driver or its library is missing; the message says which.
-        ConfigError: `device` names none, or `batch` is not positive.
+        BundleError: the bundle has no graph of this precision.
+        ConfigError: `device` or `precision` names none, or `batch` is not positive.
     """
     wanted = Device.parse(device)
+    if precision not in PRECISIONS:
+        raise ConfigError(f"no precision is called {precision!r}; choose {', '.join(PRECISIONS)}")
     if batch < 1:
         raise ConfigError(f"the batch must be at least 1, not {batch}")
     if wanted.kind == "tensorrt":
@@ -89,4 +104,4 @@ def open_engine(bundle: Bundle, device: str = "auto", batch: int = 8) -> Engine:
         )
     from declip_rt.onnx_engine import OnnxEngine
 
-    return OnnxEngine(bundle, wanted, batch)
+    return OnnxEngine(bundle, wanted, batch, precision, threads, stats or Stats())

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from declip_rt import agreement, plot, sinks
 from declip_rt.agreement import Agreement, Array
@@ -20,6 +19,7 @@ from declip_rt.bundle import Bundle
 from declip_rt.errors import ConfigError, ImageError
 from declip_rt.records import Columns
 from declip_rt.scorer import Score, Scorer
+from declip_rt.settings import Settings
 from declip_rt.table import printable
 
 COLUMNS = Columns({"path": str, "mos": float, "score": float, "error": str})
@@ -44,7 +44,7 @@ class Scored:
 
 
 @dataclass(frozen=True)
-class Evaluation:
+class Evaluation(Settings):
     """The options of `declip-rt eval`; its `--help` says what each means."""
 
     dataset: Path
@@ -53,13 +53,8 @@ class Evaluation:
     score_column: str = "mos"
     head: str = "technical"
     lower_is_better: bool = False
-    model: str | None = None
-    device: str = "auto"
     plot: Path | None = None
     out: Path | None = None
-    batch: int = 8
-    workers: int | None = None
-    quiet: bool = False
 
     def run(self) -> int:
         """Scores, measures and prints, and returns the exit code: 0 all well, 1 a photo failed. Raises DeclipError."""
@@ -82,12 +77,10 @@ class Evaluation:
         file = self.scores or _find(self.dataset)
         self._check(file)
         ratings = read(file, self.dataset, self.image_column, self.score_column)
-        with Scorer(self.model, self.device, batch=self.batch, workers=self.workers) as scorer:
+        with self.open() as scorer:
             heads = [head.name for head in scorer.bundle.heads]
             if self.head not in heads:
                 raise ConfigError(f"--head {self.head}: {scorer.bundle.name} has only {', '.join(heads)}")
-            if not self.quiet:
-                print(f"model {scorer.bundle.name}, device {scorer.device}", file=sys.stderr)
             sink = sinks.open_file(self.out, COLUMNS) if self.out else None
             rows, mos = [], []
             for rating, score in self._scored(scorer, ratings):
@@ -127,15 +120,11 @@ class Evaluation:
             sinks.check_suffix(self.out)
             if self.out.resolve() == ratings.resolve():
                 raise ConfigError(f"--out {self.out} would overwrite the ratings; name another file")
-        for name in ("batch", "workers"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ConfigError(f"--{name} must be at least 1, not {value}")
+        self.check_counts()
 
     def _scored(self, scorer: Scorer, ratings: list[Rating]) -> Iterator[tuple[Rating, Score | ImageError]]:
-        hidden = self.quiet or not sys.stderr.isatty()
         scores = scorer.score_many([rating.path for rating in ratings], return_errors=True)
-        with tqdm(total=len(ratings), unit="img", file=sys.stderr, disable=hidden, dynamic_ncols=True) as progress:
+        with self.progress(len(ratings)) as progress:
             for rating, score in zip(ratings, scores, strict=True):
                 if isinstance(score, ImageError):
                     progress.write(printable(f"{rating.path}: {score}"), file=sys.stderr)

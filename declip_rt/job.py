@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,13 +21,15 @@ from declip_rt.prompts import parse
 from declip_rt.records import Columns, Record
 from declip_rt.report import HtmlReport
 from declip_rt.scorer import Scorer
+from declip_rt.settings import Settings
 from declip_rt.table import Ranked, Table
 
 STDIO = "-"
+AHEAD = 5000  # files that are listed before the first is scored
 
 
 @dataclass(frozen=True)
-class Job:
+class Job(Settings):
     """The options of `declip-rt score`; its `--help` says what each means."""
 
     paths: tuple[str, ...] = ()
@@ -34,45 +37,44 @@ class Job:
     out: str | None = None
     html: Path | None = None
     resume: bool = False
-    model: str | None = None
     prompts: Sequence[str] = ()
     semantic_prompts: Sequence[str] = ()
-    device: str = "auto"
-    batch: int = 8
-    workers: int | None = None
     sort: str | None = None
     top: int | None = None
     bottom: int | None = None
     fail_below: float | None = None
-    quiet: bool = False
+    stats: bool = False
 
     def run(self) -> int:
         """Scores everything, and returns the exit code: 0 all well, 1 a failure or a score below `fail_below`."""
         self._check()
         own = (*parse(self.prompts, "perceptual"), *parse(self.semantic_prompts, "semantic"))
-        with Scorer(self.model, self.device, prompts=own, batch=self.batch, workers=self.workers) as scorer:
-            self._say(f"model {scorer.bundle.name}, device {scorer.device}")
+        with self.open(own) as scorer:
             columns = Columns.of(scorer.bundle, scorer.prompts)
             if self.sort and self.sort not in columns.types:
                 raise ConfigError(f"--sort {self.sort}: no such column; choose one of {', '.join(columns.types)}")
-            paths = list(self._expand())
-            if not paths:
+            named = self._expand()
+            ahead = list(named if self.resume else itertools.islice(named, AHEAD))
+            if not ahead:
                 raise ConfigError(
                     "no images found; give files, folders or globs (folders give files with an image's suffix)"
                 )
             tally = Tally(self.fail_below)
-            with self._progress(len(paths)) as progress:
+            with self.progress(len(ahead) if self.resume or len(ahead) < AHEAD else None) as progress:
                 shown: list[sinks.Sink] = [tally, *self._shown(scorer, progress)]
-                kept = _Kept(scorer.bundle.hash, columns.prompts_hash, paths, shown)
+                kept = _Kept(scorer.bundle.hash, columns.prompts_hash, ahead if self.resume else [], shown)
                 out = self._out(columns, kept)
                 progress.update(len(kept.keys))
-                for record in _score(scorer, columns, [path for path in paths if records.key(path) not in kept.keys]):
+                paths = (path for path in itertools.chain(ahead, named) if records.key(path) not in kept.keys)
+                for record in _score(scorer, columns, paths):
                     for sink in (*out, *shown):
                         sink.write(record)
                     progress.update()
             for sink in (*out, *shown):
                 sink.close()
-        self._say(tally.summary(len(kept.keys)))
+            if self.stats:
+                print(scorer.stats.summary(), file=sys.stderr)
+        self.say(tally.summary(len(kept.keys)))
         return 1 if tally.failed or tally.below else 0
 
     def _check(self) -> None:
@@ -83,10 +85,7 @@ class Job:
         for file in (self.out, self.html):
             if file not in (None, STDIO) and not Path(file or "").absolute().parent.is_dir():
                 raise ConfigError(f"cannot write {file}: its folder does not exist")
-        for name in ("top", "bottom", "batch", "workers"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ConfigError(f"--{name} must be at least 1, not {value}")
+        self.check_counts("top", "bottom")
 
     def _expand(self) -> Iterator[str]:
         named: list[str] = []
@@ -109,20 +108,12 @@ class Job:
     def _shown(self, scorer: Scorer, progress: tqdm[Any]) -> Iterator[sinks.Sink]:
         prompts = [p.name for p in scorer.prompts]
         if self.html is not None:
-            yield HtmlReport(self.html, scorer.bundle, device=scorer.device, prompts=prompts)
+            yield HtmlReport(self.html, scorer.bundle, device=scorer.device, prompts=prompts, stats=scorer.stats)
         if self.out == STDIO:
             return
         table = Table(scorer.bundle, lambda line: progress.write(line, file=sys.stdout), prompts)
         ranked = self.sort is not None or self.top is not None or self.bottom is not None
         yield Ranked(table, self.sort or "technical", self.top, self.bottom) if ranked else table
-
-    def _progress(self, total: int) -> tqdm[Any]:
-        hidden = self.quiet or not sys.stderr.isatty()
-        return tqdm(total=total, unit="img", file=sys.stderr, disable=hidden, dynamic_ncols=True)
-
-    def _say(self, line: str) -> None:
-        if not self.quiet:
-            print(line, file=sys.stderr)
 
 
 @dataclass
@@ -184,10 +175,11 @@ class _Kept:
         return True
 
 
-def _score(scorer: Scorer, columns: Columns, paths: list[str]) -> Iterator[Record]:
+def _score(scorer: Scorer, columns: Columns, paths: Iterable[str]) -> Iterator[Record]:
     bundle: Bundle = scorer.bundle
     with closing(scorer.stream(paths)) as stream:
-        for path, done in zip(paths, stream, strict=True):
+        for done in stream:
+            path = str(done.item)
             if done.error is not None:
                 yield records.failed(columns, bundle, path, str(done.error))
             else:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -13,31 +13,45 @@ from numpy.typing import NDArray
 from declip_rt.bundle import Bundle
 from declip_rt.engine import Device, Outputs
 from declip_rt.errors import EngineError
+from declip_rt.stats import Stats, cores
 
-LANES = 3  # one computes, one waits full, one is being filled
+MOST = 4  # batches that compute at once on a CPU
+SPARE = 2  # lanes beside those that compute: one waits full, one is being filled
 OUTPUTS = ("scores", "perceptual", "semantic")
 CUDA = "CUDAExecutionProvider"
 
 
 class OnnxEngine:
-    """Runs the bundle's FP32 graph. The device auto is CUDA where ONNX Runtime and the machine have it, else CPU."""
+    """Runs one of the bundle's graphs. The device auto is CUDA where ONNX Runtime and the machine have it, else CPU.
 
-    def __init__(self, bundle: Bundle, device: Device, batch: int) -> None:
-        runtime = _import()
-        self._session, self.device = _open(runtime, bundle, device)
-        self.batch = batch
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="declip-onnx")
-        self.lanes = [OnnxLane(self, np.zeros((batch, *bundle.views.shape), np.uint8)) for _ in range(LANES)]
+    On a CPU several batches compute at once, each on its share of the threads: a batch on one thread waits for no
+    other. With a batch of 1, which is for latency, all threads work on one image.
+    """
+
+    def __init__(
+        self, bundle: Bundle, device: Device, batch: int, precision: str, threads: int | None, stats: Stats
+    ) -> None:
+        runtime, threads = _import(), threads or cores()
+        at_once = 1 if batch == 1 else min(threads, MOST)
+        self._session, self.device = _open(runtime, bundle, device, precision, threads // at_once)
+        self.batch, self._stats = batch, stats
+        self._pool = ThreadPoolExecutor(at_once, thread_name_prefix="declip-onnx")
+        self.lanes = [OnnxLane(self, np.zeros((batch, *bundle.views.shape), np.uint8)) for _ in range(at_once + SPARE)]
 
     def start(self, pixels: NDArray[np.uint8]) -> Future[list[Any]]:
-        return self._thread.submit(self._session.run, OUTPUTS, {"pixels": pixels})
+        return self._pool.submit(self._run, pixels)
+
+    def _run(self, pixels: NDArray[np.uint8]) -> list[Any]:
+        with self._stats.timed("compute"):
+            outputs: list[Any] = self._session.run(OUTPUTS, {"pixels": pixels})
+        return outputs
 
     def close(self) -> None:
-        self._thread.shutdown(cancel_futures=True)
+        self._pool.shutdown(cancel_futures=True)
 
 
 class OnnxLane:
-    """A batch buffer in plain memory; batches compute one after the other, on all of the session's threads."""
+    """A batch buffer in plain memory."""
 
     def __init__(self, engine: OnnxEngine, buffer: NDArray[np.uint8]) -> None:
         self._engine, self._buffer = engine, buffer  # (batch, V, S, S, 3)
@@ -74,7 +88,7 @@ def _import() -> ModuleType:
     return module
 
 
-def _open(runtime: ModuleType, bundle: Bundle, device: Device) -> tuple[Any, str]:
+def _open(runtime: ModuleType, bundle: Bundle, device: Device, precision: str, threads: int) -> tuple[Any, str]:
     """The session, and the words for where it runs."""
     with_cuda = CUDA in runtime.get_available_providers()
     if device.kind == "cuda" and not with_cuda:
@@ -82,8 +96,10 @@ def _open(runtime: ModuleType, bundle: Bundle, device: Device) -> tuple[Any, str
             f"onnxruntime {runtime.__version__} has no CUDA provider: "
             'pip uninstall onnxruntime, then pip install "declip-rt[cuda]"'
         )
-    if with_cuda and device.kind in ("cuda", "auto"):
-        session = _session(runtime, bundle, [(CUDA, {"device_id": device.index})])
+    if device.kind == "cuda" and precision == "int8":
+        raise EngineError("int8 graphs are for CPUs; choose --device cpu, or --precision auto")
+    if with_cuda and precision != "int8" and device.kind in ("cuda", "auto"):
+        session = _session(runtime, bundle.graph(), [(CUDA, {"device_id": device.index})], threads)
         if CUDA in session.get_providers():
             return session, f"cuda:{device.index} (ONNX Runtime {runtime.__version__})"
         if device.kind == "cuda":
@@ -92,15 +108,17 @@ def _open(runtime: ModuleType, bundle: Bundle, device: Device) -> tuple[Any, str
                 "and that CUDA and cuDNN match onnxruntime-gpu"
             )
     why = "" if device.kind == "cpu" else f"; no usable CUDA {'device' if with_cuda else 'provider'}"
-    return _session(runtime, bundle, ["CPUExecutionProvider"]), f"cpu (ONNX Runtime {runtime.__version__}{why})"
+    precision = bundle.precision(precision)
+    session = _session(runtime, bundle.graph(precision), ["CPUExecutionProvider"], threads)
+    return session, f"cpu (ONNX Runtime {runtime.__version__}, {precision}{why})"
 
 
-def _session(runtime: ModuleType, bundle: Bundle, providers: list[Any]) -> Any:
+def _session(runtime: ModuleType, graph: Path, providers: list[Any], threads: int) -> Any:
     options = runtime.SessionOptions()
-    options.intra_op_num_threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    options.intra_op_num_threads = threads
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # the decoders want the cores
     options.log_severity_level = 3  # a provider that did not load is reported by us
     try:
-        return runtime.InferenceSession(str(bundle.graph()), options, providers=providers)
+        return runtime.InferenceSession(str(graph), options, providers=providers)
     except Exception as error:
-        raise EngineError(f"ONNX Runtime {runtime.__version__} cannot load {bundle.graph()}: {error}") from error
+        raise EngineError(f"ONNX Runtime {runtime.__version__} cannot load {graph}: {error}") from error

@@ -6,7 +6,7 @@ import itertools
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from declip_rt.engine import Engine, Lane, Outputs
 from declip_rt.errors import ImageError
+from declip_rt.stats import Stats
 
 Item = TypeVar("Item")
 Facts = TypeVar("Facts")
@@ -49,7 +50,11 @@ class _Batch(Generic[Item, Facts]):
 
 
 def run(
-    items: Iterable[Item], prepare: Callable[[Item, Callable[[], Slot]], Facts], engine: Engine, workers: int
+    items: Iterable[Item],
+    prepare: Callable[[Item, Callable[[], Slot]], Facts],
+    engine: Engine,
+    workers: int,
+    stats: Stats | None = None,
 ) -> Generator[Done[Item, Facts]]:
     """Yields a Done for each item, in order.
 
@@ -59,8 +64,9 @@ def run(
             for the slot (V, S, S, 3) to write the views into. What it returns is passed on. An ImageError that it
             raises becomes the item's error; any other exception ends the run.
         engine: its lanes are used by this run alone.
+        stats: told how long the run stood still.
     """
-    left = iter(items)
+    stats, left = stats or Stats(), iter(items)
     free = deque(engine.lanes)
     filling: deque[_Batch[Item, Facts]] = deque()
     computing: deque[_Batch[Item, Facts]] = deque()
@@ -84,16 +90,18 @@ def run(
                 filling.append(batch)
             if filling:
                 batch = filling.popleft()
-                for future in batch.prepared:
-                    future.exception()
+                with stats.timed("images"):
+                    wait(batch.prepared)
                 if batch.taken:
                     batch.lane.launch(batch.taken)
                 computing.append(batch)
             if not computing:
                 return
-            if len(computing) > 1 or not filling:  # else let it compute while the next one is being filled
+            if len(computing) >= len(engine.lanes) - 1 or not filling:  # else let it compute while others are filled
                 batch = computing.popleft()
-                yield from _finish(batch)
+                with stats.timed("model"):
+                    outputs = batch.lane.result() if batch.taken else None
+                yield from _finish(batch, outputs)
                 free.append(batch.lane)
     finally:
         pool.shutdown(cancel_futures=True)
@@ -102,8 +110,7 @@ def run(
                 batch.lane.result()
 
 
-def _finish(batch: _Batch[Item, Facts]) -> Iterator[Done[Item, Facts]]:
-    outputs = batch.lane.result() if batch.taken else None
+def _finish(batch: _Batch[Item, Facts], outputs: Outputs | None) -> Iterator[Done[Item, Facts]]:
     for item, future in zip(batch.items, batch.prepared, strict=True):
         try:
             facts, row = future.result()

@@ -23,6 +23,7 @@ from declip_rt.bundle import Bundle
 from declip_rt.decode import from_pil
 from declip_rt.errors import ImageError
 from declip_rt.records import Record, findings, mos_columns
+from declip_rt.stats import Stats
 from declip_rt.table import printable
 
 THUMBNAIL = 280  # longest side, pixels
@@ -38,9 +39,17 @@ class HtmlReport:
     """
 
     def __init__(
-        self, path: Path, bundle: Bundle, *, device: str, prompts: Sequence[str] = (), limit: int = 1000
+        self,
+        path: Path,
+        bundle: Bundle,
+        *,
+        device: str,
+        prompts: Sequence[str] = (),
+        stats: Stats | None = None,
+        limit: int = 1000,
     ) -> None:
         self._path, self._bundle, self._device, self._limit = path, bundle, device, limit
+        self._stats = stats
         self._own = (*mos_columns(bundle), *prompts)  # columns that only some bundles or runs have
         self._keys = {head.name: head.name.replace("_", "-") for head in bundle.heads}  # column: its data- attribute
         self._keys |= {name: f"own-{i}" for i, name in enumerate(self._own)}
@@ -106,6 +115,8 @@ class HtmlReport:
         facts["made"] = f"{datetime.datetime.now():%Y-%m-%d %H:%M}"
         if calibration and calibration.percentiles:
             facts["percentiles against"] = calibration.reference
+        if self._stats:
+            facts["time"] = self._stats.summary()
         return "".join(f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>" for name, value in facts.items())
 
     def _shown_note(self) -> str:

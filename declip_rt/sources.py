@@ -103,15 +103,16 @@ def _walk(folder: str, entered: set[tuple[int, int]]) -> Iterator[str]:
         if (status.st_dev, status.st_ino) in entered:
             return
         entered.add((status.st_dev, status.st_ino))
-        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+        names = sorted(os.listdir(folder))
     except OSError:
         yield folder  # its row says why it cannot be read
         return
-    for entry in entries:
-        if os.path.isdir(entry.path):  # unlike entry.is_dir(), takes a link to itself for no folder
-            yield from _walk(entry.path, entered)
-        elif f".{entry.name.rpartition('.')[2]}".lower() in _suffixes():  # splitext finds none in "..png"
-            yield entry.path
+    for name in names:
+        path = os.path.join(folder, name)
+        if os.path.isdir(path):
+            yield from _walk(path, entered)
+        elif f".{name.rpartition('.')[2]}".lower() in _suffixes():  # splitext finds none in "..png"
+            yield path
 
 
 @cache

@@ -12,6 +12,7 @@ import pytest
 
 from declip_rt import Bundle, EngineError
 from declip_rt.engine import Engine, open_engine
+from declip_rt.onnx_engine import SPARE
 
 CUDA = "CUDAExecutionProvider" in onnxruntime.get_available_providers()
 
@@ -75,3 +76,11 @@ def test_without_an_engine_the_error_names_the_extras(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=env, check=False)
     assert 'pip install "declip-rt[cpu]"' in done.stderr
     assert 'pip install "declip-rt[cuda]"' in done.stderr
+
+
+def test_batches_compute_at_once_but_single_images_have_all_threads(bundle: Bundle) -> None:
+    for threads, batch, at_once, each in ((2, 8, 2, 1), (9, 2, 4, 2), (1, 8, 1, 1), (6, 1, 1, 6)):
+        engine = open_engine(bundle, "cpu", batch, threads=threads)
+        assert len(engine.lanes) == at_once + SPARE
+        assert engine._session.get_session_options().intra_op_num_threads == each
+        engine.close()

@@ -65,7 +65,7 @@ def test_scores_depend_on_nothing_but_the_image(scorer: Scorer, batch: int, work
 
 
 def test_score_many_streams_in_order(scorer: Scorer) -> None:
-    widths = [200 + i for i in range(30)]
+    widths = [200 + i for i in range(60)]
     taken = 0
 
     def images():  # type: ignore[no-untyped-def]
@@ -134,3 +134,13 @@ def test_scoring_imports_no_torch(prompted: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_decoding_smaller_hardly_moves_the_scores(scorer: Scorer) -> None:
+    large = encoded(picture(2, 2400, 2100), quality=95)
+    with Scorer(device="cpu", decode_scale="auto") as quick:
+        ours, reference = quick.score(large), scorer.score(large)
+    assert (ours.width, ours.height) == (2400, 2100)
+    assert 0 < abs(ours.technical - reference.technical) < 0.1
+    with pytest.raises(ConfigError, match="choose full or auto"):
+        Scorer(device="cpu", decode_scale="half")

@@ -1,0 +1,48 @@
+"""Where a run's time goes."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+STAGES = ("read", "decode", "views", "compute")  # work; the times of all threads are added up
+WAITS = ("images", "model")  # what the pipeline stood still for
+
+
+class Stats:
+    """Seconds spent in each stage and in waiting, since it was made. Threads may share it."""
+
+    def __init__(self) -> None:
+        self.seconds = dict.fromkeys((*STAGES, *WAITS), 0.0)
+        self._lock = threading.Lock()
+        self._began = time.perf_counter(), time.process_time()
+
+    @contextmanager
+    def timed(self, stage: str) -> Iterator[None]:
+        """Adds the time that its block takes."""
+        began = time.perf_counter()
+        try:
+            yield
+        finally:
+            with self._lock:
+                self.seconds[stage] += time.perf_counter() - began
+
+    @property
+    def busy(self) -> float:
+        """The share of the machine's cores that this process has used, from 0 to 1."""
+        wall, process = self._began
+        return (time.process_time() - process) / max(time.perf_counter() - wall, 1e-9) / cores()
+
+    def summary(self) -> str:
+        """One line."""
+        stages = ", ".join(f"{name} {self.seconds[name]:.1f} s" for name in STAGES)
+        waits = " and ".join(f"{self.seconds[name]:.1f} s for {name}" for name in WAITS)
+        return f"{stages} (of all threads); waited {waits}; {self.busy:.0%} of {cores()} cores busy"
+
+
+def cores() -> int:
+    """That this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

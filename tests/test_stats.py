@@ -1,0 +1,56 @@
+"""The clock of a run adds up what its threads did."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+
+from declip_rt.stats import Stats, cores
+from tests.conftest import Run
+
+
+def test_times_of_all_threads_are_added_up() -> None:
+    stats = Stats()
+
+    def work() -> None:
+        with stats.timed("decode"):
+            time.sleep(0.05)
+
+    threads = [threading.Thread(target=work) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert 0.15 <= stats.seconds["decode"] < 1
+    assert stats.seconds["views"] == 0
+
+
+def test_time_counts_where_the_work_fails_too() -> None:
+    stats = Stats()
+
+    def fail() -> None:
+        with stats.timed("read"):
+            time.sleep(0.02)
+            raise OSError("gone")
+
+    with pytest.raises(OSError, match="gone"):
+        fail()
+    assert stats.seconds["read"] >= 0.02
+
+
+def test_busy_is_a_share_of_the_cores() -> None:
+    stats = Stats()
+    began = time.perf_counter()
+    while time.perf_counter() - began < 0.2:
+        pass
+    assert 0.2 / cores() <= stats.busy <= 1.1  # at least a fifth of one core, however loaded the machine is
+
+
+def test_score_prints_it_and_keeps_it_in_the_report(declip: Run, folder: object, tmp_path: object) -> None:
+    page = tmp_path / "report.html"  # type: ignore[operator]
+    done = declip("score", folder, "--stats", "--html", page)
+    line = next(line for line in done.stderr.decode().splitlines() if line.startswith("read "))
+    assert all(word in line for word in ("decode", "views", "compute", "waited", "cores busy"))
+    assert "cores busy" in page.read_text()
