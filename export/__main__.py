@@ -1,6 +1,7 @@
 """Exports a checkpoint as a bundle: `python -m export CHECKPOINT --out BUNDLE [--data DIR]`.
 
 With `--data` the bundle is evaluated, through the runtime, on the test splits, and its accuracy card says the results.
+An INT8 graph goes with it where it scores photos as the FP32 graph does: those of `--photos`, or of the val splits.
 """
 
 from __future__ import annotations
@@ -10,20 +11,32 @@ import sys
 from pathlib import Path
 
 import msgspec
+import numpy as np
 import open_clip
+from numpy.typing import NDArray
 from open_clip import CLIP
 
-from declip_rt.bundle import Card, File, Graph, Head, Manifest, TextTower
-from declip_rt.errors import DeclipError
+from declip_rt import sources
+from declip_rt.bundle import LEAST_SRCC, MOST_CHANGE, Card, File, Graph, Head, Manifest, TextTower
+from declip_rt.decode import decode
+from declip_rt.errors import ConfigError, DeclipError
+from declip_rt.views import write_views
+from export import parity
 from export.graph import write_graph
+from export.int8 import layer_errors, write_int8
 from export.text import is_supported, write_text, write_tokenizer
 from train import evaluate
 from train.model import ATTRIBUTES, QUALITIES, dimension, load
+from train.photos import photos as read_photos
+
+PROBED = 8  # photos that the layers' errors are measured on
+MOST_ERROR = 0.05  # of a multiplication in 8 bits, relative to its output
 
 
-def export(checkpoint: Path, out: Path, data: Path | None) -> Manifest:
+def export(checkpoint: Path, out: Path, data: Path | None, photos: Path | None = None) -> Manifest:
     """Writes the bundle's folder and returns its manifest. Raises DeclipError."""
     config, model, calibration = load(checkpoint)
+    reference = _reference(data, photos)
     out.mkdir(parents=True, exist_ok=True)
     difference = write_graph(model, config.views, out / "fp32.onnx")
     print(f"fp32.onnx: largest score difference from torch {difference:.1e}")
@@ -41,10 +54,59 @@ def export(checkpoint: Path, out: Path, data: Path | None) -> Manifest:
         text=_text(model.clip, config.clip.model, out),
     )
     manifest.write(out)
+    if reference:
+        manifest = _with_int8(manifest, out, reference)
+    else:
+        print("no int8.onnx: give --data or --photos, to prove on photos that its scores are those of fp32.onnx")
     if data is not None:
         manifest = msgspec.structs.replace(manifest, card=evaluate.card(manifest.card, out, data))
         manifest.write(out)
     return manifest
+
+
+def _reference(data: Path | None, photos: Path | None) -> list[Path]:
+    """The photos to compare precisions on: those of a folder, or the val splits of the data."""
+    if photos is not None:
+        found = [Path(path) for path in sources.expand([str(photos)])]
+        if len(found) < parity.LEAST:
+            raise ConfigError(f"--photos {photos} has {len(found)} photos; give {parity.LEAST} or more to compare on")
+        return found
+    if data is not None:
+        return [photo.path for name in ("mos", "beauty") for photo in read_photos(data, name, "val")]
+    return []
+
+
+def _with_int8(manifest: Manifest, out: Path, photos: list[Path]) -> Manifest:
+    """The manifest with an INT8 graph, where that pays and is proven."""
+    file = out / "int8.onnx"
+    errors = layer_errors(out / "fp32.onnx", _views(manifest, photos[:PROBED]))
+    keep = frozenset(name for name, error in errors.items() if error > MOST_ERROR)
+    if not write_int8(out / "fp32.onnx", file, keep):
+        print(f"no int8.onnx: the model has no large matrix multiplications ({len(keep)} too sensitive)")
+        return manifest
+    trial = msgspec.structs.replace(manifest, graphs=manifest.graphs | {"int8": Graph.of(file)})
+    trial.write(out)
+    found = parity.measure(out, "int8", photos)
+    print(
+        f"int8.onnx: {len(errors) - len(keep)} of {len(errors)} multiplications in 8 bits; lowest SRCC with fp32 "
+        f"{found.srcc:.4f}, largest change {found.change:.4f} on {found.n} photos"
+    )
+    if found.is_proven:
+        proven = msgspec.structs.replace(trial.graphs["int8"], parity=found)
+        manifest = msgspec.structs.replace(manifest, graphs=manifest.graphs | {"int8": proven})
+    else:
+        print(f"left out: SRCC must be at least {LEAST_SRCC} and no score may change by more than {MOST_CHANGE}")
+        file.unlink()
+    manifest.write(out)
+    return manifest
+
+
+def _views(manifest: Manifest, photos: list[Path]) -> NDArray[np.uint8]:
+    """(N, V, S, S, 3)"""
+    views = np.zeros((len(photos), *manifest.views.shape), np.uint8)
+    for photo, slot in zip(photos, views, strict=True):
+        write_views(decode(photo.read_bytes()), manifest.views, slot)
+    return views
 
 
 def _heads() -> tuple[Head, ...]:
@@ -75,9 +137,10 @@ def main() -> int:
     parser.add_argument("checkpoint", type=Path, metavar="CHECKPOINT", help="declip.pt of python -m train.run")
     parser.add_argument("--out", type=Path, required=True, metavar="BUNDLE", help="the folder to write")
     parser.add_argument("--data", type=Path, metavar="DIR", help="the data folder, to measure the accuracy card on")
+    parser.add_argument("--photos", type=Path, metavar="DIR", help="any photos, to prove the INT8 graph on")
     options = parser.parse_args()
     try:
-        manifest = export(options.checkpoint, options.out, options.data)
+        manifest = export(options.checkpoint, options.out, options.data, options.photos)
     except DeclipError as error:
         print(f"export: {error}", file=sys.stderr)
         return 2

@@ -1,0 +1,33 @@
+"""How near a graph in lower precision comes to the FP32 one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import spearmanr
+
+from declip_rt.bundle import Bundle, Parity
+from declip_rt.scorer import Scorer
+
+LEAST = 50  # photos that prove anything
+
+
+def measure(bundle: Path, precision: str, photos: Sequence[Path]) -> Parity:
+    """Scores the photos by both graphs of the bundle, through the runtime. Raises ImageError for one that fails."""
+    ours, reference = (_scores(bundle, name, photos) for name in (precision, "fp32"))
+    ranks = [spearmanr(*pair).statistic for pair in zip(ours.T, reference.T, strict=True)]
+    return Parity(float(np.nan_to_num(ranks).min()), float(np.abs(ours - reference).max()), len(photos))
+
+
+def _scores(bundle: Path, precision: str, photos: Sequence[Path]) -> NDArray[np.float64]:
+    """(n, K)"""
+    heads = [head.name for head in Bundle(bundle).heads]
+    with Scorer(bundle, "cpu", precision=precision) as scorer:
+        rows = [
+            {"technical": score.technical, "aesthetic": score.aesthetic, **score.attributes}
+            for score in scorer.score_many(photos)
+        ]
+    return np.array([[row[head] for head in heads] for row in rows])
