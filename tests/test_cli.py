@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -72,3 +74,17 @@ def test_verify_finds_an_altered_bundle(declip: Run, bundle: Bundle, tmp_path: P
     done = declip("models", "verify", copy)
     assert done.returncode == 2
     assert b"was altered" in done.stderr
+
+
+def test_starting_up_imports_nothing_heavy() -> None:
+    code = "import sys, declip_rt.cli; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not set(done.stdout.split()) & {
+        "torch",
+        "scipy",
+        "matplotlib",
+        "onnxruntime",
+        "tokenizers",
+        "pyarrow",
+        "sklearn",
+    }
