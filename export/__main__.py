@@ -23,14 +23,13 @@ from declip_rt.errors import ConfigError, DeclipError
 from declip_rt.views import write_views
 from export import parity
 from export.graph import write_graph
-from export.int8 import layer_errors, write_int8
+from export.int8 import write_int8
 from export.text import is_supported, write_text, write_tokenizer
 from train import evaluate
 from train.model import ATTRIBUTES, QUALITIES, dimension, load
 from train.photos import photos as read_photos
 
-PROBED = 8  # photos that the layers' errors are measured on
-MOST_ERROR = 0.05  # of a multiplication in 8 bits, relative to its output
+CALIBRATING = 64  # photos that give the INT8 graph its ranges
 
 
 def export(checkpoint: Path, out: Path, data: Path | None, photos: Path | None = None) -> Manifest:
@@ -79,17 +78,16 @@ def _reference(data: Path | None, photos: Path | None) -> list[Path]:
 def _with_int8(manifest: Manifest, out: Path, photos: list[Path]) -> Manifest:
     """The manifest with an INT8 graph, where that pays and is proven."""
     file = out / "int8.onnx"
-    errors = layer_errors(out / "fp32.onnx", _views(manifest, photos[:PROBED]))
-    keep = frozenset(name for name, error in errors.items() if error > MOST_ERROR)
-    if not write_int8(out / "fp32.onnx", file, keep):
-        print(f"no int8.onnx: the model has no large matrix multiplications ({len(keep)} too sensitive)")
+    made = write_int8(out / "fp32.onnx", file, _views(manifest, photos[:: -(-len(photos) // CALIBRATING)]))
+    if not made.pays:
+        print(f"no int8.onnx, which would not pay: {made}")
         return manifest
     trial = msgspec.structs.replace(manifest, graphs=manifest.graphs | {"int8": Graph.of(file)})
     trial.write(out)
     found = parity.measure(out, "int8", photos)
     print(
-        f"int8.onnx: {len(errors) - len(keep)} of {len(errors)} multiplications in 8 bits; lowest SRCC with fp32 "
-        f"{found.srcc:.4f}, largest change {found.change:.4f} on {found.n} photos"
+        f"int8.onnx: {made}; lowest SRCC with fp32 {found.srcc:.4f}, largest change {found.change:.4f} "
+        f"on {found.n} photos"
     )
     if found.is_proven:
         proven = msgspec.structs.replace(trial.graphs["int8"], parity=found)

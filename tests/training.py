@@ -8,11 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import open_clip
 import pytest
+import torch
+from msgspec.structs import replace
 
+from declip_rt.bundle import Calibration
 from export.__main__ import export
 from tests.conftest import encoded, picture
 from train import run
+from train.model import build, load, save
 
 ARCHITECTURE = {
     "embed_dim": 32,
@@ -22,6 +27,11 @@ ARCHITECTURE = {
         "timm_proj": "",
         "image_size": 64,
     },
+    "text_cfg": {"context_length": 32, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 1},
+}
+TRANSFORMER = {
+    "embed_dim": 256,
+    "vision_cfg": {"image_size": 64, "layers": 2, "width": 256, "head_width": 64, "patch_size": 16},
     "text_cfg": {"context_length": 32, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 1},
 }
 CONFIG = """
@@ -92,6 +102,23 @@ def recipe(tmp_path_factory: pytest.TempPathFactory) -> Recipe:
 def checkpoint(recipe: Recipe, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """declip.pt of one whole run."""
     return run.train(recipe.config, recipe.data, tmp_path_factory.mktemp("run"))
+
+
+@pytest.fixture(scope="session")
+def vit(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint with a small ViT, its heads drawn at random."""
+    folder = tmp_path_factory.mktemp("vit")
+    (folder / "test-vit.json").write_text(json.dumps(TRANSFORMER))
+    open_clip.add_model_config(folder)
+    config, _, _ = load(checkpoint)
+    config = replace(config, clip=replace(config.clip, model="test-vit", steps=0))
+    torch.manual_seed(1)
+    model = build(config, open_clip.create_model("test-vit")).eval()
+    for parameter in model.quality.parameters():
+        torch.nn.init.normal_(parameter, std=0.2)
+    torch.nn.init.normal_(model.attributes.axes)
+    save(folder / "declip.pt", config, model, Calibration())
+    return folder / "declip.pt"
 
 
 @pytest.fixture(scope="session")

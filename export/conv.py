@@ -1,0 +1,115 @@
+"""8-bit convolutions, for convolutional towers on CPUs.
+
+Activations are rounded by ranges that photos gave beforehand (onnxruntime.quantization, static, in QDQ format), so that
+a score does not depend on what else is in the batch. Depthwise convolutions stay in float: in 8 bits they are slower.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+from numpy.typing import NDArray
+from onnx import NodeProto, TensorProto, helper, numpy_helper
+from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize_static
+
+STEPS = 255  # of unsigned activations
+MOST = 127  # the largest 8-bit integer of a weight
+BATCH = 8
+
+
+class Photos(CalibrationDataReader):
+    """Feeds pixels (N, V, S, S, 3) to the calibration."""
+
+    def __init__(self, pixels: NDArray[np.uint8]) -> None:
+        self._batches = (pixels[first : first + BATCH] for first in range(0, len(pixels), BATCH))
+
+    def get_next(self) -> dict[str, NDArray[np.uint8]] | None:
+        batch = next(self._batches, None)
+        return None if batch is None else {"pixels": batch}
+
+
+def quantise(source: Path, out: Path, pixels: NDArray[np.uint8], keep: frozenset[str] = frozenset()) -> int:
+    """Writes the graph so and returns how many convolutions became 8-bit ones; where none did, it writes nothing.
+
+    pixels: views (N, V, S, S, 3) that give the ranges. keep: nodes, by name, that stay in float.
+    """
+    graph = onnx.load(source).graph
+    convolutions = [node for node in dense(graph) if node.name not in keep]
+    if not convolutions:
+        return 0
+    outputs = {node.output[0] for node in convolutions}
+    relus = [node.name for node in graph.node if node.op_type == "Relu" and node.input[0] in outputs]
+    logging.disable(logging.WARNING)  # it asks for a pre-processing that torch's exporter has done
+    quantize_static(
+        source,
+        out,
+        Photos(pixels),
+        op_types_to_quantize=["Conv", "Relu"],
+        nodes_to_quantize=[node.name for node in convolutions] + relus,
+        per_channel=True,
+        activation_type=QuantType.QUInt8,
+        weight_type=QuantType.QInt8,
+    )
+    logging.disable(logging.NOTSET)
+    return len(convolutions)
+
+
+def dense(graph: onnx.GraphProto) -> Iterator[NodeProto]:
+    """The convolutions that mix channels, with constant weights."""
+    constants = {tensor.name for tensor in graph.initializer}
+    for node in graph.node:
+        groups = next((attribute.i for attribute in node.attribute if attribute.name == "group"), 1)
+        if node.op_type == "Conv" and groups == 1 and node.input[1] in constants:
+            yield node
+
+
+def layer_errors(fp32: Path, pixels: NDArray[np.uint8]) -> dict[str, float]:
+    """How far rounding moves each convolution's output, relative to its size: node's name -> share, by RMS.
+
+    Measured one layer at a time, on what the FP32 graph computes of `pixels` (N, V, S, S, 3).
+    """
+    model = onnx.load(fp32)
+    nodes = list(dense(model.graph))
+    if not nodes:
+        return {}
+    weights = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+    sources = sorted({node.input[0] for node in nodes})
+    model.graph.output.extend(helper.make_empty_tensor_value_info(source) for source in sources)
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    inputs = dict(zip(sources, session.run(sources, {"pixels": pixels}), strict=True))
+    errors = {}
+    for node in nodes:
+        x, weight = inputs[node.input[0]], weights[node.input[1]]
+        exact, moved = (_convolve(node, *pair) for pair in ((x, weight), (_rounded(x), _rounded_weight(weight))))
+        errors[node.name] = float(np.sqrt(((moved - exact) ** 2).mean() / max((exact**2).mean(), 1e-24)))
+    return errors
+
+
+def _convolve(node: NodeProto, x: NDArray[np.float32], weight: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The node alone, without its bias."""
+    names = ("x", "weight")
+    alone = helper.make_node("Conv", names, ["y"])
+    alone.attribute.extend(node.attribute)
+    given = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [None] * x.ndim) for name in names]
+    graph = helper.make_graph([alone], "convolution", given, [helper.make_empty_tensor_value_info("y")])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    y: NDArray[np.float32] = session.run(["y"], {"x": x, "weight": weight})[0]
+    return y
+
+
+def _rounded(x: NDArray[np.float32]) -> NDArray[np.float32]:
+    """By one range of the whole tensor, which holds 0."""
+    step = max(max(float(x.max()), 0) - min(float(x.min()), 0), 1e-12) / STEPS
+    return np.round(x / np.float32(step)) * np.float32(step)
+
+
+def _rounded_weight(weight: NDArray[np.float32]) -> NDArray[np.float32]:
+    """By a range for each output channel."""
+    steps = np.maximum(np.abs(weight).max(tuple(range(1, weight.ndim)), keepdims=True), 1e-30) / MOST
+    return np.round(weight / steps) * steps
