@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import glob
 import io
+import itertools
 import os
 import stat
 from collections.abc import Iterable, Iterator
@@ -15,6 +16,7 @@ from PIL import Image
 
 from declip_rt.errors import ConfigError, ImageError
 
+SORTED = 10_000  # entries of a folder that are sorted at a time
 CSV_COLUMNS = ("path", "image", "file", "filename", "name")
 
 
@@ -30,14 +32,14 @@ class Content:
 def expand(arguments: Iterable[str]) -> Iterator[str]:
     """The image files that the arguments mean, in their order, each file once, whatever names or links lead to it.
 
-    A file is taken whatever its name. A folder is walked in the order of its sorted entries, and gives the files with
-    an image's suffix; links are followed, loops are not. What does not exist is a glob (`**` crosses folders), or is
-    given back as it is, so that its row says that it is missing.
+    A file is taken whatever its name. A folder is walked in the order of its sorted entries (one of over SORTED
+    entries: in runs of so many, which are sorted, so that it need not be listed before the first is scored), and gives
+    the files with an image's suffix; links are followed, loops are not. What does not exist is a glob (`**` crosses
+    folders), or is given back as it is, so that its row says that it is missing.
     """
     seen: set[str] = set()
     for path in _named(arguments):
-        for file in _walk(path, set()) if os.path.isdir(path) else (path,):
-            real = os.path.realpath(file)
+        for file, real in _walk(path, set()) if os.path.isdir(path) else ((path, os.path.realpath(path)),):
             if real not in seen:
                 seen.add(real)
                 yield file
@@ -97,22 +99,31 @@ def _named(arguments: Iterable[str]) -> Iterator[str]:
             yield argument
 
 
-def _walk(folder: str, entered: set[tuple[int, int]]) -> Iterator[str]:
+def _walk(folder: str, entered: set[tuple[int, int]]) -> Iterator[tuple[str, str]]:
+    """Each file, and its path without links."""
+    real = os.path.realpath(folder)
     try:
         status = os.stat(folder)
         if (status.st_dev, status.st_ino) in entered:
             return
         entered.add((status.st_dev, status.st_ino))
-        names = sorted(os.listdir(folder))
+        entries = os.scandir(folder)
+        while run := sorted(itertools.islice(entries, SORTED), key=lambda entry: entry.name):
+            for entry in run:
+                if _is_folder(entry):
+                    yield from _walk(entry.path, entered)
+                elif f".{entry.name.rpartition('.')[2]}".lower() in _suffixes():  # splitext finds none in "..png"
+                    direct = not entry.is_symlink()  # resolving every path would cost more than all the rest here
+                    yield entry.path, os.path.join(real, entry.name) if direct else os.path.realpath(entry.path)
     except OSError:
-        yield folder  # its row says why it cannot be read
-        return
-    for name in names:
-        path = os.path.join(folder, name)
-        if os.path.isdir(path):
-            yield from _walk(path, entered)
-        elif f".{name.rpartition('.')[2]}".lower() in _suffixes():  # splitext finds none in "..png"
-            yield path
+        yield folder, real  # its row says why it cannot be read
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself
+        return False
 
 
 @cache

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,38 @@ def test_a_folder_gives_its_images_sorted_and_recursively(tmp_path: Path) -> Non
     touch(tmp_path, "b.JPG", "a.png", "notes.txt", "film.mpg", "sub/c.webp", "sub/deep/d.tiff")
     found = [os.path.relpath(path, tmp_path) for path in expand([str(tmp_path)])]
     assert found == ["a.png", "b.JPG", "sub/c.webp", "sub/deep/d.tiff"]
+
+
+def test_a_folder_of_many_files_is_sorted_a_run_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("declip_rt.sources.SORTED", 3)
+    touch(tmp_path, *(f"{i}.jpg" for i in range(8)))
+    found = [Path(path).name for path in expand([str(tmp_path)])]
+    assert sorted(found) == [f"{i}.jpg" for i in range(8)]
+    for run in (found[:3], found[3:6], found[6:]):
+        assert run == sorted(run)
+
+
+def test_a_folder_of_many_files_is_not_listed_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    touch(tmp_path, *(f"{i}.jpg" for i in range(50)))
+    read: list[str] = []
+    scan = os.scandir
+
+    def counted(folder: str) -> Iterator[os.DirEntry[str]]:
+        for entry in scan(folder):
+            read.append(entry.name)
+            yield entry
+
+    monkeypatch.setattr("declip_rt.sources.SORTED", 10)
+    monkeypatch.setattr("os.scandir", counted)
+    next(iter(expand([str(tmp_path)])))
+    assert len(read) == 10
+
+
+def test_a_file_is_found_once_through_links_to_its_folder(tmp_path: Path) -> None:
+    touch(tmp_path, "real/a.jpg")
+    (tmp_path / "again").symlink_to(tmp_path / "real")
+    (tmp_path / "outer").symlink_to(tmp_path)
+    assert [Path(path).name for path in expand([f"{tmp_path}/outer", str(tmp_path), f"{tmp_path}/again"])] == ["a.jpg"]
 
 
 def test_a_named_file_is_taken_whatever_its_suffix(tmp_path: Path) -> None:
