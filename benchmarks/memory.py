@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-LIMIT = 150  # MB
+LIMIT = 20  # MB
 
 
 def write_photos(folder: Path, count: int) -> None:

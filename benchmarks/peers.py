@@ -12,6 +12,7 @@ import datetime
 import importlib.util
 import itertools
 import json
+import re
 import statistics
 import subprocess
 import sys
@@ -26,8 +27,10 @@ from PIL import Image
 
 from benchmarks.contenders import BATCH, CLIPIQA, CONTENDERS, LIMIT, OURS, by_pillow
 from declip_rt import Bundle
+from declip_rt.onnx_engine import multiplies_8_bits
 
 PASSES = 3
+SAME = 1e-3  # of scores
 COUNTS = {"500x500": 96, "8 megapixels": 64}  # photos a pass
 FEW = {"500x500": 6, "8 megapixels": 1}  # for the slowest contender
 SIZES = {"500x500": (500, 500), "8 megapixels": (3264, 2448)}
@@ -102,10 +105,11 @@ def write_bundle(checkpoint: Path, folder: Path, sets: Sets) -> bool:
     pixels = np.stack([by_pillow(path, manifest.views) for path in next(iter(sets.values()))[:BATCH]])
     made = write_int8(folder / "fp32.onnx", folder / "int8.onnx", pixels)
     print(f"int8.onnx: {made}")
-    if made.pays:
+    usable = made.pays and multiplies_8_bits()
+    if usable:
         graphs = manifest.graphs | {"int8": Graph.of(folder / "int8.onnx")}
         msgspec.structs.replace(manifest, graphs=graphs).write(folder)
-    return made.pays
+    return usable
 
 
 def photos(data: Path | None, folder: Path) -> Sets:
@@ -158,8 +162,20 @@ def compare(checkpoint: Path, folder: Path, sets: Sets, words: list[str]) -> str
             continue
         few = {what: paths[: FEW[what]] for what, paths in sets.items()}
         results[name] = measure(name, checkpoint, folder, few if name == CLIPIQA else sets)
+        check(name, results)
         print(name, {what: np.round(results[name][what], 1).tolist() for what in sets}, flush=True)
     return f"## {Bundle(folder).name}\n\n{table(results, sets)}\n"
+
+
+def check(name: str, results: dict[str, Result]) -> None:
+    """Raises SystemExit where contenders of the same weights and pixels score differently."""
+    alike = [each for each in results if not re.search("int8|--decode-scale|clipiqa|decoding alone", each)]
+    if name not in alike:
+        return
+    for key in (key for key in results[name] if key.endswith(", scores")):
+        ours, first = results[name][key], results[alike[0]][key]
+        if not np.allclose(ours, first, atol=SAME):
+            raise SystemExit(f"{name} scores other than {alike[0]}: {ours} and {first}")
 
 
 def main() -> int:
@@ -195,10 +211,11 @@ def heading(given: list[str]) -> str:
 
     names = ("torch", "onnxruntime", "pillow", "simplejpeg", "numpy")
     versions = ", ".join(f"{name} {version(name)}" for name in names)
+    weights = "" if any("CHECKPOINT" in each for each in given) else " Weights are random, and INT8 graphs unproven."
     return (
         f"`python -m benchmarks.peers {' '.join(given)}`, {datetime.date.today()}, {machine()}, {versions}.\n"
         f"From files to scores: median of {PASSES} passes (lowest to highest); in bold, how many times as fast as the "
-        "fastest peer. Peak memory is that of the main process."
+        f"fastest peer. Peak memory is that of the main process.{weights}"
     )
 
 

@@ -17,6 +17,7 @@ from declip_rt.errors import ImageError
 
 RGB: TypeAlias = NDArray[np.uint8]  # (H, W, 3)
 MAX_PIXELS = 178_956_970  # Pillow's own limit for an error
+MAX_SIDE = 2**23  # beyond it, a crop's float32 corners are no whole pixels
 KEPT = 96 * 2**20  # bytes that a thread keeps for pixels
 ORIENTATION = 0x0112
 SIDEWAYS = (5, 6, 7, 8)
@@ -90,6 +91,7 @@ def decode_for(
     with image:
         if image.width * image.height > max_pixels:
             raise ImageError(f"{image.width}x{image.height} is more than {max_pixels:,} pixels; shrink it first")
+        _check_sides(*image.size)
         if image.format in ("JPEG", "MPO") and (rgb := _jpeg(data, image, least, scratch)) is not None:
             turn = _turn(image)
             return Decoded(TURNS[turn](rgb), *(image.size[::-1] if turn in SIDEWAYS else image.size))
@@ -99,6 +101,7 @@ def decode_for(
 
 def from_pil(image: Image.Image) -> RGB:
     """The same for an image that Pillow has opened, whatever its mode. Raises ImageError."""
+    _check_sides(*image.size)
     try:
         image.load()
         return np.asarray(_rgb(_upright(image)))
@@ -112,7 +115,13 @@ def from_array(array: NDArray[np.uint8]) -> RGB:
     """Checks that the array is RGB uint8 (H, W, 3). Raises ImageError."""
     if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3 or array.size == 0:
         raise ImageError(f"an array must be RGB uint8 (H, W, 3); this one is {array.dtype} {array.shape}")
+    _check_sides(*array.shape[1::-1])
     return array
+
+
+def _check_sides(width: int, height: int) -> None:
+    if max(width, height) > MAX_SIDE:
+        raise ImageError(f"{width}x{height} has a side of more than {MAX_SIDE:,} pixels; cut it first")
 
 
 def _jpeg(data: bytes, image: Image.Image, least: int | None, scratch: Scratch | None) -> RGB | None:

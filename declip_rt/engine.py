@@ -52,6 +52,7 @@ class Engine(Protocol):
 
     device: str  # where it runs and what runs it, in words
     batch: int  # slots a lane
+    precision: str  # of the graph: fp32 or int8
 
     @property
     def lanes(self) -> Sequence[Lane]: ...

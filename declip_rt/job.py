@@ -50,7 +50,9 @@ class Job(Settings):
         self._check()
         own = (*parse(self.prompts, "perceptual"), *parse(self.semantic_prompts, "semantic"))
         with self.open(own) as scorer:
-            columns = Columns.of(scorer.bundle, scorer.prompts)
+            columns = Columns.of(
+                scorer.bundle, scorer.prompts, precision=scorer.precision, decode_scale=self.decode_scale
+            )
             if self.sort and self.sort not in columns.types:
                 raise ConfigError(f"--sort {self.sort}: no such column; choose one of {', '.join(columns.types)}")
             named = self._expand()
@@ -62,7 +64,7 @@ class Job(Settings):
             tally = Tally(self.fail_below)
             with self.progress(len(ahead) if self.resume or len(ahead) < AHEAD else None) as progress:
                 shown: list[sinks.Sink] = [tally, *self._shown(scorer, progress)]
-                kept = _Kept(scorer.bundle.hash, columns.prompts_hash, ahead if self.resume else [], shown)
+                kept = _Kept(columns, ahead if self.resume else [], shown)
                 out = self._out(columns, kept)
                 progress.update(len(kept.keys))
                 paths = (path for path in itertools.chain(ahead, named) if records.key(path) not in kept.keys)
@@ -150,9 +152,9 @@ class Tally:
 class _Kept:
     """Decides which rows of an earlier run still hold, and shows those that this run is about."""
 
-    def __init__(self, bundle: str, prompts: str | None, paths: list[str], shown: list[sinks.Sink]) -> None:
+    def __init__(self, columns: Columns, paths: list[str], shown: list[sinks.Sink]) -> None:
         self.keys: set[str] = set()
-        self._bundle, self._prompts, self._shown = bundle, prompts, shown
+        self._run, self._shown = columns.run, shown
         self._paths = {records.key(path): path for path in paths}
 
     def __call__(self, record: Record) -> bool:
@@ -160,7 +162,7 @@ class _Kept:
         path: str = self._paths.get(name) or record["path"]
         if name in self.keys or record["error"] is not None:
             return False
-        if (record["bundle"], record.get("prompts_hash")) != (self._bundle, self._prompts):
+        if any(record[column] != value for column, value in self._run.items()):
             return False
         try:
             status = os.stat(path)
@@ -181,7 +183,7 @@ def _score(scorer: Scorer, columns: Columns, paths: Iterable[str]) -> Iterator[R
         for done in stream:
             path = str(done.item)
             if done.error is not None:
-                yield records.failed(columns, bundle, path, str(done.error))
+                yield records.failed(columns, path, str(done.error))
             else:
                 assert done.facts is not None
                 yield records.scored(columns, bundle, path, done.facts, scorer.score_of(done))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import platform
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -17,6 +19,7 @@ from declip_rt.stats import Stats, cores
 
 MOST = 4  # batches that compute at once on a CPU
 SPARE = 2  # lanes beside those that compute: one waits full, one is being filled
+VNNI = ("avx512_vnni", "avx_vnni")  # in /proc/cpuinfo
 OUTPUTS = ("scores", "perceptual", "semantic")
 CUDA = "CUDAExecutionProvider"
 
@@ -24,8 +27,8 @@ CUDA = "CUDAExecutionProvider"
 class OnnxEngine:
     """Runs one of the bundle's graphs. The device auto is CUDA where ONNX Runtime and the machine have it, else CPU.
 
-    On a CPU several batches compute at once, each on its share of the threads: a batch on one thread waits for no
-    other. With a batch of 1, which is for latency, all threads work on one image.
+    On a CPU up to MOST batches compute at once and share the threads: with a thread for each, none waits for another.
+    With a batch of 1, which is for latency, all threads work on one image.
     """
 
     def __init__(
@@ -33,7 +36,8 @@ class OnnxEngine:
     ) -> None:
         runtime, threads = _import(), threads or cores()
         at_once = 1 if batch == 1 else min(threads, MOST)
-        self._session, self.device = _open(runtime, bundle, device, precision, threads // at_once)
+        pool = threads - at_once + 1  # ONNX Runtime counts one caller among its threads
+        self._session, self.device, self.precision = _open(runtime, bundle, device, precision, pool)
         self.batch, self._stats = batch, stats
         self._pool = ThreadPoolExecutor(at_once, thread_name_prefix="declip-onnx")
         self.lanes = [OnnxLane(self, np.zeros((batch, *bundle.views.shape), np.uint8)) for _ in range(at_once + SPARE)]
@@ -88,8 +92,8 @@ def _import() -> ModuleType:
     return module
 
 
-def _open(runtime: ModuleType, bundle: Bundle, device: Device, precision: str, threads: int) -> tuple[Any, str]:
-    """The session, and the words for where it runs."""
+def _open(runtime: ModuleType, bundle: Bundle, device: Device, precision: str, threads: int) -> tuple[Any, str, str]:
+    """The session, the words for where it runs, and its precision."""
     with_cuda = CUDA in runtime.get_available_providers()
     if device.kind == "cuda" and not with_cuda:
         raise EngineError(
@@ -101,16 +105,33 @@ def _open(runtime: ModuleType, bundle: Bundle, device: Device, precision: str, t
     if with_cuda and precision != "int8" and device.kind in ("cuda", "auto"):
         session = _session(runtime, bundle.graph(), [(CUDA, {"device_id": device.index})], threads)
         if CUDA in session.get_providers():
-            return session, f"cuda:{device.index} (ONNX Runtime {runtime.__version__})"
+            return session, f"cuda:{device.index} (ONNX Runtime {runtime.__version__})", "fp32"
         if device.kind == "cuda":
             raise EngineError(
                 f"ONNX Runtime could not open cuda:{device.index}; check that nvidia-smi lists it, "
                 "and that CUDA and cuDNN match onnxruntime-gpu"
             )
     why = "" if device.kind == "cpu" else f"; no usable CUDA {'device' if with_cuda else 'provider'}"
-    precision = bundle.precision(precision)
+    if precision == "int8" and not multiplies_8_bits():
+        raise EngineError(
+            "this CPU has no VNNI, without which 8-bit products overflow: the model's proof does not hold here; "
+            "choose --precision fp32, or auto"
+        )
+    precision = bundle.precision(precision if multiplies_8_bits() else "fp32")
     session = _session(runtime, bundle.graph(precision), ["CPUExecutionProvider"], threads)
-    return session, f"cpu (ONNX Runtime {runtime.__version__}, {precision}{why})"
+    return session, f"cpu (ONNX Runtime {runtime.__version__}, {precision}{why})", precision
+
+
+@cache
+def multiplies_8_bits() -> bool:
+    """Whether this CPU adds up 8-bit products in 32 bits, as INT8 graphs need. Older x86 ones do it in 16 bits."""
+    if platform.machine().lower() not in ("x86_64", "amd64"):
+        return True
+    try:
+        flags = set(Path("/proc/cpuinfo").read_text().split())
+    except OSError:
+        return False
+    return not flags.isdisjoint(VNNI)
 
 
 def _session(runtime: ModuleType, graph: Path, providers: list[Any], threads: int) -> Any:

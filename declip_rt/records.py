@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from declip_rt.bundle import Bundle, Head
@@ -19,30 +19,32 @@ BOUND = 0.2  # and, where the bundle has no reference, within 0.2 of the end of 
 
 @dataclass(frozen=True)
 class Columns:
-    """The columns of the records of a bundle and prompts, in order, with their types."""
+    """The columns of the records of one run, in order, with their types."""
 
     types: Mapping[str, type]
-    prompts_hash: str | None = None  # in every record, where there are prompts
+    run: Mapping[str, str] = field(default_factory=dict)  # those that say how it scores: the same in every record
 
     @staticmethod
-    def of(bundle: Bundle, prompts: Sequence[Prompts] = ()) -> Columns:
+    def of(
+        bundle: Bundle, prompts: Sequence[Prompts] = (), *, precision: str = "fp32", decode_scale: str = "full"
+    ) -> Columns:
         """Raises ConfigError where prompts have the name of another column."""
         heads = [head.name for head in bundle.heads]
         ordered = ["technical", "aesthetic", *(name for name in heads if name not in ("technical", "aesthetic"))]
         front = {"path": str, "width": int, "height": int} | dict.fromkeys(ordered, float)
         calibrated = {"percentile": float} | dict.fromkeys(mos_columns(bundle), float)
-        back = calibrated | {"error": str, "model": str, "bundle": str, "size": int, "mtime_ns": int}
-        if not prompts:
-            return Columns(front | back)
-        back["prompts_hash"] = str
+        run = {"model": bundle.name, "bundle": bundle.hash, "precision": precision, "decode_scale": decode_scale}
+        if prompts:
+            run["prompts_hash"] = digest(prompts)
+        back = calibrated | {"error": str} | dict.fromkeys(run, str) | {"size": int, "mtime_ns": int}
         own = dict.fromkeys((p.name for p in prompts), float)
         if taken := own.keys() & (front | back).keys():
             raise ConfigError(f"prompts cannot be called {min(taken)!r}, as a column is; give them another NAME=")
-        return Columns(front | own | back, digest(prompts))
+        return Columns(front | own | back, run)
 
     def record(self, /, **values: Any) -> Record:
         """A record with None where no value is given."""
-        return {name: values.get(name) for name in self.types}
+        return {name: values.get(name, self.run.get(name)) for name in self.types}
 
 
 def mos_columns(bundle: Bundle) -> dict[str, str]:
@@ -66,18 +68,13 @@ def scored(columns: Columns, bundle: Bundle, path: str, facts: Facts, score: Sco
         **score.prompts,
         percentile=score.percentile,
         **{column: (score.mos or {})[head] for column, head in mos_columns(bundle).items()},
-        model=bundle.name,
-        bundle=bundle.hash,
-        prompts_hash=columns.prompts_hash,
         size=facts.size,
         mtime_ns=facts.mtime_ns,
     )
 
 
-def failed(columns: Columns, bundle: Bundle, path: str, reason: str) -> Record:
-    return columns.record(
-        path=path, error=reason, model=bundle.name, bundle=bundle.hash, prompts_hash=columns.prompts_hash
-    )
+def failed(columns: Columns, path: str, reason: str) -> Record:
+    return columns.record(path=path, error=reason)
 
 
 def findings(record: Record, bundle: Bundle, most: int = 2) -> list[str]:

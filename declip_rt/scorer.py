@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+import threading
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Literal, TypeAlias, overload
@@ -16,7 +18,7 @@ from declip_rt import decode, pipeline, sources
 from declip_rt.bundle import Bundle
 from declip_rt.decode import Decoded, Scratch
 from declip_rt.engine import Floats, open_engine
-from declip_rt.errors import ConfigError, ImageError
+from declip_rt.errors import ConfigError, EngineError, ImageError
 from declip_rt.prompts import Prompts, axes
 from declip_rt.stats import Stats, cores
 from declip_rt.views import least_side, write_views
@@ -80,11 +82,12 @@ class Facts:
 class Scorer:
     """Scores images with one bundle on one device.
 
-    A scorer runs one call at a time: give each thread its own. It is a context manager; closing it frees the engine.
+    A scorer runs one call at a time, and a call runs until its iterator is exhausted or closed: give each thread its
+    own. It is a context manager; closing it frees the engine.
 
     Args:
         model: a bundle's folder, or the name of an embedded one; None is `declip-tiny`.
-        device: auto, cpu, cuda[:i] or tensorrt[:i]. What was chosen is `scorer.device`.
+        device: auto, cpu, cuda[:i] or tensorrt[:i]. What was chosen is `scorer.device` and `scorer.precision`.
         prompts: own scores, one for each; the bundle needs a text tower for them.
         batch: images that are computed together. The scores do not depend on it. 1 is for latency: all threads
             compute one image; with more each batch has its share of them, and several compute at once.
@@ -95,7 +98,8 @@ class Scorer:
         precision: auto, fp32 or int8; auto is int8 on a CPU where the bundle proves that it scores as fp32 does.
 
     Raises:
-        BundleError, EngineError, ConfigError: see `Bundle`, `open_engine` and `prompts.axes`.
+        BundleError, EngineError, ConfigError: see `Bundle`, `open_engine` and `prompts.axes`; EngineError too where
+            a call starts before the last has ended.
     """
 
     def __init__(
@@ -113,6 +117,9 @@ class Scorer:
         self.bundle = Bundle(model)
         self.prompts = tuple(prompts)
         self._axes = axes(self.bundle, self.prompts)
+        for name, count in (("workers", workers), ("threads", threads)):
+            if count is not None and count < 1:
+                raise ConfigError(f"{name} must be at least 1, not {count}")
         self.workers = workers or cores()
         self.stats = Stats()
         if decode_scale not in DECODE_SCALES:
@@ -120,21 +127,23 @@ class Scorer:
         self._least = least_side(self.bundle.views) if decode_scale == "auto" else None
         self._scratch = Scratch()
         self._engine = open_engine(self.bundle, device, batch, precision=precision, threads=threads, stats=self.stats)
-        self.device = self._engine.device
+        self.device, self.precision = self._engine.device, self._engine.precision
+        self._busy = threading.Lock()
 
     def score(self, image: ImageLike) -> Score:
         """The score of one image: a path, encoded bytes, RGB uint8 (H, W, 3), or a Pillow image. Raises ImageError."""
-        return next(self.score_many([image]))
+        with closing(self.score_many([image])) as scores:
+            return next(scores)
 
     @overload
-    def score_many(self, images: Iterable[ImageLike], *, return_errors: Literal[False] = False) -> Iterator[Score]: ...
+    def score_many(self, images: Iterable[ImageLike], *, return_errors: Literal[False] = False) -> Generator[Score]: ...
     @overload
     def score_many(
         self, images: Iterable[ImageLike], *, return_errors: Literal[True]
-    ) -> Iterator[Score | ImageError]: ...
+    ) -> Generator[Score | ImageError]: ...
     def score_many(
         self, images: Iterable[ImageLike], *, return_errors: bool = False
-    ) -> Iterator[Score] | Iterator[Score | ImageError]:
+    ) -> Generator[Score] | Generator[Score | ImageError]:
         """Yields the score of each image, in order; reads `images` only a few batches ahead.
 
         An image that cannot be scored raises its ImageError or, with `return_errors`, is yielded as that error.
@@ -149,7 +158,8 @@ class Scorer:
 
     def embed(self, image: ImageLike) -> Embedding:
         """The perceptual and the semantic feature of one image. Raises ImageError."""
-        done = next(self.stream([image]))
+        with closing(self.stream([image])) as stream:
+            done = next(stream)
         if done.error is not None:
             raise done.error
         assert done.outputs is not None
@@ -157,7 +167,12 @@ class Scorer:
 
     def stream(self, images: Iterable[ImageLike]) -> Generator[pipeline.Done[ImageLike, Facts]]:
         """The pipeline's own records, for callers that need what `score_many` leaves out."""
-        return pipeline.run(images, self._prepare, self._engine, self.workers, self.stats)
+        if not self._busy.acquire(blocking=False):
+            raise EngineError("this scorer is scoring already: finish or close that iterator, or open a second Scorer")
+        try:
+            yield from pipeline.run(images, self._prepare, self._engine, self.workers, self.stats)
+        finally:
+            self._busy.release()
 
     def score_of(self, done: pipeline.Done[ImageLike, Facts]) -> Score:
         """The Score in a record without an error."""

@@ -1,7 +1,8 @@
 """Exports a checkpoint as a bundle: `python -m export CHECKPOINT --out BUNDLE [--data DIR]`.
 
 With `--data` the bundle is evaluated, through the runtime, on the test splits, and its accuracy card says the results.
-An INT8 graph goes with it where it scores photos as the FP32 graph does: those of `--photos`, or of the val splits.
+An FP16 graph for TensorRT goes with it, and an INT8 graph where it scores photos as the FP32 graph does: those of
+`--photos`, or of the val splits.
 """
 
 from __future__ import annotations
@@ -17,19 +18,21 @@ from numpy.typing import NDArray
 from open_clip import CLIP
 
 from declip_rt import sources
-from declip_rt.bundle import LEAST_SRCC, MOST_CHANGE, Card, File, Graph, Head, Manifest, TextTower
+from declip_rt.bundle import LEAST_SRCC, MOST_CHANGE, Card, File, Graph, Head, Manifest, TextTower, ViewSpec
 from declip_rt.decode import decode
 from declip_rt.errors import ConfigError, DeclipError
+from declip_rt.onnx_engine import multiplies_8_bits
 from declip_rt.views import write_views
-from export import parity
-from export.graph import write_graph
+from export import fp16, parity
+from export.graph import pixels, write_graph
 from export.int8 import write_int8
 from export.text import is_supported, write_text, write_tokenizer
 from train import evaluate
 from train.model import ATTRIBUTES, QUALITIES, dimension, load
 from train.photos import photos as read_photos
 
-CALIBRATING = 64  # photos that give the INT8 graph its ranges
+CALIBRATING = 64  # photos that give graphs of lower precision their ranges
+NOISE = 8  # pictures in their place
 
 
 def export(checkpoint: Path, out: Path, data: Path | None, photos: Path | None = None) -> Manifest:
@@ -39,13 +42,19 @@ def export(checkpoint: Path, out: Path, data: Path | None, photos: Path | None =
     out.mkdir(parents=True, exist_ok=True)
     difference = write_graph(model, config.views, out / "fp32.onnx")
     print(f"fp32.onnx: largest score difference from torch {difference:.1e}")
+    calibrating = reference[:: max(2, -(-len(reference) // CALIBRATING))]  # the others prove
+    views = _views(config.views, calibrating)
+    half = fp16.write_fp16(out / "fp32.onnx", out / "fp16.onnx", views)
+    print(f"fp16.onnx: {half}")
+    if not half.passes:
+        print(f"left out: cosines must be {fp16.LEAST_COSINE} or more, and no score may move over {fp16.MOST_CHANGE}")
     manifest = Manifest(
         schema=1,
         name=config.name,
         licence=config.licence,
         checkpoint_sha256=File.of(checkpoint).sha256,
         views=config.views,
-        graphs={"fp32": Graph.of(out / "fp32.onnx")},
+        graphs={name: Graph.of(out / f"{name}.onnx") for name in ("fp32", *["fp16"] * half.passes)},
         heads=_heads(),
         features=dimension(config.clip.model),
         card=Card(summary=" ".join(config.summary.split())),
@@ -54,7 +63,7 @@ def export(checkpoint: Path, out: Path, data: Path | None, photos: Path | None =
     )
     manifest.write(out)
     if reference:
-        manifest = _with_int8(manifest, out, reference)
+        manifest = _with_int8(manifest, out, sorted({*reference} - {*calibrating}), views)
     else:
         print("no int8.onnx: give --data or --photos, to prove on photos that its scores are those of fp32.onnx")
     if data is not None:
@@ -67,18 +76,21 @@ def _reference(data: Path | None, photos: Path | None) -> list[Path]:
     """The photos to compare precisions on: those of a folder, or the val splits of the data."""
     if photos is not None:
         found = [Path(path) for path in sources.expand([str(photos)])]
-        if len(found) < parity.LEAST:
-            raise ConfigError(f"--photos {photos} has {len(found)} photos; give {parity.LEAST} or more to compare on")
+        if len(found) < (least := 2 * parity.LEAST):
+            raise ConfigError(f"--photos {photos} has {len(found)} photos; give {least} or more to compare on")
         return found
     if data is not None:
         return [photo.path for name in ("mos", "beauty") for photo in read_photos(data, name, "val")]
     return []
 
 
-def _with_int8(manifest: Manifest, out: Path, photos: list[Path]) -> Manifest:
+def _with_int8(manifest: Manifest, out: Path, photos: list[Path], views: NDArray[np.uint8]) -> Manifest:
     """The manifest with an INT8 graph, where that pays and is proven."""
     file = out / "int8.onnx"
-    made = write_int8(out / "fp32.onnx", file, _views(manifest, photos[:: -(-len(photos) // CALIBRATING)]))
+    if not multiplies_8_bits():
+        print("no int8.onnx: this CPU has no VNNI to prove it with")
+        return manifest
+    made = write_int8(out / "fp32.onnx", file, views)
     if not made.pays:
         print(f"no int8.onnx, which would not pay: {made}")
         return manifest
@@ -99,11 +111,13 @@ def _with_int8(manifest: Manifest, out: Path, photos: list[Path]) -> Manifest:
     return manifest
 
 
-def _views(manifest: Manifest, photos: list[Path]) -> NDArray[np.uint8]:
-    """(N, V, S, S, 3)"""
-    views = np.zeros((len(photos), *manifest.views.shape), np.uint8)
+def _views(spec: ViewSpec, photos: list[Path]) -> NDArray[np.uint8]:
+    """(N, V, S, S, 3): of the photos, or noise where there are none."""
+    if not photos:
+        return pixels(spec, NOISE)
+    views = np.zeros((len(photos), *spec.shape), np.uint8)
     for photo, slot in zip(photos, views, strict=True):
-        write_views(decode(photo.read_bytes()), manifest.views, slot)
+        write_views(decode(photo.read_bytes()), spec, slot)
     return views
 
 

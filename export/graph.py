@@ -25,7 +25,7 @@ def write_graph(model: Declip, spec: ViewSpec, path: Path) -> float:
     Raises:
         EngineError: ONNX Runtime's scores differ from torch's by more than TOLERANCE; nothing is written.
     """
-    example = torch.from_numpy(_pixels(spec, 2))
+    example = torch.from_numpy(pixels(spec, 2))
     program = torch.onnx.export(
         model.eval(),
         (example,),
@@ -61,13 +61,13 @@ def _difference(graph: bytes, model: Declip, spec: ViewSpec) -> float:
     import onnxruntime
 
     session = onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
-    pixels = _pixels(spec, 5)
-    pixels[-1] = 0  # a black photo has no contrast to divide by
-    ours = session.run(["scores"], {"pixels": pixels})[0]
-    return float(np.abs(ours - model(torch.from_numpy(pixels))[0].numpy()).max())
+    given = pixels(spec, 5)
+    given[-1] = 0  # a black photo has no contrast to divide by
+    ours = session.run(["scores"], {"pixels": given})[0]
+    return float(np.abs(ours - model(torch.from_numpy(given))[0].numpy()).max())
 
 
-def _pixels(spec: ViewSpec, n: int) -> np.ndarray:
+def pixels(spec: ViewSpec, n: int) -> np.ndarray:
     """Noise of n different contrasts around n different greys."""
     rng = np.random.default_rng(0)
     level, contrast = rng.uniform(40, 215, (2, n, 1, 1, 1, 1))

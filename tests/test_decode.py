@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
 from declip_rt import ImageError
-from declip_rt.decode import Scratch, decode, decode_for, from_array, from_pil
+from declip_rt.decode import MAX_SIDE, Scratch, decode, decode_for, from_array, from_pil
 from tests.conftest import encoded, picture
 
 
@@ -217,3 +217,11 @@ def test_pillow_images_take_the_same_way() -> None:
 def test_arrays_of_another_kind_are_refused(array: np.ndarray) -> None:
     with pytest.raises(ImageError, match=r"RGB uint8 \(H, W, 3\)"):
         from_array(array)
+
+
+def test_a_side_too_long_for_exact_crops_is_refused() -> None:
+    line = np.zeros((1, MAX_SIDE + 1, 3), np.uint8)
+    for take, image in ((decode, encoded(line, "PNG")), (from_array, line), (from_pil, Image.fromarray(line))):
+        with pytest.raises(ImageError, match="a side of more than 8,388,608 pixels"):
+            take(image)
+    assert from_array(line[:, 1:]).shape == (1, MAX_SIDE, 3)

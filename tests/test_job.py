@@ -250,6 +250,15 @@ def test_prompts_are_columns(declip: Run, folder: Path, tmp_path: Path, prompted
     assert (tmp_path / "r.html").read_text().count("<span>calm, still 0.") == 6
 
 
+def test_resume_keeps_rows_that_were_computed_alike_only(declip: Run, folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "o.csv"
+    assert declip("score", folder, "--out", out).returncode == 0
+    assert {(row["precision"], row["decode_scale"]) for row in rows(out)} == {("fp32", "full")}
+    assert b"6 of them kept" in declip("score", folder, "--out", out, "--resume").stderr
+    assert b"kept" not in declip("score", folder, "--out", out, "--resume", "--decode-scale", "auto").stderr
+    assert {row["decode_scale"] for row in rows(out)} == {"auto"}
+
+
 def test_resume_keeps_rows_of_the_same_prompts_only(declip: Run, folder: Path, tmp_path: Path, prompted: Path) -> None:
     out = tmp_path / "o.csv"
     run = ("score", folder, "--model", prompted, "--out", out)

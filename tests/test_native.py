@@ -132,6 +132,9 @@ def test_what_it_refuses() -> None:
         resample(rgb, (0, 8))
     with pytest.raises(ValueError, match="C-contiguous"):
         resample_into(rgb, [(0, 0, 40, 30)], np.zeros((1, 8, 16, 3), np.uint8)[:, :, ::2])
+    for size in ((0, 0), (0, 8), (8, 0)):
+        with pytest.raises(ValueError, match="C-contiguous"):
+            resample_into(rgb, [(0, 0, 40, 30)], np.zeros((1, *size, 3), np.uint8))
 
 
 @pytest.mark.skipif(sys.platform != "linux" or not shutil.which("g++"), reason="needs g++ with its sanitizers")

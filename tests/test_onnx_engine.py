@@ -12,7 +12,7 @@ import pytest
 
 from declip_rt import Bundle, EngineError
 from declip_rt.engine import Engine, open_engine
-from declip_rt.onnx_engine import SPARE
+from declip_rt.onnx_engine import SPARE, multiplies_8_bits
 
 CUDA = "CUDAExecutionProvider" in onnxruntime.get_available_providers()
 
@@ -60,7 +60,10 @@ def test_a_result_without_a_launch_is_an_error(engine: Engine) -> None:
 
 
 def test_auto_says_what_it_chose(bundle: Bundle) -> None:
-    assert onnxruntime.__version__ in open_engine(bundle, "auto").device
+    engine = open_engine(bundle, "auto")
+    where = "cuda:0" if engine.device.startswith("cuda") else "cpu"
+    assert engine.device.startswith(f"{where} (ONNX Runtime {onnxruntime.__version__}")
+    assert engine.precision == "fp32", "the embedded bundle has no INT8 graph"
 
 
 @pytest.mark.skipif(CUDA, reason="this onnxruntime has CUDA")
@@ -79,8 +82,34 @@ def test_without_an_engine_the_error_names_the_extras(tmp_path: Path) -> None:
 
 
 def test_batches_compute_at_once_but_single_images_have_all_threads(bundle: Bundle) -> None:
-    for threads, batch, at_once, each in ((2, 8, 2, 1), (9, 2, 4, 2), (1, 8, 1, 1), (6, 1, 1, 6)):
+    for threads, batch, at_once in ((2, 8, 2), (9, 2, 4), (1, 8, 1), (6, 1, 1), (3, 8, 3)):
         engine = open_engine(bundle, "cpu", batch, threads=threads)
         assert len(engine.lanes) == at_once + SPARE
-        assert engine._session.get_session_options().intra_op_num_threads == each
+        own = engine._session.get_session_options().intra_op_num_threads - 1  # the caller is one
+        assert at_once + own == threads, "no core is left out"
         engine.close()
+
+
+@pytest.mark.parametrize(
+    ("machine", "flags", "exact"),
+    [
+        ("x86_64", "flags : fpu avx2 avx512f avx512_vnni", True),
+        ("x86_64", "flags : fpu avx2 avx_vnni", True),
+        ("x86_64", "flags : fpu avx2 avx512f", False),
+        ("aarch64", "Features : fp asimd", True),
+    ],
+)
+def test_int8_needs_a_cpu_whose_products_do_not_overflow(
+    machine: str, flags: str, exact: bool, bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("platform.machine", lambda: machine)
+    monkeypatch.setattr("pathlib.Path.read_text", lambda self: flags)
+    multiplies_8_bits.cache_clear()
+    assert multiplies_8_bits() == exact
+    monkeypatch.setattr(Bundle, "precision", lambda self, wanted: "fp32" if wanted == "fp32" else "int8")
+    monkeypatch.setattr(Bundle, "graph", lambda self, precision="fp32": self.path / "fp32.onnx")
+    assert open_engine(bundle, "cpu").precision == ("int8" if exact else "fp32")
+    if not exact:
+        with pytest.raises(EngineError, match=r"has no VNNI.*--precision fp32"):
+            open_engine(bundle, "cpu", precision="int8")
+    multiplies_8_bits.cache_clear()

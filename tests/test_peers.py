@@ -15,7 +15,12 @@ def test_every_contender_scores_the_same_photos_alike(checkpoint: Path, tmp_path
     sets = {"small": [str(path) for path in peers.generated(tmp_path, (150, 120))]}
     peers.write_bundle(checkpoint, tmp_path / "bundle", sets)
     scores = {}
-    for name in ("torch and Pillow in a loop, batch 1", "ONNX Runtime by hand, Pillow, batch 8", "declip-rt, fp32"):
+    for name in (
+        "torch and Pillow in a loop, batch 1",
+        "torch DataLoader, 2 workers, batch 32",
+        "ONNX Runtime by hand, Pillow, batch 8",
+        "declip-rt, fp32",
+    ):
         result = peers.run_one(name, checkpoint, tmp_path / "bundle", sets)
         assert len(result["small"]) == peers.PASSES
         assert min(result["small"]) > 0
@@ -24,6 +29,13 @@ def test_every_contender_scores_the_same_photos_alike(checkpoint: Path, tmp_path
     assert len(set(first)) > 1
     for other in others:
         assert other == pytest.approx(first, abs=1e-4)
+
+
+def test_contenders_that_score_differently_end_the_run() -> None:
+    results = {"torch": {"small, scores": [0.5, 0.6]}, "declip-rt, fp32": {"small, scores": [0.5, 0.7]}}
+    with pytest.raises(SystemExit, match="declip-rt, fp32 scores other than torch"):
+        peers.check("declip-rt, fp32", results)
+    peers.check("declip-rt, int8", results | {"declip-rt, int8": results["declip-rt, fp32"]})
 
 
 def test_the_command_writes_a_table(

@@ -11,7 +11,8 @@ from declip_rt.records import Columns, failed, findings, key
 def test_the_columns(bundle: Bundle) -> None:
     names = list(Columns.of(bundle).types)
     assert names[:5] == ["path", "width", "height", "technical", "aesthetic"]
-    assert names[-6:] == ["percentile", "error", "model", "bundle", "size", "mtime_ns"]
+    assert names[-8:-2] == ["percentile", "error", "model", "bundle", "precision", "decode_scale"]
+    assert names[-2:] == ["size", "mtime_ns"]
     assert {head.name for head in bundle.heads} < set(names)
 
 
@@ -32,7 +33,7 @@ def test_prompts_cannot_have_the_name_of_a_column(bundle: Bundle, name: str) -> 
 
 def test_a_failed_record_has_every_column(bundle: Bundle) -> None:
     columns = Columns.of(bundle)
-    record = failed(columns, bundle, "a.jpg", "broken")
+    record = failed(columns, "a.jpg", "broken")
     assert list(record) == list(columns.types)
     assert (record["path"], record["error"], record["technical"], record["bundle"]) == (
         "a.jpg",

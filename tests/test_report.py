@@ -77,7 +77,7 @@ def test_it_needs_no_network(bundle: Bundle, columns: Columns, folder: Path) -> 
 def test_hostile_names_stay_text(bundle: Bundle, columns: Columns, tmp_path: Path) -> None:
     name = '<script>alert("1")</script>\x07\udce9.jpg'.replace("/", "|")
     (tmp_path / name).write_bytes(encoded(picture()))
-    rows = [record(columns, bundle, str(tmp_path / name), 0.5), failed(columns, bundle, name, "<b>bad</b>")]
+    rows = [record(columns, bundle, str(tmp_path / name), 0.5), failed(columns, name, "<b>bad</b>")]
     text = page(tmp_path, bundle, rows)
     assert text.count("<script>") == 1
     assert "<b>bad" not in text
@@ -97,7 +97,7 @@ def test_more_than_the_limit_shows_both_ends_and_says_so(bundle: Bundle, columns
 
 
 def test_failures_are_listed_and_counted(bundle: Bundle, columns: Columns, tmp_path: Path) -> None:
-    text = page(tmp_path, bundle, [failed(columns, bundle, f"{i}.jpg", "the file is empty") for i in range(1003)])
+    text = page(tmp_path, bundle, [failed(columns, f"{i}.jpg", "the file is empty") for i in range(1003)])
     assert text.count("<td>the file is empty</td>") == 1000
     assert "and 3 more" in text
     assert "<dd>1,003</dd>" in text

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from declip_rt import Bundle, ConfigError, ImageError, Prompts, Score, Scorer
+from declip_rt import Bundle, ConfigError, EngineError, ImageError, Prompts, Score, Scorer
 from tests.conftest import encoded, picture
 
 SAME = 1e-5  # what a score may depend on batch size, order, neighbours and workers, on the CPU
@@ -144,3 +144,27 @@ def test_decoding_smaller_hardly_moves_the_scores(scorer: Scorer) -> None:
     assert 0 < abs(ours.technical - reference.technical) < 0.1
     with pytest.raises(ConfigError, match="choose full or auto"):
         Scorer(device="cpu", decode_scale="half")
+
+
+def test_a_call_before_the_last_has_ended_is_refused_and_spoils_nothing(scorer: Scorer) -> None:
+    images = [picture(i) for i in range(30)]
+    expected = [score.technical for score in scorer.score_many(images)]
+    found = []
+    for i, score in enumerate(scorer.score_many(images)):
+        found.append(score.technical)
+        if i == 3:
+            with pytest.raises(EngineError, match="is scoring already: finish or close that iterator"):
+                scorer.embed(images[0])
+    assert found == expected
+    stopped = scorer.score_many(images)
+    next(stopped)
+    stopped.close()
+    assert scorer.score(images[0]).technical == expected[0]
+
+
+@pytest.mark.parametrize("count", [0, -1])
+def test_counts_are_positive(count: int) -> None:
+    with pytest.raises(ConfigError, match="workers must be at least 1"):
+        Scorer(workers=count)
+    with pytest.raises(ConfigError, match="threads must be at least 1"):
+        Scorer(threads=count)

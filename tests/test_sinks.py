@@ -25,7 +25,7 @@ def columns(bundle: Bundle) -> Columns:
 @pytest.fixture
 def rows(bundle: Bundle, columns: Columns) -> list[Record]:
     scored = {name: {str: "x", int: 7, float: 0.125}[kind] for name, kind in columns.types.items()}
-    return [scored | {"path": f"{i}.jpg", "error": None} for i in range(3)] + [failed(columns, bundle, ODD, "broken")]
+    return [scored | {"path": f"{i}.jpg", "error": None} for i in range(3)] + [failed(columns, ODD, "broken")]
 
 
 def write(path: Path, columns: Columns, rows: list[Record], keep: Any = None) -> None:

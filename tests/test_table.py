@@ -28,7 +28,7 @@ def test_a_row_shows_the_numbers_and_the_failure(columns: Columns, bundle: Bundl
     lines: list[str] = []
     table = Table(bundle, lines.append)
     table.write(record(columns, bundle, "a.jpg", 0.12345))
-    table.write(failed(columns, bundle, "b.jpg", "the file is empty"))
+    table.write(failed(columns, "b.jpg", "the file is empty"))
     assert lines[0].split() == ["name", "technical", "aesthetic", "percentile", "findings"]
     assert lines[1].split()[:2] == ["a.jpg", "0.123"]
     assert lines[1].split()[3] == "42"
@@ -55,7 +55,7 @@ def test_ranking(columns: Columns, bundle: Bundle, top: int | None, bottom: int 
     ranked = Ranked(Table(bundle, lines.append), "technical", top, bottom)
     for name, technical in zip("abcd", (0.1, 0.5, 0.3, 0.9), strict=True):
         ranked.write(record(columns, bundle, name, technical))
-    ranked.write(failed(columns, bundle, "z", "broken"))
+    ranked.write(failed(columns, "z", "broken"))
     assert lines == []
     ranked.close()
     assert names(lines) == [*expected, "z"]

@@ -66,8 +66,9 @@ def resample_into(rgb: RGB, boxes: Sequence[BoxLike], out: NDArray[np.uint8], fi
     for left, top, right, bottom in corners.tolist():
         if not (0 <= left < right <= width and 0 <= top < bottom <= height):
             raise ValueError(f"the box {(left, top, right, bottom)} is empty or leaves the {width}x{height} image")
-    if out.dtype != np.uint8 or out.shape[:1] + out.shape[3:] != (len(boxes), 3) or not out.flags.c_contiguous:
-        raise ValueError(f"out must be C-contiguous uint8 ({len(boxes)}, h, w, 3); it is {out.dtype} {out.shape}")
+    shaped = out.shape[:1] + out.shape[3:] == (len(boxes), 3) and out.size > 0
+    if out.dtype != np.uint8 or not shaped or not out.flags.c_contiguous:
+        raise ValueError(f"out must be C-contiguous uint8 ({len(boxes)}, h, w, 3), not {out.dtype} {out.shape}")
     if _native is not None:
         _native.resample(rgb, corners, out, list(FILTERS).index(filter), _native.best_level())
         return

@@ -13,7 +13,7 @@ constexpr int kRows = Columns::kRows;
 constexpr int kBlock = 64;  // bytes of a row whose sums stay in registers
 
 #if defined(__x86_64__) && defined(__GLIBC__) && !defined(__clang__) && !defined(__SANITIZE_ADDRESS__)
-#define DECLIP_CLONES __attribute__((target_clones("arch=x86-64-v4", "avx2", "default")))
+#define DECLIP_CLONES __attribute__((target_clones("arch=skylake-avx512", "avx2", "default")))
 #else
 #define DECLIP_CLONES
 #endif

@@ -69,7 +69,7 @@ def test_other_tokenizers_are_left_out_and_it_says_so(
     manifest = export(checkpoint, tmp_path, None)
     assert manifest.text is None
     assert "no text.onnx: test-tower does not read text by CLIP's own tokenizer" in capsys.readouterr().out
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["bundle.json", "fp32.onnx"]
+    assert not {"text.onnx", "tokenizer.json"} & {path.name for path in tmp_path.iterdir()}
 
 
 def test_what_is_supported() -> None:

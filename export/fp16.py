@@ -1,0 +1,159 @@
+"""A strongly typed FP16 graph from the FP32 one, for TensorRT.
+
+`pixels` stay uint8 and the outputs float32. The tower computes in FP16, so that attention fuses; in FP32 stay the
+normalisation of the pixels, LayerNormalization, all from the first L2 norm on (which holds the heads), and what reaches
+further than LARGEST.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import onnx
+import onnxruntime
+from numpy.typing import NDArray
+from onnx import NodeProto, TensorProto
+from onnxruntime.quantization.calibrate import create_calibrator
+from onnxruntime.transformers.float16 import convert_float_to_float16
+from onnxruntime.transformers.onnx_model import OnnxModel
+from scipy.stats import spearmanr
+
+from export.conv import Photos
+
+PRECISE = ("LayerNormalization", "Log", "Exp", "Pow", "Sqrt", "Reciprocal", "Range", "CumSum")  # in FP32, wherever
+LARGEST = 512  # beyond it, an FP16 number is off by 0.25 and more
+LEAST_COSINE = 0.999
+MOST_CHANGE = 0.01
+RANKED = 50  # photos from which on an SRCC says something
+FEATURES = ("perceptual", "semantic")
+
+
+@dataclass(frozen=True)
+class Fp16:
+    """How near the FP16 graph comes to the FP32 one on n photos, and what it had to keep."""
+
+    cosine: float  # lowest, of both features
+    change: float  # largest, of any score
+    srcc: float | None  # lowest of any head
+    n: int
+    kept: int  # nodes in FP32
+    nodes: int
+    largest: tuple[tuple[str, float], ...]  # activations in FP16, by name
+
+    @property
+    def passes(self) -> bool:
+        return self.cosine >= LEAST_COSINE and self.change <= MOST_CHANGE  # which NaN does not
+
+    def __str__(self) -> str:
+        srcc = "" if self.srcc is None else f", lowest SRCC {self.srcc:.4f}"
+        largest = ", ".join(f"{name} {value:.3g}" for name, value in self.largest)
+        return (
+            f"{self.kept} of {self.nodes} nodes in FP32; lowest cosine {self.cosine:.6f}, largest change "
+            f"{self.change:.5f}{srcc} on {self.n} photos; largest in FP16: {largest}"
+        )
+
+
+def write_fp16(fp32: Path, fp16: Path, pixels: NDArray[np.uint8]) -> Fp16:
+    """Writes the FP16 graph where it passes: no cosine below LEAST_COSINE, no score moved by more than MOST_CHANGE.
+
+    pixels: views (N, V, S, S, 3), for the ranges of activations and for the comparison of both graphs.
+    """
+    model = onnx.load(fp32)
+    largest = _largest(fp32, pixels)
+    kept = _kept(model.graph, {name for name, value in largest.items() if value > LARGEST})
+    nodes = len(model.graph.node)
+    halved = {name for node in model.graph.node if node.name not in kept for name in node.output}
+    converted = convert_float_to_float16(
+        model, keep_io_types=True, op_block_list=list(PRECISE), node_block_list=sorted(kept)
+    )
+    _join_casts(converted.graph)
+    tidy = OnnxModel(converted)
+    tidy.prune_graph()
+    tidy.topological_sort()
+    onnx.checker.check_model(converted, full_check=True)
+    graph = converted.SerializeToString()
+    ours, reference = (_outputs(source, pixels) for source in (graph, fp32.read_bytes()))
+    found = _compare(ours, reference, len(kept), nodes, _top(largest, halved))
+    fp16.unlink(missing_ok=True)
+    if found.passes:
+        fp16.write_bytes(graph)
+    return found
+
+
+def _largest(fp32: Path, pixels: NDArray[np.uint8]) -> dict[str, float]:
+    """The largest absolute value of each float activation, by name."""
+    with TemporaryDirectory() as folder:
+        calibrator = create_calibrator(fp32, augmented_model_path=f"{folder}/ranges.onnx")
+        calibrator.collect_data(Photos(pixels))
+        ranges = calibrator.compute_data()
+        return {name: float(np.abs(ranges[name].range_value).max()) for name in ranges.data}
+
+
+def _kept(graph: onnx.GraphProto, large: set[str]) -> set[str]:
+    """Names of the nodes that stay in FP32."""
+    kept: set[str] = set()
+    layered: set[str] = set()  # values that a convolution had a part in: every tower begins with one
+    normed: set[str] = set()  # values that an L2 norm had a part in
+    for node in graph.node:  # in topological order
+        if node.op_type == "Conv" or layered.intersection(node.input):
+            layered.update(node.output)
+        if node.op_type == "ReduceL2" or normed.intersection(node.input):
+            normed.update(node.output)
+        before, after = not layered.intersection(node.output), bool(normed.intersection(node.output))
+        if before or after or node.op_type in PRECISE or large.intersection([*node.input, *node.output]):
+            kept.add(node.name)
+    return kept
+
+
+def _top(largest: dict[str, float], names: set[str]) -> tuple[tuple[str, float], ...]:
+    return tuple(sorted(((name, largest[name]) for name in names & largest.keys()), key=lambda pair: -pair[1])[:3])
+
+
+def _join_casts(graph: onnx.GraphProto) -> None:
+    """Takes out what the conversion does between two nodes in FP32: a Cast to FP16 and back."""
+    made = {node.output[0]: node for node in graph.node if node.op_type == "Cast"}
+    instead: dict[str, str] = {}
+    for name, node in made.items():
+        before = made.get(node.input[0])
+        if _to(node) == TensorProto.FLOAT and before is not None and _to(before) == TensorProto.FLOAT16:
+            instead[name] = before.input[0]
+    outputs = {output.name for output in graph.output}
+    for node in graph.node:
+        if node.output[0] in outputs and node.output[0] in instead:
+            node.CopyFrom(onnx.helper.make_node("Identity", [instead[node.output[0]]], node.output, name=node.name))
+        else:
+            node.input[:] = [instead.get(name, name) for name in node.input]
+    del graph.value_info[:]  # types that no longer hold
+
+
+def _to(cast: NodeProto) -> int:
+    return int(next(attribute.i for attribute in cast.attribute if attribute.name == "to"))
+
+
+def _outputs(graph: bytes, pixels: NDArray[np.uint8]) -> dict[str, NDArray[np.float64]]:
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = (
+        onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    )  # 1.32 crashes above, in FP16
+    session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+    names = ("scores", *FEATURES)
+    rows = [session.run(names, {"pixels": each[None]}) for each in pixels]
+    return {name: np.concatenate([row[i] for row in rows]).astype(np.float64) for i, name in enumerate(names)}
+
+
+def _compare(
+    ours: dict[str, NDArray[np.float64]],
+    reference: dict[str, NDArray[np.float64]],
+    kept: int,
+    nodes: int,
+    largest: tuple[tuple[str, float], ...],
+) -> Fp16:
+    cosines = [(ours[name] * reference[name]).sum(1).min() for name in FEATURES]  # of unit vectors
+    n = len(ours["scores"])
+    pairs = zip(ours["scores"].T, reference["scores"].T, strict=True)
+    srcc = min(float(spearmanr(*pair).statistic) for pair in pairs) if n >= RANKED else None
+    change = np.abs(ours["scores"] - reference["scores"]).max()
+    return Fp16(float(min(cosines)), float(change), srcc, n, kept, nodes, largest)
