@@ -1,4 +1,4 @@
-"""The command line: `declip-rt score | eval | calibrate | doctor | models`."""
+"""The command line: `declip-rt score | eval | calibrate | doctor | models | build | engines`."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from PIL import Image
 
@@ -55,6 +56,8 @@ def _parser() -> argparse.ArgumentParser:
     _add_calibrate(commands.add_parser("calibrate", help="map scores to your own MOS", description=_CALIBRATE))
     commands.add_parser("doctor", help="what is installed and found, and what is missing").set_defaults(command=_doctor)
     _add_models(commands.add_parser("models", help="list, show and verify models"))
+    _add_build(commands.add_parser("build", help="build a TensorRT plan", description=_BUILD))
+    _add_engines(commands.add_parser("engines", help="list, show and remove built plans"))
     return parser
 
 
@@ -124,6 +127,11 @@ _CALIBRATE = (
     "a logistic curve from the score, with its accuracy by cross-validation."
 )
 
+_BUILD = (
+    "Build a plan (a serialised TensorRT engine) of a model's graph, or find it in the cache, and print its path. "
+    "TensorRT builds for the GPU that it runs on; TensorRT for RTX also ahead of time, for the GPUs named by --for."
+)
+
 
 def _add_dataset(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
@@ -169,6 +177,33 @@ def _add_models(parser: argparse.ArgumentParser) -> None:
             "model", nargs="?", metavar="BUNDLE", help="a folder or an embedded name (default: declip-tiny)"
         )
         action.set_defaults(command=command)
+
+
+def _add_build(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--model", metavar="BUNDLE", help="a folder or an embedded name (default: declip-tiny)")
+    parser.add_argument("--recipe", type=Path, metavar="FILE", help="a TOML file, as in engines/ (default: fp16)")
+    parser.add_argument("--for", dest="targets", default="", metavar="GPUS", help="ahead of time: sm89,sm120")
+    parser.set_defaults(command=_making, action="build")
+
+
+def _add_engines(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(command=_making, action="list_plans")
+    actions = parser.add_subparsers(metavar="ACTION")
+    actions.add_parser("list", help="the built plans (default)")
+    action = actions.add_parser("show", help="all that one depends on")
+    action.add_argument("key", metavar="KEY", help="the start of its key")
+    action.set_defaults(action="show")
+    action = actions.add_parser("prune", help="remove the plans that were not used for longest")
+    action.add_argument("--most", type=float, required=True, metavar="GB", help="what may be left")
+    action.set_defaults(action="prune")
+    actions.add_parser("clear", help="remove them all").set_defaults(action="clear")
+
+
+def _making(action: str, **options: Any) -> int:
+    from declip_rt import making  # which imports more than scoring needs
+
+    code: int = getattr(making, action)(**options)
+    return code
 
 
 def _score(paths: list[str], **options: object) -> int:

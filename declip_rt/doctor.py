@@ -5,13 +5,11 @@ from __future__ import annotations
 import importlib
 import os
 import platform
-import shutil
-import subprocess
 import sys
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 
-from declip_rt import __version__, native
+from declip_rt import __version__, gpu, native
 from declip_rt.bundle import Bundle, embedded
 from declip_rt.errors import BundleError
 
@@ -72,14 +70,7 @@ def _providers() -> list[str]:
 
 
 def _gpus() -> list[str]:
-    if shutil.which("nvidia-smi") is None:
-        return []
-    query = ["nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader"]
-    try:
-        listed = subprocess.run(query, capture_output=True, text=True, timeout=10, check=True)
-    except (OSError, subprocess.SubprocessError):
-        return []
-    return [f"cuda:{i} {line}" for i, line in enumerate(listed.stdout.splitlines())]
+    return [f"cuda:{each.index} {each.name}, driver {each.driver}" for each in gpu.listed()]
 
 
 def _model(name: str) -> str:

@@ -1,0 +1,175 @@
+"""The cache of built plans: for each a file, and a JSON sidecar that says what it is."""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import msgspec
+from filelock import FileLock
+from platformdirs import user_cache_path
+
+from declip_rt.errors import ConfigError
+from declip_rt.recipe import Recipe
+
+FOLDER = "DECLIP_RT_CACHE"  # environment variable
+MOST = 10 * 2**30  # bytes of all plans together
+SHORT = 12  # digits of a key that users see
+
+
+class Origin(msgspec.Struct, frozen=True, kw_only=True):
+    """All that a plan depends on."""
+
+    graph_sha256: str
+    recipe: Recipe
+    version: str  # of the library
+    gpu: str = ""  # its name; nothing where the plan is built ahead of time
+    capability: str = ""
+    driver: str = ""
+    targets: tuple[str, ...] = ()
+
+    @property
+    def key(self) -> str:
+        return hashlib.sha256(msgspec.json.encode(self, order="deterministic")).hexdigest()
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """A sidecar."""
+
+    origin: Origin
+    model: str
+    sha256: str
+    size: int  # bytes
+    built: str  # ISO 8601, UTC
+
+    @property
+    def key(self) -> str:
+        return self.origin.key
+
+
+class Plans:
+    """The plans in a folder: $DECLIP_RT_CACHE, or the user's cache folder."""
+
+    def __init__(self, folder: Path | None = None, most: int = MOST) -> None:
+        given = os.environ.get(FOLDER)
+        self.folder = folder or (Path(given) if given else user_cache_path("declip-rt") / "plans")
+        self.most = most
+
+    def get(self, origin: Origin, model: str, build: Callable[[], bytes], say: Callable[[str], None]) -> Path:
+        """The file of a plan of this origin, whose hash has just been checked; built first where there is none.
+
+        Two processes build it once: the second waits. `say` is told in a line why a plan is built.
+        Raises what `build` raises, and ConfigError where the folder cannot be written.
+        """
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with FileLock(self.folder / f"{origin.key}.lock"):
+                fault = self._fault(origin)
+                if fault is None:
+                    os.utime(self.file(origin.key))  # prune takes those first that were not used for longest
+                else:
+                    say(f"building a plan for {model}: {fault}")
+                    self._write(origin, model, build())
+        except OSError as error:
+            raise ConfigError(f"cannot use the plans in {self.folder}: {error}; set {FOLDER} to a folder") from error
+        self.prune(self.most, spare=origin.key)
+        return self.file(origin.key)
+
+    def file(self, key: str) -> Path:
+        return self.folder / f"{key}.plan"
+
+    def sidecar(self, key: str) -> Path:
+        return self.folder / f"{key}.json"
+
+    def all(self) -> Iterator[Plan]:
+        """Those with a sidecar that can be read, the last used first."""
+        found = [self._read(path) for path in self.folder.glob("*.json")]
+        yield from sorted((plan for plan in found if plan is not None), key=lambda plan: -self._used(plan.key))
+
+    def find(self, key: str) -> Plan:
+        """The one plan whose key starts so. Raises ConfigError where there is none or more than one."""
+        found = [plan for plan in self.all() if plan.key.startswith(key)]
+        if len(found) != 1:
+            has = ", ".join(plan.key[:SHORT] for plan in self.all()) or "none"
+            raise ConfigError(f"{len(found)} plans have a key that starts with {key!r}; there are: {has}")
+        return found[0]
+
+    def prune(self, most: int, spare: str = "") -> list[Plan]:
+        """Removes the plans that were not used for longest, until all are within `most` bytes; returns them."""
+        gone, total = [], 0
+        for plan in self.all():
+            total += plan.size
+            if total > most and plan.key != spare:
+                self.remove(plan.key)
+                gone.append(plan)
+        return gone
+
+    def clear(self) -> int:
+        """Removes everything and returns how many plans there were."""
+        keys = {path.stem for pattern in ("*.plan", "*.json", "*.lock") for path in self.folder.glob(pattern)}
+        count = len(list(self.folder.glob("*.plan")))
+        for key in keys:
+            self.remove(key)
+            (self.folder / f"{key}.lock").unlink(missing_ok=True)
+        return count
+
+    def remove(self, key: str) -> None:
+        self.sidecar(key).unlink(missing_ok=True)
+        self.file(key).unlink(missing_ok=True)
+
+    def _fault(self, origin: Origin) -> str | None:
+        """Why there is no plan of this origin to be used; None where there is."""
+        if not self.sidecar(origin.key).exists():
+            return self._nearest(origin)
+        plan = self._read(self.sidecar(origin.key))
+        if plan is None or plan.origin != origin:
+            return "the sidecar of the one that there was cannot be read"
+        try:
+            data = self.file(origin.key).read_bytes()
+        except OSError:
+            return "the file of the one that there was is gone"
+        if len(data) != plan.size:
+            return f"the one that there was has {len(data)} bytes, not {plan.size}"
+        if hashlib.sha256(data).hexdigest() != plan.sha256:
+            return "the one that there was is damaged"
+        return None
+
+    def _nearest(self, origin: Origin) -> str:
+        for plan in self.all():
+            other = plan.origin
+            if (other.graph_sha256, other.targets) != (origin.graph_sha256, origin.targets):
+                continue
+            for name in ("recipe", "version", "gpu", "capability", "driver"):
+                old, new = getattr(other, name), getattr(origin, name)
+                if old != new:
+                    return "the recipe has changed" if name == "recipe" else f"the last was for {name} {old}, not {new}"
+        return "there is none yet"
+
+    def _write(self, origin: Origin, model: str, data: bytes) -> None:
+        """Whole, or not at all: the sidecar comes last."""
+        self.remove(origin.key)
+        now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+        digest = hashlib.sha256(data).hexdigest()
+        plan = Plan(origin=origin, model=model, sha256=digest, size=len(data), built=now)
+        for path, content in (
+            (self.file(origin.key), data),
+            (self.sidecar(origin.key), msgspec.json.format(msgspec.json.encode(plan))),
+        ):
+            partial = path.with_suffix(".partial")
+            partial.write_bytes(content)
+            os.replace(partial, path)
+
+    def _read(self, sidecar: Path) -> Plan | None:
+        try:
+            return msgspec.json.decode(sidecar.read_bytes(), type=Plan)
+        except (OSError, msgspec.DecodeError):
+            return None
+
+    def _used(self, key: str) -> float:
+        try:
+            return self.file(key).stat().st_mtime
+        except OSError:
+            return 0.0

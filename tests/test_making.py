@@ -1,0 +1,51 @@
+"""`declip-rt build` and `declip-rt engines` as users run them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Run
+
+RECIPE = 'library = "tensorrt_rtx"\ngraph = "fp32"\nbatches = [1]\n'
+
+
+@pytest.fixture
+def recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("DECLIP_RT_CACHE", str(tmp_path / "plans"))
+    (tmp_path / "rtx.toml").write_text(RECIPE)
+    return tmp_path / "rtx.toml"
+
+
+def test_build_list_show_prune_and_clear(declip: Run, recipe: Path) -> None:
+    first = declip("build", "--recipe", recipe, "--for", "SM89, sm86")
+    assert first.returncode == 0, first.stderr
+    plan = Path(first.stdout.decode().strip())
+    assert plan.stat().st_size > 1e6
+    assert b"building a plan for declip-tiny: there is none yet" in first.stderr
+    again = declip("build", "--recipe", recipe, "--for", "sm86,sm89")
+    assert (again.stdout, again.stderr) == (first.stdout, b"")
+
+    listed = declip("engines").stdout.decode()
+    assert plan.stem[:12] in listed
+    assert "declip-tiny, tensorrt_rtx" in listed
+    assert "fp32, batches 1, for sm86, sm89" in listed
+    shown = json.loads(declip("engines", "show", plan.stem[:8]).stdout)
+    assert shown["origin"]["targets"] == ["sm86", "sm89"]
+
+    with plan.open("r+b") as file:
+        file.seek(1000)
+        file.write(b"\x00\xff\x00\xff")
+    assert b"is damaged" in declip("build", "--recipe", recipe, "--for", "sm86,sm89").stderr
+    assert b"removed " + plan.stem[:12].encode() in declip("engines", "prune", "--most", "0").stdout
+    assert declip("engines", "list").stdout == b""
+    assert declip("engines", "clear").stdout == b"removed 0 plans\n"
+
+
+def test_without_a_gpu_the_remedy_is_named(declip: Run, recipe: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    done = declip("build", "--recipe", recipe)
+    assert done.returncode == 2
+    assert done.stderr.decode().strip().endswith("nvidia-smi lists no GPU; name those to build for: --for sm89,sm120")

@@ -1,0 +1,45 @@
+"""Recipes are data whose mistakes are named."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from declip_rt import ConfigError
+from declip_rt.recipe import Recipe
+
+ENGINES = Path(__file__).parents[1] / "engines"
+
+
+def test_those_that_ship_can_be_read() -> None:
+    found = {path.name: Recipe.read(path) for path in ENGINES.glob("*.toml")}
+    assert found["fp16.toml"] == Recipe(), "the default"
+    assert found["fp32.toml"].graph == "fp32"
+    assert found["rtx.toml"].library == "tensorrt_rtx"
+    readme = (ENGINES / "README.md").read_text()
+    for name in (*found, *Recipe.__struct_fields__):
+        assert f"`{name}`" in readme
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("batch = 3", "unknown field `batch`"),
+        ("batches = []", "length >= 1"),
+        ("batches = [0]", ">= 1"),
+        ('graph = "int8"', "Invalid enum value 'int8'"),
+        ("optimization_level = 6", "<= 5"),
+        ("library = ", "Invalid value"),
+    ],
+)
+def test_mistakes_are_named(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "r.toml").write_text(text)
+    with pytest.raises(ConfigError, match=message) as caught:
+        Recipe.read(tmp_path / "r.toml")
+    assert "r.toml" in str(caught.value)
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"none.toml"):
+        Recipe.read(tmp_path / "none.toml")
