@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import msgspec
 from tqdm import tqdm
 
 from declip_rt import builder, gpu
@@ -88,11 +89,4 @@ def _origin(bundle: Bundle, recipe: Recipe, targets: Sequence[str]) -> Origin:
     if not found:
         raise ConfigError("nvidia-smi lists no GPU; name those to build for: --for sm89,sm120")
     first = found[0]
-    return Origin(
-        graph_sha256=graph,
-        recipe=recipe,
-        version=version,
-        gpu=first.name,
-        capability=first.capability,
-        driver=first.driver,
-    )
+    return msgspec.structs.replace(origin, gpu=first.name, capability=first.capability, driver=first.driver)

@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize_static
 
+from export.activations import activations
+
 STEPS = 255  # of unsigned activations
 MOST = 127  # the largest 8-bit integer of a weight
 BATCH = 8
@@ -45,17 +47,19 @@ def quantise(source: Path, out: Path, pixels: NDArray[np.uint8], keep: frozenset
     outputs = {node.output[0] for node in convolutions}
     relus = [node.name for node in graph.node if node.op_type == "Relu" and node.input[0] in outputs]
     logging.disable(logging.WARNING)  # it asks for a pre-processing that torch's exporter has done
-    quantize_static(
-        source,
-        out,
-        Photos(pixels),
-        op_types_to_quantize=["Conv", "Relu"],
-        nodes_to_quantize=[node.name for node in convolutions] + relus,
-        per_channel=True,
-        activation_type=QuantType.QUInt8,
-        weight_type=QuantType.QInt8,
-    )
-    logging.disable(logging.NOTSET)
+    try:
+        quantize_static(
+            source,
+            out,
+            Photos(pixels),
+            op_types_to_quantize=["Conv", "Relu"],
+            nodes_to_quantize=[node.name for node in convolutions] + relus,
+            per_channel=True,
+            activation_type=QuantType.QUInt8,
+            weight_type=QuantType.QInt8,
+        )
+    finally:
+        logging.disable(logging.NOTSET)
     return len(convolutions)
 
 
@@ -73,15 +77,12 @@ def layer_errors(fp32: Path, pixels: NDArray[np.uint8]) -> dict[str, float]:
 
     Measured one layer at a time, on what the FP32 graph computes of `pixels` (N, V, S, S, 3).
     """
-    model = onnx.load(fp32)
-    nodes = list(dense(model.graph))
+    graph = onnx.load(fp32).graph
+    nodes = list(dense(graph))
     if not nodes:
         return {}
-    weights = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
-    sources = sorted({node.input[0] for node in nodes})
-    model.graph.output.extend(helper.make_empty_tensor_value_info(source) for source in sources)
-    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
-    inputs = dict(zip(sources, session.run(sources, {"pixels": pixels}), strict=True))
+    weights = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
+    inputs = activations(fp32, (node.input[0] for node in nodes), pixels)
     errors = {}
     for node in nodes:
         x, weight = inputs[node.input[0]], weights[node.input[1]]

@@ -135,9 +135,8 @@ def _to(cast: NodeProto) -> int:
 
 def _outputs(graph: bytes, pixels: NDArray[np.uint8]) -> dict[str, NDArray[np.float64]]:
     options = onnxruntime.SessionOptions()
-    options.graph_optimization_level = (
-        onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
-    )  # 1.32 crashes above, in FP16
+    level = onnxruntime.GraphOptimizationLevel
+    options.graph_optimization_level = level.ORT_ENABLE_BASIC  # above it, 1.32 crashes on FP16 graphs
     session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
     names = ("scores", *FEATURES)
     rows = [session.run(names, {"pixels": each[None]}) for each in pixels]

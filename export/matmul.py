@@ -11,9 +11,10 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-import onnxruntime
 from numpy.typing import NDArray
 from onnx import NodeProto, helper, numpy_helper
+
+from export.activations import activations
 
 SMALLEST = 256  # rows and columns of a matrix that pays
 MOST = 127  # the largest 8-bit integer that is used
@@ -160,10 +161,7 @@ def layer_errors(fp32: Path, pixels: NDArray[np.uint8]) -> dict[str, float]:
     found = list(matrices(fp32))
     if not found:
         return {}
-    model, sources = onnx.load(fp32), sorted({source for source, _, _ in found})
-    model.graph.output.extend(helper.make_empty_tensor_value_info(source) for source in sources)
-    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
-    rows = dict(zip(sources, session.run(sources, {"pixels": pixels}), strict=True))
+    rows = activations(fp32, (source for source, _, _ in found), pixels)
     errors = {}
     for source, name, weight in found:
         x = rows[source].reshape(-1, weight.shape[0])

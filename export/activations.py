@@ -1,0 +1,19 @@
+"""What a graph computes on its way."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+from numpy.typing import NDArray
+
+
+def activations(graph: Path, names: Iterable[str], pixels: NDArray[np.uint8]) -> dict[str, NDArray[np.float32]]:
+    """The activations of these names, for `pixels` (N, V, S, S, 3)."""
+    model, wanted = onnx.load(graph), sorted(set(names))
+    model.graph.output.extend(onnx.helper.make_empty_tensor_value_info(name) for name in wanted)
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    return dict(zip(wanted, session.run(wanted, {"pixels": pixels}), strict=True))
