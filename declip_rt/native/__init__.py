@@ -75,3 +75,18 @@ def resample_into(rgb: RGB, boxes: Sequence[BoxLike], out: NDArray[np.uint8], fi
     image = Image.fromarray(rgb)
     for view, box in zip(out, boxes, strict=True):
         view[...] = np.asarray(image.resize(view.shape[1::-1], FILTERS[filter], box))
+
+
+def fatbin() -> bytes:
+    """The CUDA kernels, for each of the GPUs that nvcc knew; empty where declip-rt was built without them."""
+    return b"" if _native is None else bytes(_native.fatbin())
+
+
+def lay_out(jobs: NDArray[np.uint8], size: int) -> tuple[int, int]:
+    """Fills in what the kernels' jobs need of scratch memory.
+
+    jobs: uint8 (n, 88), see declip_rt/cuda/views.py. size: of a view's side. Returns the bytes of scratch in all, and
+    the pixels of the longest first pass.
+    """
+    bytes_, longest = _native.lay_out(jobs, size)
+    return int(bytes_), int(longest)

@@ -63,21 +63,39 @@ struct Axis {
   DECLIP_BOTH bool is_copy() const { return out == size && begin == 0.0f && end == float(size); }
 };
 
-// Writes the weights of output sample i and returns their count; `first` is the first input sample.
+// The input samples [low, high) that output sample i is made of.
+DECLIP_BOTH inline void span_of(const Axis& axis, int i, int* low, int* high) {
+  double centre = axis.begin + (i + 0.5) * axis.scale(), reach = axis.reach();
+  *low = int(centre - reach + 0.5), *high = int(centre + reach + 0.5);
+  *low = *low < 0 ? 0 : *low;
+  *high = *high > axis.size ? axis.size : *high;
+}
+
+// Writes the weights of output sample i and returns their count; `first` is the first input sample. `scratch`, if any,
+// saves computing them twice.
 DECLIP_BOTH inline int weights_of(const Axis& axis, int i, int* weights, int* first, double* scratch) {
   double stretch = axis.scale() < 1.0 ? 1.0 : axis.scale(), narrow = 1.0 / stretch;
-  double centre = axis.begin + (i + 0.5) * axis.scale(), reach = axis.reach(), sum = 0.0;
-  int low = int(centre - reach + 0.5), high = int(centre + reach + 0.5);
-  low = low < 0 ? 0 : low;
-  high = high > axis.size ? axis.size : high;
+  double centre = axis.begin + (i + 0.5) * axis.scale(), sum = 0.0;
+  int low, high;
+  span_of(axis, i, &low, &high);
   int count = high - low;
-  for (int j = 0; j < count; j++) sum += scratch[j] = weight(axis.filter, (j + low - centre + 0.5) * narrow);
   for (int j = 0; j < count; j++) {
-    double share = sum != 0.0 ? scratch[j] / sum : scratch[j];
+    double value = weight(axis.filter, (j + low - centre + 0.5) * narrow);
+    if (scratch) scratch[j] = value;
+    sum += value;
+  }
+  for (int j = 0; j < count; j++) {
+    double value = scratch ? scratch[j] : weight(axis.filter, (j + low - centre + 0.5) * narrow);
+    double share = sum != 0.0 ? value / sum : value;
     weights[j] = int((share < 0 ? -0.5 : 0.5) + share * (1 << kBits));
   }
   *first = low;
   return count;
+}
+
+// Pillow 13 resamples rows first where the height shrinks by more than twice as many pixels as the width does.
+DECLIP_BOTH inline bool is_tall(int height, int width, int new_height, int new_width) {
+  return new_height < height && height - new_height > 2 * (width - new_width);
 }
 
 // A weighted sum, to which half of the last place was added, as a sample.

@@ -114,11 +114,6 @@ class Rows {
   std::vector<uint8_t> packed_;
 };
 
-// Pillow 13 resamples rows first where the height shrinks by more than twice as many pixels as the width does.
-bool is_tall(const Image& image, int width, int height) {
-  return height < image.height && image.height - height > 2 * (image.width - width);
-}
-
 void rows_first(const Image& image, const Box& box, int width, int height, Filter filter, Level level, uint8_t* out) {
   Weights rows({image.height, height, box.top, box.bottom, filter});
   Columns columns({image.width, width, box.left, box.right, filter}, level);
@@ -210,7 +205,7 @@ static void resample_upright(const Image& image, bool tall, const Box* boxes, in
 
 void resample(const Image& image, const Box* boxes, int count, int width, int height, Filter filter, Level level,
               uint8_t* out) {
-  const bool tall = is_tall(image, width, height);
+  const bool tall = is_tall(image.height, image.width, height, width);
   if (std::abs(image.row) >= std::abs(image.pixel)) {
     return resample_upright(image, tall, boxes, count, width, height, filter, level, out);
   }
