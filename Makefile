@@ -2,7 +2,7 @@
 PYTHON ?= python3
 PACKAGE := pyproject.toml CMakeLists.txt $(shell find declip_rt -type f -not -path '*/__pycache__/*')
 
-.PHONY: demo test lint clean
+.PHONY: demo test lint gpu-check clean
 
 demo: .venv/installed
 	mkdir -p demo
@@ -10,6 +10,11 @@ demo: .venv/installed
 
 test: .venv-dev/installed
 	.venv-dev/bin/python -m pytest
+	.venv-dev/bin/python -m pytest tests/simulated tests/gpu
+
+# On a machine with an NVIDIA GPU, in the Python that has what is to be checked: declip-rt[tensorrt,export,dev] and more.
+gpu-check:
+	$(PYTHON) -m benchmarks.gpu_check
 
 lint: .venv-dev/installed
 	.venv-dev/bin/ruff check .
@@ -25,7 +30,7 @@ clean:
 	touch $@
 
 # Editable, so that the tests see the working tree; only a change of its dependencies or its C++ installs it again.
-.venv-dev/installed: pyproject.toml CMakeLists.txt $(wildcard declip_rt/native/*.cpp declip_rt/native/*.h)
+.venv-dev/installed: pyproject.toml CMakeLists.txt $(wildcard declip_rt/native/*.c* declip_rt/native/*.h)
 	$(PYTHON) -m venv .venv-dev
 	.venv-dev/bin/pip install --quiet --editable ".[dev]"
 	touch $@

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from msgspec.structs import replace
+
+from declip_rt import gpu
 from declip_rt.bundle import Bundle
+from declip_rt.cuda.context import Context
+from declip_rt.engine import INPUT
 from declip_rt.errors import ConfigError, EngineError
+from declip_rt.plans import Origin
 from declip_rt.recipe import Recipe
 
 EXTRAS = {"tensorrt": "tensorrt", "tensorrt_rtx": "rtx"}
-INPUT = "pixels"
 SHOWN = 3  # of TensorRT's own lines, in an error
 Progress = Callable[[str, int, int], None]  # phase, steps done, steps in all
 
@@ -26,10 +32,40 @@ def library(recipe: Recipe) -> ModuleType:
         raise EngineError(f'{recipe.library} cannot be used ({error}); pip install "declip-rt[{extra}]"') from error
 
 
-def build(bundle: Bundle, recipe: Recipe, targets: Sequence[str] = (), progress: Progress | None = None) -> bytes:
+def origin(bundle: Bundle, recipe: Recipe, targets: Sequence[str] = (), context: Context | None = None) -> Origin:
+    """All that a plan depends on, for the GPU of `context`, or ahead of time for `targets`.
+
+    TensorRT for RTX builds for a compute capability: the plan for the GPU that is here is the one built ahead for it.
+    Raises EngineError where the library is not installed, BundleError where the bundle has no such graph.
+    """
+    bundle.graph(recipe.graph)
+    made = Origin(
+        graph_sha256=bundle.manifest.graphs[recipe.graph].sha256,
+        recipe=recipe,
+        version=library(recipe).__version__,
+        targets=tuple(targets),
+    )
+    if context is None:
+        return made
+    if recipe.library == "tensorrt_rtx":
+        return replace(made, targets=("sm" + context.capability.replace(".", ""),))
+    driver = next((each.driver for each in gpu.listed()), "")
+    if recipe.hardware_compatible:
+        return replace(made, capability="8.0 and newer", driver=driver)
+    return replace(made, gpu=context.name, capability=context.capability, driver=driver)
+
+
+def build(
+    bundle: Bundle,
+    recipe: Recipe,
+    targets: Sequence[str] = (),
+    progress: Progress | None = None,
+    timing: Path | None = None,
+) -> bytes:
     """The plan of the bundle's graph, with an optimisation profile for each of the recipe's batches.
 
     targets: compute capabilities (sm89) to build for ahead of time, with TensorRT for RTX; none is this machine's GPU.
+    timing: a file of what TensorRT measured when it built before, which is read and written again.
 
     Raises:
         BundleError: the bundle has no such graph.
@@ -37,7 +73,7 @@ def build(bundle: Bundle, recipe: Recipe, targets: Sequence[str] = (), progress:
         EngineError: the library is missing, or it cannot parse or build the graph; with its own words.
     """
     graph, trt = bundle.graph(recipe.graph), library(recipe)
-    log = _log(trt)
+    log = logger(trt)
     builder = _made(trt.Builder(log), log, "cannot start a builder; check that nvidia-smi lists the GPU")
     network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
     parser = trt.OnnxParser(network, log)
@@ -47,8 +83,14 @@ def build(bundle: Bundle, recipe: Recipe, targets: Sequence[str] = (), progress:
     config = _configured(trt, builder, bundle, recipe, targets)
     if progress is not None:
         config.progress_monitor = _monitor(trt, progress)
+    if timing is not None and not targets:
+        known = timing.read_bytes() if timing.exists() else b""
+        config.set_timing_cache(config.create_timing_cache(known), ignore_mismatch=False)
     plan = builder.build_serialized_network(network, config)
-    return bytes(_made(plan, log, f"{recipe.library} {trt.__version__} cannot build {graph}"))
+    built = bytes(_made(plan, log, f"{recipe.library} {trt.__version__} cannot build {graph}"))
+    if timing is not None and not targets:
+        timing.write_bytes(config.get_timing_cache().serialize())
+    return built
 
 
 def _configured(trt: ModuleType, builder: Any, bundle: Bundle, recipe: Recipe, targets: Sequence[str]) -> Any:
@@ -61,6 +103,8 @@ def _configured(trt: ModuleType, builder: Any, bundle: Bundle, recipe: Recipe, t
         config.builder_optimization_level = recipe.optimization_level
     if recipe.workspace_mb is not None:
         config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, recipe.workspace_mb * 2**20)
+    if recipe.hardware_compatible:
+        config.hardware_compatibility_level = trt.HardwareCompatibilityLevel.AMPERE_PLUS
     if targets:
         _aim(trt, config, recipe, targets)
     return config
@@ -81,18 +125,23 @@ def _aim(trt: ModuleType, config: Any, recipe: Recipe, targets: Sequence[str]) -
 
 def _made(thing: Any, log: Any, what: str) -> Any:
     if thing is None:
-        raise EngineError(f"{what}: {_joined(log.lines)}")
+        raise EngineError(f"{what}: {logged(log)}")
     return thing
+
+
+def logged(log: Any) -> str:
+    """The first lines of a `logger`, for an error."""
+    return _joined(log.lines)
 
 
 def _joined(lines: Sequence[str]) -> str:
     return " | ".join(lines[:SHOWN]) or "it gave no reason"
 
 
-def _log(trt: ModuleType) -> Any:
-    class Log(trt.ILogger):  # type: ignore[name-defined, misc]
-        """Keeps errors for ours."""
+def logger(trt: ModuleType) -> Any:
+    """A trt.ILogger that keeps what TensorRT says of errors."""
 
+    class Log(trt.ILogger):  # type: ignore[name-defined, misc]
         def __init__(self) -> None:
             trt.ILogger.__init__(self)
             self.lines: list[str] = []

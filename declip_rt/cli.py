@@ -19,7 +19,7 @@ from declip_rt.engine import PRECISIONS
 from declip_rt.errors import DeclipError
 from declip_rt.evaluation import Evaluation
 from declip_rt.job import Job
-from declip_rt.scorer import DECODE_SCALES
+from declip_rt.scorer import DECODE_SCALES, DECODERS
 
 EXIT_CODES = "exit codes: 0 all scored; 1 some inputs failed or scored below --fail-below; 2 the command could not run"
 
@@ -106,9 +106,11 @@ def _add_running(parser: argparse.ArgumentParser) -> None:
         "--precision",
         default="auto",
         choices=PRECISIONS,
-        help="auto (default): int8 on a CPU where the model proves that it scores as fp32 does",
+        help="auto (default): int8 on a CPU where the model proves that it scores as fp32 does; fp16 with TensorRT",
     )
+    add("--recipe", type=Path, metavar="FILE", help="how to build the TensorRT plan: a TOML file, as in engines/")
     add("--batch", type=int, default=8, metavar="N", help="images computed together (default: 8)")
+    add("--lanes", type=int, metavar="N", help="batches in flight on a GPU (default: 4)")
     add("--workers", type=int, metavar="N", help="threads that read and decode (default: one a core)")
     add("--threads", type=int, metavar="N", help="threads that compute on a CPU (default: one a core)")
     add(
@@ -117,6 +119,13 @@ def _add_running(parser: argparse.ArgumentParser) -> None:
         choices=DECODE_SCALES,
         help="auto: decode large JPEGs at 1/2, 1/4 or 1/8 of their size where the views need no more; faster, and "
         "scores differ slightly (default: full)",
+    )
+    add(
+        "--decode",
+        dest="decoder",
+        default="cpu",
+        choices=DECODERS,
+        help="gpu: decode JPEGs by nvImageCodec on the GPU that scores (default: cpu)",
     )
     add("--quiet", action="store_true", help="nothing on stderr but errors")
 
@@ -183,6 +192,7 @@ def _add_build(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", metavar="BUNDLE", help="a folder or an embedded name (default: declip-tiny)")
     parser.add_argument("--recipe", type=Path, metavar="FILE", help="a TOML file, as in engines/ (default: fp16)")
     parser.add_argument("--for", dest="targets", default="", metavar="GPUS", help="ahead of time: sm89,sm120")
+    parser.add_argument("--gpu", dest="index", type=int, default=0, metavar="N", help="to build on (default: 0)")
     parser.set_defaults(command=_making, action="build")
 
 

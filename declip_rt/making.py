@@ -2,27 +2,39 @@
 
 from __future__ import annotations
 
-import importlib.util
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
-import msgspec
 from tqdm import tqdm
 
-from declip_rt import builder, gpu
+from declip_rt import builder
 from declip_rt.bundle import Bundle
-from declip_rt.errors import ConfigError, EngineError
+from declip_rt.cuda.context import Context
+from declip_rt.errors import EngineError
 from declip_rt.plans import SHORT, Origin, Plan, Plans
 from declip_rt.recipe import Recipe
+from declip_rt.tensorrt_engine import default_recipe
 
 
-def build(model: str | None, recipe: Path | None, targets: str) -> int:
-    """Builds a plan, or finds it in the cache, and prints its path. targets: sm89,sm120"""
+def build(model: str | None, recipe: Path | None, targets: str, index: int) -> int:
+    """Builds plans, or finds them in the cache, and prints their paths.
+
+    targets: compute capabilities, a plan for each (sm89,sm120); none is the GPU `index`.
+    """
     named = sorted({name.strip().lower() for name in targets.split(",")} - {""})
-    bundle, chosen = Bundle(model), _recipe(recipe, named)
-    bundle.graph(chosen.graph)
-    origin = _origin(bundle, chosen, named)
+    bundle, plans = Bundle(model), Plans()
+    chosen = Recipe.read(recipe) if recipe else Recipe(library="tensorrt_rtx") if named else default_recipe()
+    if named:
+        origins = [builder.origin(bundle, chosen, [name]) for name in named]
+    else:
+        origins = [builder.origin(bundle, chosen, context=_here(chosen, index))]
+    for origin in origins:
+        _get(plans, origin, bundle)
+        print(plans.file(origin.key))
+    return 0
+
+
+def _get(plans: Plans, origin: Origin, bundle: Bundle) -> None:
     with tqdm(file=sys.stderr, disable=not sys.stderr.isatty(), unit="step") as bar:
 
         def progress(phase: str, done: int, steps: int) -> None:
@@ -31,11 +43,9 @@ def build(model: str | None, recipe: Path | None, targets: str) -> int:
             bar.update(done - bar.n)
 
         def make() -> bytes:
-            return builder.build(bundle, chosen, named, progress)
+            return builder.build(bundle, origin.recipe, origin.targets, progress, plans.timing(origin))
 
-        path = Plans().get(origin, bundle.name, make, lambda line: bar.write(line, sys.stderr))
-    print(path)
-    return 0
+        plans.get(origin, bundle.name, make, lambda line: bar.write(line, sys.stderr))
 
 
 def list_plans() -> int:
@@ -64,29 +74,15 @@ def clear() -> int:
 
 def _what(plan: Plan) -> str:
     origin = plan.origin
-    where = f"for {', '.join(origin.targets)}" if origin.targets else f"for {origin.gpu or 'any RTX GPU'}"
+    where = f"for {', '.join(origin.targets) or origin.gpu or origin.capability}"
     batches = ", ".join(map(str, origin.recipe.batches))
     return f"{origin.recipe.library} {origin.version}, {origin.recipe.graph}, batches {batches}, {where}"
 
 
-def _recipe(path: Path | None, targets: Sequence[str]) -> Recipe:
-    """The one of a file, or the default one of the library that is installed."""
-    if path is not None:
-        return Recipe.read(path)
-    if targets or not importlib.util.find_spec("tensorrt"):
-        return Recipe(library="tensorrt_rtx")
-    return Recipe()
-
-
-def _origin(bundle: Bundle, recipe: Recipe, targets: Sequence[str]) -> Origin:
-    graph, version = bundle.manifest.graphs[recipe.graph].sha256, builder.library(recipe).__version__
-    origin = Origin(graph_sha256=graph, recipe=recipe, version=version, targets=tuple(targets))
-    if targets:
-        return origin
-    found = gpu.listed()
-    if not found and recipe.library == "tensorrt":
-        raise EngineError("nvidia-smi lists no GPU; TensorRT builds on the GPU that it runs on")
-    if not found:
-        raise ConfigError("nvidia-smi lists no GPU; name those to build for: --for sm89,sm120")
-    first = found[0]
-    return msgspec.structs.replace(origin, gpu=first.name, capability=first.capability, driver=first.driver)
+def _here(recipe: Recipe, index: int) -> Context:
+    try:
+        return Context(index)
+    except EngineError as error:
+        if recipe.library != "tensorrt_rtx":
+            raise
+        raise EngineError(f"{error}; or name the GPUs to build for: --for sm89,sm120") from error

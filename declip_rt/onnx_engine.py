@@ -1,4 +1,4 @@
-"""ONNX Runtime, on the CPU or through its CUDA provider."""
+"""ONNX Runtime on the CPU: the default engine, and the reference for all others."""
 
 from __future__ import annotations
 
@@ -13,31 +13,31 @@ import numpy as np
 from numpy.typing import NDArray
 
 from declip_rt.bundle import Bundle
-from declip_rt.engine import Device, Outputs
-from declip_rt.errors import EngineError
+from declip_rt.engine import OUTPUTS, Outputs
+from declip_rt.errors import EngineError, ImageError
 from declip_rt.stats import Stats, cores
 
 MOST = 4  # batches that compute at once on a CPU
 SPARE = 2  # lanes beside those that compute: one waits full, one is being filled
 VNNI = ("avx512_vnni", "avx_vnni")  # in /proc/cpuinfo
-OUTPUTS = ("scores", "perceptual", "semantic")
-CUDA = "CUDAExecutionProvider"
 
 
 class OnnxEngine:
-    """Runs one of the bundle's graphs. The device auto is CUDA where ONNX Runtime and the machine have it, else CPU.
+    """Runs one of the bundle's graphs.
 
-    On a CPU up to MOST batches compute at once and share the threads: with a thread for each, none waits for another.
+    Up to MOST batches compute at once and share the threads: with a thread for each, none waits for another.
     With a batch of 1, which is for latency, all threads work on one image.
     """
 
-    def __init__(
-        self, bundle: Bundle, device: Device, batch: int, precision: str, threads: int | None, stats: Stats
-    ) -> None:
-        runtime, threads = _import(), threads or cores()
+    def __init__(self, bundle: Bundle, batch: int, precision: str, threads: int | None, stats: Stats) -> None:
+        runtime, threads = runtime_module(), threads or cores()
+        self.precision = _precision(bundle, precision)
         at_once = 1 if batch == 1 else min(threads, MOST)
-        pool = threads - at_once + 1  # ONNX Runtime counts one caller among its threads
-        self._session, self.device, self.precision = _open(runtime, bundle, device, precision, pool)
+        options = runtime.SessionOptions()
+        options.intra_op_num_threads = threads - at_once + 1  # ONNX Runtime counts one caller among its threads
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # the decoders want the cores
+        self._session = open_session(runtime, bundle.graph(self.precision), options, ["CPUExecutionProvider"])
+        self.device = f"cpu (ONNX Runtime {runtime.__version__}, {self.precision})"
         self.batch, self._stats = batch, stats
         self._pool = ThreadPoolExecutor(at_once, thread_name_prefix="declip-onnx")
         self.lanes = [OnnxLane(self, np.zeros((batch, *bundle.views.shape), np.uint8)) for _ in range(at_once + SPARE)]
@@ -65,6 +65,9 @@ class OnnxLane:
         slot: NDArray[np.uint8] = self._buffer[i]
         return slot
 
+    def put(self, i: int, frame: object) -> tuple[int, int]:
+        raise ImageError("the frame is on a GPU: score with --device tensorrt or cuda, or copy it to the host first")
+
     def launch(self, n: int) -> None:
         self._running = self._engine.start(self._buffer[:n])
 
@@ -80,7 +83,8 @@ class OnnxLane:
             raise EngineError(f"ONNX Runtime failed: {error}") from error
 
 
-def _import() -> ModuleType:
+def runtime_module() -> ModuleType:
+    """onnxruntime. Raises EngineError where it is not installed."""
     try:
         import onnxruntime
     except ImportError as error:
@@ -92,34 +96,24 @@ def _import() -> ModuleType:
     return module
 
 
-def _open(runtime: ModuleType, bundle: Bundle, device: Device, precision: str, threads: int) -> tuple[Any, str, str]:
-    """The session, the words for where it runs, and its precision."""
-    with_cuda = CUDA in runtime.get_available_providers()
-    if device.kind == "cuda" and not with_cuda:
-        raise EngineError(
-            f"onnxruntime {runtime.__version__} has no CUDA provider: "
-            'pip uninstall onnxruntime, then pip install "declip-rt[cuda]"'
-        )
-    if device.kind == "cuda" and precision == "int8":
-        raise EngineError("int8 graphs are for CPUs; choose --device cpu, or --precision auto")
-    if with_cuda and precision != "int8" and device.kind in ("cuda", "auto"):
-        session = _session(runtime, bundle.graph(), [(CUDA, {"device_id": device.index})], threads)
-        if CUDA in session.get_providers():
-            return session, f"cuda:{device.index} (ONNX Runtime {runtime.__version__})", "fp32"
-        if device.kind == "cuda":
-            raise EngineError(
-                f"ONNX Runtime could not open cuda:{device.index}; check that nvidia-smi lists it, "
-                "and that CUDA and cuDNN match onnxruntime-gpu"
-            )
-    why = "" if device.kind == "cpu" else f"; no usable CUDA {'device' if with_cuda else 'provider'}"
-    if precision == "int8" and not multiplies_8_bits():
+def open_session(runtime: ModuleType, graph: Path, options: Any, providers: list[Any]) -> Any:
+    """An InferenceSession. Raises EngineError."""
+    options.log_severity_level = 3  # a provider that did not load is reported by us
+    try:
+        return runtime.InferenceSession(str(graph), options, providers=providers)
+    except Exception as error:
+        raise EngineError(f"ONNX Runtime {runtime.__version__} cannot load {graph}: {error}") from error
+
+
+def _precision(bundle: Bundle, wanted: str) -> str:
+    if wanted == "fp16":
+        raise EngineError("fp16 graphs are for GPUs; choose --device tensorrt or cuda, or --precision auto")
+    if wanted == "int8" and not multiplies_8_bits():
         raise EngineError(
             "this CPU has no VNNI, without which 8-bit products overflow: the model's proof does not hold here; "
             "choose --precision fp32, or auto"
         )
-    precision = bundle.precision(precision if multiplies_8_bits() else "fp32")
-    session = _session(runtime, bundle.graph(precision), ["CPUExecutionProvider"], threads)
-    return session, f"cpu (ONNX Runtime {runtime.__version__}, {precision}{why})", precision
+    return bundle.precision(wanted if multiplies_8_bits() else "fp32")
 
 
 @cache
@@ -132,14 +126,3 @@ def multiplies_8_bits() -> bool:
     except OSError:
         return False
     return not flags.isdisjoint(VNNI)
-
-
-def _session(runtime: ModuleType, graph: Path, providers: list[Any], threads: int) -> Any:
-    options = runtime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # the decoders want the cores
-    options.log_severity_level = 3  # a provider that did not load is reported by us
-    try:
-        return runtime.InferenceSession(str(graph), options, providers=providers)
-    except Exception as error:
-        raise EngineError(f"ONNX Runtime {runtime.__version__} cannot load {graph}: {error}") from error

@@ -7,6 +7,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
@@ -14,12 +15,27 @@ import numpy as np
 from numpy.typing import NDArray
 
 from declip_rt.engine import Engine, Lane, Outputs
-from declip_rt.errors import ImageError
+from declip_rt.errors import EngineError, ImageError
 from declip_rt.stats import Stats
 
 Item = TypeVar("Item")
 Facts = TypeVar("Facts")
-Slot = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Slot:
+    """A place in a lane for one image: `memory` (V, S, S, 3) for its views, or `put` for a frame on the GPU."""
+
+    lane: Lane
+    i: int
+
+    @property
+    def memory(self) -> NDArray[np.uint8]:
+        return self.lane.slot(self.i)
+
+    def put(self, frame: object) -> tuple[int, int]:
+        """See Lane.put."""
+        return self.lane.put(self.i, frame)
 
 
 @dataclass(frozen=True)
@@ -43,10 +59,10 @@ class _Batch(Generic[Item, Facts]):
     taken: int = 0
     lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def take_slot(self) -> tuple[int, Slot]:
+    def take_slot(self) -> Slot:
         with self.lock:
             self.taken += 1
-            return self.taken - 1, self.lane.slot(self.taken - 1)
+            return Slot(self.lane, self.taken - 1)
 
 
 def run(
@@ -61,8 +77,8 @@ def run(
     Args:
         items: read no further ahead than the engine's lanes hold.
         prepare: called in a pool of `workers` threads; decodes the item, calls its second argument once, and only then,
-            for the slot (V, S, S, 3) to write the views into. What it returns is passed on. An ImageError that it
-            raises becomes the item's error; any other exception ends the run.
+            for its Slot. What it returns is passed on. An ImageError that it raises becomes the item's error; any
+            other exception ends the run.
         engine: its lanes are used by this run alone.
         stats: told how long the run stood still.
     """
@@ -72,14 +88,13 @@ def run(
     computing: deque[_Batch[Item, Facts]] = deque()
 
     def put(batch: _Batch[Item, Facts], item: Item) -> tuple[Facts, int]:
-        rows: list[int] = []
+        slots: list[Slot] = []
 
-        def slot() -> Slot:
-            row, memory = batch.take_slot()
-            rows.append(row)
-            return memory
+        def take() -> Slot:
+            slots.append(batch.take_slot())
+            return slots[0]
 
-        return prepare(item, slot), rows[0]
+        return prepare(item, take), slots[0].i
 
     pool = ThreadPoolExecutor(workers, thread_name_prefix="declip-prepare")
     try:
@@ -107,7 +122,8 @@ def run(
         pool.shutdown(cancel_futures=True)
         for batch in computing:  # a lane is left idle, so that the next run can use it
             if batch.taken:
-                batch.lane.result()
+                with suppress(EngineError):  # the run has ended already, perhaps by the same failure
+                    batch.lane.result()
 
 
 def _finish(batch: _Batch[Item, Facts], outputs: Outputs | None) -> Iterator[Done[Item, Facts]]:

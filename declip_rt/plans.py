@@ -13,6 +13,7 @@ from filelock import FileLock
 from platformdirs import user_cache_path
 
 from declip_rt.errors import ConfigError
+from declip_rt.gate import Passed
 from declip_rt.recipe import Recipe
 
 FOLDER = "DECLIP_RT_CACHE"  # environment variable
@@ -44,6 +45,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     sha256: str
     size: int  # bytes
     built: str  # ISO 8601, UTC
+    passed: Passed | None = None  # the parity gate, on the GPU that the plan first ran on
 
     @property
     def key(self) -> str:
@@ -58,8 +60,8 @@ class Plans:
         self.folder = folder or (Path(given) if given else user_cache_path("declip-rt") / "plans")
         self.most = most
 
-    def get(self, origin: Origin, model: str, build: Callable[[], bytes], say: Callable[[str], None]) -> Path:
-        """The file of a plan of this origin, whose hash has just been checked; built first where there is none.
+    def get(self, origin: Origin, model: str, build: Callable[[], bytes], say: Callable[[str], None]) -> bytes:
+        """The plan of this origin, whose hash has just been checked; built first where there is none.
 
         Two processes build it once: the second waits. `say` is told in a line why a plan is built.
         Raises what `build` raises, and ConfigError where the folder cannot be written.
@@ -67,16 +69,33 @@ class Plans:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             with FileLock(self.folder / f"{origin.key}.lock"):
-                fault = self._fault(origin)
-                if fault is None:
+                found = self._whole(origin)
+                if isinstance(found, bytes):
                     os.utime(self.file(origin.key))  # prune takes those first that were not used for longest
                 else:
-                    say(f"building a plan for {model}: {fault}")
-                    self._write(origin, model, build())
+                    say(f"building a plan for {model}: {found}")
+                    found = build()
+                    self._write(origin, model, found)
         except OSError as error:
             raise ConfigError(f"cannot use the plans in {self.folder}: {error}; set {FOLDER} to a folder") from error
         self.prune(self.most, spare=origin.key)
-        return self.file(origin.key)
+        return found
+
+    def passed(self, origin: Origin) -> Passed | None:
+        """How the plan of this origin passed the parity gate, if it has yet."""
+        plan = self._read(self.sidecar(origin.key))
+        return plan.passed if plan else None
+
+    def prove(self, origin: Origin, passed: Passed) -> None:
+        """Notes that it did."""
+        plan = self._read(self.sidecar(origin.key))
+        if plan is not None:
+            self._replace(self.sidecar(origin.key), _text(msgspec.structs.replace(plan, passed=passed)))
+
+    def timing(self, origin: Origin) -> Path:
+        """The file of TensorRT's timing cache, which plans for the same library and GPU share."""
+        parts = (origin.recipe.library, origin.version, origin.gpu, origin.capability, origin.driver)
+        return self.folder / f"{hashlib.sha256(repr(parts).encode()).hexdigest()[:SHORT]}.timing"
 
     def file(self, key: str) -> Path:
         return self.folder / f"{key}.plan"
@@ -109,19 +128,22 @@ class Plans:
 
     def clear(self) -> int:
         """Removes everything and returns how many plans there were."""
-        keys = {path.stem for pattern in ("*.plan", "*.json", "*.lock") for path in self.folder.glob(pattern)}
+        keys = {
+            path.stem for pattern in ("*.plan", "*.json", "*.lock", "*.timing") for path in self.folder.glob(pattern)
+        }
         count = len(list(self.folder.glob("*.plan")))
         for key in keys:
             self.remove(key)
-            (self.folder / f"{key}.lock").unlink(missing_ok=True)
+            for suffix in ("lock", "timing"):
+                (self.folder / f"{key}.{suffix}").unlink(missing_ok=True)
         return count
 
     def remove(self, key: str) -> None:
         self.sidecar(key).unlink(missing_ok=True)
         self.file(key).unlink(missing_ok=True)
 
-    def _fault(self, origin: Origin) -> str | None:
-        """Why there is no plan of this origin to be used; None where there is."""
+    def _whole(self, origin: Origin) -> bytes | str:
+        """The plan of this origin, or why there is none to be used."""
         if not self.sidecar(origin.key).exists():
             return self._nearest(origin)
         plan = self._read(self.sidecar(origin.key))
@@ -135,7 +157,7 @@ class Plans:
             return f"the one that there was has {len(data)} bytes, not {plan.size}"
         if hashlib.sha256(data).hexdigest() != plan.sha256:
             return "the one that there was is damaged"
-        return None
+        return data
 
     def _nearest(self, origin: Origin) -> str:
         for plan in self.all():
@@ -154,13 +176,13 @@ class Plans:
         now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
         digest = hashlib.sha256(data).hexdigest()
         plan = Plan(origin=origin, model=model, sha256=digest, size=len(data), built=now)
-        for path, content in (
-            (self.file(origin.key), data),
-            (self.sidecar(origin.key), msgspec.json.format(msgspec.json.encode(plan))),
-        ):
-            partial = path.with_suffix(".partial")
-            partial.write_bytes(content)
-            os.replace(partial, path)
+        self._replace(self.file(origin.key), data)
+        self._replace(self.sidecar(origin.key), _text(plan))
+
+    def _replace(self, path: Path, content: bytes) -> None:
+        partial = path.with_suffix(f"{path.suffix}.partial")
+        partial.write_bytes(content)
+        os.replace(partial, path)
 
     def _read(self, sidecar: Path) -> Plan | None:
         try:
@@ -173,3 +195,7 @@ class Plans:
             return self.file(key).stat().st_mtime
         except OSError:
             return 0.0
+
+
+def _text(plan: Plan) -> bytes:
+    return msgspec.json.format(msgspec.json.encode(plan))

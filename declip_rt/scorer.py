@@ -7,8 +7,9 @@ import threading
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, TypeAlias, overload
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,14 +18,30 @@ from PIL import Image
 from declip_rt import decode, pipeline, sources
 from declip_rt.bundle import Bundle
 from declip_rt.decode import Decoded, Scratch
-from declip_rt.engine import Floats, open_engine
+from declip_rt.engine import Engine, Floats, open_engine
 from declip_rt.errors import ConfigError, EngineError, ImageError
 from declip_rt.prompts import Prompts, axes
+from declip_rt.recipe import Recipe
 from declip_rt.stats import Stats, cores
 from declip_rt.views import least_side, write_views
 
+if TYPE_CHECKING:
+    from declip_rt.cuda.decoder import GpuDecoder
+
 DECODE_SCALES = ("full", "auto")
-ImageLike: TypeAlias = "str | os.PathLike[str] | bytes | NDArray[np.uint8] | Image.Image"
+DECODERS = ("cpu", "gpu")
+CUDA = 2  # as DLPack numbers devices
+ImageLike: TypeAlias = "str | os.PathLike[str] | bytes | NDArray[np.uint8] | Image.Image | Frame"
+
+
+class Frame(Protocol):
+    """An array of another library, on the host or on a GPU: of torch, CuPy, PyNvVideoCodec, …
+
+    Those with `__cuda_array_interface__` alone are taken too.
+    """
+
+    def __dlpack__(self) -> object: ...
+    def __dlpack_device__(self) -> tuple[int, int]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +112,12 @@ class Scorer:
         threads: threads that compute on a CPU; None is one a core. Cores are shared with the workers.
         decode_scale: full, or auto: large JPEGs are decoded at 1/2, 1/4 or 1/8 of their size where the views need no
             more. Faster; scores differ slightly.
-        precision: auto, fp32 or int8; auto is int8 on a CPU where the bundle proves that it scores as fp32 does.
+        precision: auto, fp32, fp16 or int8; auto is int8 on a CPU where the bundle proves that it scores as fp32 does,
+            and fp16 with TensorRT where the bundle has such a graph.
+        lanes: batches in flight on a GPU; None is its default.
+        recipe: a TOML file that says how to build a TensorRT plan; None is the default one.
+        decoder: cpu, or gpu: JPEGs are decoded by nvImageCodec, on the GPU that scores. Pixels differ by rounding.
+        say: told in a line what takes long, and what was done otherwise than asked.
 
     Raises:
         BundleError, EngineError, ConfigError: see `Bundle`, `open_engine` and `prompts.axes`; EngineError too where
@@ -113,6 +135,10 @@ class Scorer:
         threads: int | None = None,
         decode_scale: str = "full",
         precision: str = "auto",
+        lanes: int | None = None,
+        recipe: str | os.PathLike[str] | None = None,
+        decoder: str = "cpu",
+        say: Callable[[str], None] = lambda line: None,
     ) -> None:
         self.bundle = Bundle(model)
         self.prompts = tuple(prompts)
@@ -122,11 +148,23 @@ class Scorer:
                 raise ConfigError(f"{name} must be at least 1, not {count}")
         self.workers = workers or cores()
         self.stats = Stats()
-        if decode_scale not in DECODE_SCALES:
-            raise ConfigError(f"no decode scale is called {decode_scale!r}; choose {' or '.join(DECODE_SCALES)}")
+        for what, given, choices in (("decode scale", decode_scale, DECODE_SCALES), ("decoder", decoder, DECODERS)):
+            if given not in choices:
+                raise ConfigError(f"no {what} is called {given!r}; choose {' or '.join(choices)}")
         self._least = least_side(self.bundle.views) if decode_scale == "auto" else None
         self._scratch = Scratch()
-        self._engine = open_engine(self.bundle, device, batch, precision=precision, threads=threads, stats=self.stats)
+        self._engine = open_engine(
+            self.bundle,
+            device,
+            batch,
+            precision=precision,
+            threads=threads,
+            lanes=lanes,
+            recipe=None if recipe is None else Recipe.read(Path(recipe)),
+            stats=self.stats,
+            say=say,
+        )
+        self._decoder = _gpu_decoder(self._engine, decode_scale) if decoder == "gpu" else None
         self.device, self.precision = self._engine.device, self._engine.precision
         self._busy = threading.Lock()
 
@@ -199,29 +237,57 @@ class Scorer:
     ) -> None:
         self.close()
 
-    def _prepare(self, image: ImageLike, slot: Callable[[], NDArray[np.uint8]]) -> Facts:
+    def _prepare(self, image: ImageLike, take: Callable[[], pipeline.Slot]) -> Facts:
         content = None
         if isinstance(image, (str, os.PathLike)):
             with self.stats.timed("read"):
                 content = sources.read(image)
             image = content.data
         with self.stats.timed("decode"):
-            if isinstance(image, (bytes, bytearray, memoryview)):
-                decoded = decode.decode_for(bytes(image), self._least, self._scratch)
-            else:
-                decoded = _pixels(image)
+            decoded = self._decoded(image)
         with self.stats.timed("views"):
-            write_views(decoded.rgb, self.bundle.views, slot())
-        return Facts(decoded.width, decoded.height, *(content.size, content.mtime_ns) if content else ())
+            if isinstance(decoded, Decoded):
+                write_views(decoded.rgb, self.bundle.views, take().memory)
+                size = decoded.width, decoded.height
+            else:
+                size = take().put(decoded)
+        return Facts(*size, *(content.size, content.mtime_ns) if content else ())
+
+    def _decoded(self, image: Any) -> Decoded | Frame:
+        """Pixels on the host, or a frame on the GPU."""
+        if isinstance(image, (bytes, bytearray, memoryview)):
+            on_gpu: Frame | None = self._decoder.decode(bytes(image)) if self._decoder else None
+            return decode.decode_for(bytes(image), self._least, self._scratch) if on_gpu is None else on_gpu
+        if isinstance(image, Image.Image):
+            rgb = decode.from_pil(image)
+        elif isinstance(image, np.ndarray):
+            rgb = decode.from_array(image)
+        elif _is_on_gpu(image):
+            frame: Frame = image
+            return frame
+        elif hasattr(image, "__dlpack__"):
+            array: Any = np.from_dlpack(image)
+            rgb = decode.from_array(array)
+        else:
+            raise ImageError(
+                f"cannot score a {type(image).__name__}; give a path, bytes, a Pillow image, or RGB uint8 (H, W, 3) "
+                "of NumPy, torch, CuPy or the like"
+            )
+        return Decoded(rgb, rgb.shape[1], rgb.shape[0])
 
 
-def _pixels(image: ImageLike) -> Decoded:
-    if isinstance(image, np.ndarray):
-        rgb = decode.from_array(image)
-    elif isinstance(image, Image.Image):
-        rgb = decode.from_pil(image)
-    else:
-        raise ImageError(
-            f"cannot score a {type(image).__name__}; give a path, bytes, a uint8 array (H, W, 3) or a Pillow image"
-        )
-    return Decoded(rgb, rgb.shape[1], rgb.shape[0])
+def _gpu_decoder(engine: Engine, decode_scale: str) -> GpuDecoder:
+    if decode_scale != "full":
+        raise ConfigError("--decode gpu decodes whole images: leave --decode-scale out")
+    index = getattr(engine, "index", None)
+    if index is None:
+        raise ConfigError("--decode gpu needs --device tensorrt or cuda")
+    from declip_rt.cuda.decoder import GpuDecoder
+
+    return GpuDecoder(index)
+
+
+def _is_on_gpu(image: Any) -> bool:
+    if hasattr(image, "__dlpack_device__"):
+        return bool(image.__dlpack_device__()[0] == CUDA)
+    return hasattr(image, "__cuda_array_interface__")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
@@ -25,6 +26,9 @@ class Settings:
     threads: int | None = None
     decode_scale: str = "full"
     precision: str = "auto"
+    lanes: int | None = None
+    recipe: Path | None = None
+    decoder: str = "cpu"
     quiet: bool = False
 
     def open(self, prompts: Sequence[Prompts] = ()) -> Scorer:
@@ -38,13 +42,17 @@ class Settings:
             threads=self.threads,
             decode_scale=self.decode_scale,
             precision=self.precision,
+            lanes=self.lanes,
+            recipe=self.recipe,
+            decoder=self.decoder,
+            say=self.say,
         )
         self.say(f"model {scorer.bundle.name}, device {scorer.device}")
         return scorer
 
     def check_counts(self, *names: str) -> None:
         """Raises ConfigError where one of the options `names`, or a count of these options, is given and below 1."""
-        for name in ("batch", "workers", "threads", *names):
+        for name in ("batch", "workers", "threads", "lanes", *names):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ConfigError(f"--{name} must be at least 1, not {value}")

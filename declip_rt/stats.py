@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-STAGES = ("read", "decode", "views", "compute")  # work; the times of all threads are added up
+STAGES = ("read", "decode", "views", "copy in", "compute", "copy out")  # work; of all threads, or of a GPU's streams
 WAITS = ("images", "model")  # what the pipeline stood still for
 
 
@@ -27,8 +27,11 @@ class Stats:
         try:
             yield
         finally:
-            with self._lock:
-                self.seconds[stage] += time.perf_counter() - began
+            self.add(stage, time.perf_counter() - began)
+
+    def add(self, stage: str, seconds: float) -> None:
+        with self._lock:
+            self.seconds[stage] += seconds
 
     @property
     def busy(self) -> float:
@@ -38,9 +41,9 @@ class Stats:
 
     def summary(self) -> str:
         """One line."""
-        stages = ", ".join(f"{name} {self.seconds[name]:.1f} s" for name in STAGES)
+        stages = ", ".join(f"{name} {self.seconds[name]:.1f} s" for name in STAGES if self.seconds[name])
         waits = " and ".join(f"{self.seconds[name]:.1f} s for {name}" for name in WAITS)
-        return f"{stages} (of all threads); waited {waits}; {self.busy:.0%} of {cores()} cores busy"
+        return f"{stages} (added up over what runs at once); waited {waits}; {self.busy:.0%} of {cores()} cores busy"
 
 
 def cores() -> int:

@@ -24,8 +24,12 @@ class Box(NamedTuple):
 def write_views(rgb: RGB, spec: ViewSpec, out: NDArray[np.uint8]) -> None:
     """Cuts and resamples (bicubic, antialiased, as Pillow does) the views of rgb (H, W, 3) into out (V, S, S, 3)."""
     height, width = rgb.shape[:2]
-    boxes = [box_of(placement, spec.size, width, height) for placement in spec.placements]
-    native.resample_into(rgb, boxes, out)
+    native.resample_into(rgb, boxes(spec, width, height), out)
+
+
+def boxes(spec: ViewSpec, width: int, height: int) -> list[Box]:
+    """The squares of an image of this size that become its views."""
+    return [box_of(placement, spec.size, width, height) for placement in spec.placements]
 
 
 def least_side(spec: ViewSpec) -> int:

@@ -7,6 +7,7 @@ import pytest
 
 from declip_rt import Bundle, ConfigError, EngineError
 from declip_rt.engine import Device, Outputs, open_engine
+from declip_rt.recipe import Recipe
 
 
 @pytest.mark.parametrize(
@@ -34,9 +35,29 @@ def test_a_batch_of_none_is_refused(bundle: Bundle) -> None:
         open_engine(bundle, "cpu", 0)
 
 
-def test_tensorrt_says_what_to_use_instead(bundle: Bundle) -> None:
-    with pytest.raises(EngineError, match="--device cuda"):
-        open_engine(bundle, "tensorrt")
+@pytest.mark.parametrize("device", ["tensorrt", "tensorrt:1"])
+def test_without_a_driver_tensorrt_says_what_to_check(device: str, bundle: Bundle) -> None:
+    with pytest.raises(EngineError, match=r"CUDA cannot be used: .*nvidia-smi"):
+        open_engine(bundle, device)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"lanes": 2}, "lanes are of GPUs"),
+        ({"lanes": 0}, "lanes must be at least 1, not 0"),
+        ({"recipe": Recipe()}, "a recipe is for TensorRT"),
+        ({"precision": "fp8"}, "choose auto, fp32, fp16, int8"),
+    ],
+)
+def test_options_of_other_devices_are_refused(options: dict[str, object], said: str, bundle: Bundle) -> None:
+    with pytest.raises(ConfigError, match=said):
+        open_engine(bundle, "cpu", **options)  # type: ignore[arg-type]
+
+
+def test_fp16_is_not_for_cpus(bundle: Bundle) -> None:
+    with pytest.raises(EngineError, match="fp16 graphs are for GPUs"):
+        open_engine(bundle, "cpu", precision="fp16")
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])

@@ -12,7 +12,7 @@ import pytest
 
 from declip_rt import EngineError, ImageError
 from declip_rt.engine import Outputs
-from declip_rt.pipeline import Done, run
+from declip_rt.pipeline import Done, Slot, run
 
 
 class SumLane:
@@ -26,6 +26,9 @@ class SumLane:
     def slot(self, i: int) -> np.ndarray:
         assert self.launched is None, "a slot was written while its lane computed"
         return self.buffer[i]
+
+    def put(self, i: int, frame: object) -> tuple[int, int]:
+        raise NotImplementedError
 
     def launch(self, n: int) -> None:
         assert 0 < n <= len(self.buffer)
@@ -52,11 +55,11 @@ class SumEngine:
     def close(self) -> None: ...
 
 
-def prepare(item: int, slot: Callable[[], np.ndarray]) -> int:
+def prepare(item: int, slot: Callable[[], Slot]) -> int:
     time.sleep(0.0005 * (item * 7 % 5))
     if item % 5 == 3:
         raise ImageError(f"bad {item}")
-    slot()[...] = item % 256
+    slot().memory[...] = item % 256
     return -item
 
 
@@ -100,7 +103,7 @@ def test_it_reads_no_further_ahead_than_the_lanes_hold() -> None:
 
 
 def test_a_bug_in_prepare_ends_the_run_loudly() -> None:
-    def broken(item: int, slot: Callable[[], np.ndarray]) -> int:
+    def broken(item: int, slot: Callable[[], Slot]) -> int:
         raise RuntimeError("bug")
 
     with pytest.raises(RuntimeError, match="bug"):
@@ -133,8 +136,8 @@ def test_preparing_goes_on_while_a_lane_computes() -> None:
             during.append(len(prepared))
             return super().result()
 
-    def fast(item: int, slot: Callable[[], np.ndarray]) -> int:
-        slot()[...] = item
+    def fast(item: int, slot: Callable[[], Slot]) -> int:
+        slot().memory[...] = item
         prepared.append(item)
         return -item
 

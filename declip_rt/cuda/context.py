@@ -1,0 +1,123 @@
+"""The one place that opens CUDA: through NVIDIA's cuda.core, whose wheels need no compiler."""
+
+from __future__ import annotations
+
+import ctypes
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from declip_rt.errors import DeclipError, EngineError
+
+ALIGNED = 256  # bytes, as TensorRT asks of addresses
+
+
+class OutOfMemory(EngineError):
+    """The GPU, or the host for pinned memory, has too little left."""
+
+
+class Context:
+    """A GPU's primary context, which everything else in the process shares: torch, ONNX Runtime, TensorRT.
+
+    Raises:
+        EngineError: cuda.core, the driver or the device is missing; the message says which.
+    """
+
+    def __init__(self, index: int) -> None:
+        self._core = _import()
+        self.index = index
+        try:
+            devices = self._core.Device.get_all_devices()
+        except Exception as error:  # no driver, or one that is too old for cuda.bindings: each fails in its own way
+            raise EngineError(
+                f"CUDA cannot be used: {error}; check that nvidia-smi runs, and that its driver is new enough: "
+                "at least 580 for CUDA 13, or install cuda-bindings 12 for an older one"
+            ) from error
+        if index >= len(devices):
+            raise EngineError(f"there is no device {index}: CUDA sees {len(devices)}; nvidia-smi lists those there are")
+        with self.guarded("cannot open the device"):
+            self.enter()
+            device = self._core.Device(index)
+            self.name: str = device.name
+            self.capability = "{}.{}".format(*device.compute_capability)
+
+    def enter(self) -> None:
+        """Makes the context current in this thread."""
+        self._core.Device(self.index).set_current()
+
+    def stream(self) -> Any:
+        """A cuda.core.Stream that does not wait for the default stream."""
+        return self._core.Device(self.index).create_stream()
+
+    def event(self) -> Any:
+        """A cuda.core.Event that keeps time, and whose waiters sleep: decoders want the cores."""
+        options = self._core.EventOptions(timing_enabled=True, blocking_sync=True)
+        return self._core.Device(self.index).create_event(options)
+
+    def memory(self, size: int, stream: Any) -> Any:
+        """A cuda.core.Buffer of `size` bytes on the GPU. Raises OutOfMemory."""
+        with self.guarded(f"no room for {size / 2**20:.0f} MiB more"):
+            return self._core.Device(self.index).allocate(size, stream=stream)
+
+    def pinned(self, shape: tuple[int, ...], dtype: DTypeLike = np.uint8) -> tuple[NDArray[Any], Any]:
+        """Host memory that the GPU copies from and to by itself: as an array of zeros, and as the cuda.core.Buffer that
+        must outlive it."""
+        size = math.prod(shape) * np.dtype(dtype).itemsize
+        with self.guarded(f"no {size / 2**20:.0f} MiB of pinned host memory"):
+            buffer = self._core.LegacyPinnedMemoryResource().allocate(size)
+        memory: Any = (ctypes.c_uint8 * size).from_address(int(buffer.handle))  # by DLPack it would count as a GPU's
+        array = np.frombuffer(memory, dtype).reshape(shape)
+        array[...] = 0
+        return array, buffer
+
+    def part(self, buffer: Any, offset: int, size: int) -> Any:
+        """`size` bytes of a buffer, which must outlive it."""
+        return self._core.Buffer.from_handle(int(buffer.handle) + offset, size)
+
+    def view(self, image: object, stream: Any) -> Any:
+        """A cuda.core StridedMemoryView of an array on the GPU, of whose producer `stream` waits for what is queued."""
+        return self._core.utils.StridedMemoryView.from_any_interface(image, stream_ptr=int(stream.handle))
+
+    def free(self) -> tuple[int, int]:
+        """Bytes of the GPU's memory: free, and in all."""
+        from cuda.bindings import driver
+
+        self.enter()
+        _, free, total = driver.cuMemGetInfo()
+        return int(free), int(total)
+
+    @contextmanager
+    def guarded(self, what: str) -> Iterator[None]:
+        """Makes EngineErrors of what CUDA and its libraries raise, with a remedy."""
+        try:
+            yield
+        except DeclipError:
+            raise
+        except Exception as error:  # cuda.core's own CUDAError is not public
+            if "OUT_OF_MEMORY" in str(error):
+                free, total = self.free()
+                raise OutOfMemory(
+                    f"cuda:{self.index}: {what}: {free / 2**20:.0f} of {total / 2**20:.0f} MiB are free; "
+                    "take a smaller --batch or fewer --lanes, or end what else runs there (nvidia-smi)"
+                ) from error
+            raise EngineError(
+                f"cuda:{self.index}: {what}: {error}; the device may be lost: start again, and look for Xid in dmesg"
+            ) from error
+
+
+def _import() -> ModuleType:
+    try:
+        import cuda.core
+        import cuda.core.utils
+    except ImportError as error:
+        raise EngineError(
+            f'cuda.core cannot be used ({error}); pip install "declip-rt[tensorrt]", "declip-rt[rtx]" or '
+            '"declip-rt[cuda]"'
+        ) from error
+    module: ModuleType = cuda.core
+    return module

@@ -1,0 +1,86 @@
+"""A TensorRT plan, loaded on a GPU."""
+
+from __future__ import annotations
+
+from types import ModuleType
+from typing import Any
+
+from declip_rt.builder import library, logged, logger
+from declip_rt.cuda.lane import Buffers
+from declip_rt.engine import INPUT, OUTPUTS
+from declip_rt.errors import EngineError
+from declip_rt.recipe import Recipe
+
+
+class TensorRtNetwork:
+    """A plan whose hash was checked, and that has a profile for each of its recipe's batches.
+
+    Raises:
+        EngineError: the library is missing, or refuses the plan; with its own words.
+    """
+
+    def __init__(self, plan: bytes, recipe: Recipe) -> None:
+        self.trt = library(recipe)
+        self.log = logger(self.trt)
+        runtime = self.trt.Runtime(self.log)
+        runtime.engine_host_code_allowed = False  # a plan is data
+        self.engine = runtime.deserialize_cuda_engine(plan)
+        if self.engine is None:
+            raise EngineError(
+                f"{recipe.library} {self.trt.__version__} refuses the plan: {logged(self.log)}; "
+                "see the driver's version by nvidia-smi, or build it again: declip-rt engines clear"
+            )
+        self._runtime = runtime  # it must outlive the engine
+        self.profiles = {batch: profile for profile, batch in enumerate(recipe.batches)}
+        self.buckets = sorted(self.profiles)
+        self.widths = {name: int(self.engine.get_tensor_shape(name)[-1]) for name in OUTPUTS}
+
+    def bind(self, buffers: Buffers) -> TensorRtProgram:
+        return TensorRtProgram(self, buffers)
+
+
+class TensorRtProgram:
+    """An execution context for each bucket. They share their scratch memory, as one lane runs one of them at a time."""
+
+    def __init__(self, network: TensorRtNetwork, buffers: Buffers) -> None:
+        self._log, engine = network.log, network.engine
+        self._scratch = buffers.context.memory(max(engine.device_memory_size_v2, 1), buffers.stream)
+        shape = tuple(engine.get_tensor_shape(INPUT))[1:]
+        self._contexts = {}
+        for bucket, profile in network.profiles.items():
+            context = self._made(_execution_context(network.trt, engine), "no execution context")
+            handle = int(buffers.stream.handle)
+            self._made(context.set_optimization_profile_async(profile, handle), f"no profile {profile}")
+            context.set_device_memory(int(self._scratch.handle), self._scratch.size)
+            self._made(context.set_input_shape(INPUT, (bucket, *shape)), f"no batch of {bucket}")
+            for name, address in {INPUT: buffers.pixels, **buffers.outputs}.items():
+                self._made(context.set_tensor_address(name, address), f"no tensor {name}")
+            self._contexts[bucket] = context
+        buffers.stream.sync()
+
+    def enqueue(self, bucket: int, stream: int) -> None:
+        self._made(self._contexts[bucket].execute_async_v3(stream), f"cannot compute a batch of {bucket}")
+
+    def can_be_captured(self, bucket: int, stream: int) -> bool:
+        asked = getattr(self._contexts[bucket], "is_stream_capturable", None)  # TensorRT for RTX alone has it
+        return asked is None or bool(asked(stream))
+
+    def close(self) -> None:
+        self._contexts.clear()
+        self._scratch.close()
+
+    def _made(self, thing: Any, what: str) -> Any:
+        if not thing:
+            raise EngineError(f"{what}: {logged(self._log)}")
+        return thing
+
+
+def _execution_context(trt: ModuleType, engine: Any) -> Any:
+    """With scratch memory of ours. TensorRT for RTX would first run slow kernels for dynamic shapes: not asked for."""
+    strategy = trt.ExecutionContextAllocationStrategy.USER_MANAGED
+    if not hasattr(trt, "DynamicShapesKernelSpecializationStrategy"):
+        return engine.create_execution_context(strategy)
+    config = engine.create_runtime_config()
+    config.set_execution_context_allocation_strategy(strategy)
+    config.dynamic_shapes_kernel_specialization_strategy = trt.DynamicShapesKernelSpecializationStrategy.EAGER
+    return engine.create_execution_context(config)

@@ -1,0 +1,79 @@
+"""Views of frames on the GPU are those of the CPU, byte for byte."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from declip_rt import Bundle, ImageError, Scorer
+from declip_rt.cuda.context import Context
+from declip_rt.cuda.frames import Frames
+from declip_rt.views import write_views
+from tests.conftest import picture
+from tests.gpu.conftest import Frame
+
+LAYOUTS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "HWC": lambda rgb: rgb,
+    "CHW": lambda rgb: np.ascontiguousarray(rgb.transpose(2, 0, 1)),
+    "mirrored": lambda rgb: np.ascontiguousarray(rgb)[:, ::-1],
+    "part": lambda rgb: np.ascontiguousarray(rgb)[10:, 7:],
+    "BGR read as RGB": lambda rgb: np.ascontiguousarray(rgb)[..., ::-1],
+}
+SIZES = ((320, 260), (227, 900), (64, 48), (1500, 231))  # width, height: ragged, tall, small, wide
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_views_are_those_of_the_cpu(layout: str, context: Context, bundle: Bundle) -> None:
+    stream = context.stream()
+    frames = Frames(context, bundle.views, stream)
+    arrays = [LAYOUTS[layout](picture(i, *size)) for i, size in enumerate(SIZES)]
+    expected = np.zeros((len(arrays), *bundle.views.shape), np.uint8)
+    for i, array in enumerate(arrays):
+        rgb = array.transpose(1, 2, 0) if layout == "CHW" else array
+        write_views(rgb, bundle.views, expected[i])
+        assert frames.put(i, Frame(context, array)) == rgb.shape[1::-1]
+    pixels, (found, pinned) = context.memory(expected.nbytes, stream), context.pinned(expected.shape)
+    frames.write(int(pixels.handle), len(arrays))
+    pixels.copy_to(pinned, stream=stream)
+    stream.sync()
+    assert np.array_equal(found, expected)
+    frames.close()
+
+
+@pytest.mark.parametrize(
+    "array",
+    [np.zeros((8, 8), np.uint8), np.zeros((8, 8, 4), np.uint8), np.zeros((8, 8, 3), np.float32)],
+    ids=["grey", "RGBA", "float"],
+)
+def test_other_arrays_are_refused(array: np.ndarray, context: Context, bundle: Bundle) -> None:
+    frames = Frames(context, bundle.views, context.stream())
+    with pytest.raises(ImageError, match="must be RGB uint8"):
+        frames.put(0, Frame(context, array.view(np.uint8)) if array.dtype == np.uint8 else _floats(context))
+
+
+def _floats(context: Context) -> Frame:
+    frame = Frame(context, np.zeros((8, 8, 12), np.uint8))
+    frame.__cuda_array_interface__ |= {"shape": (8, 8, 3), "typestr": "<f4", "strides": None}
+    return frame
+
+
+def test_frames_and_photos_in_one_batch(device: str, context: Context, bundle: Bundle) -> None:
+    pictures = [picture(i) for i in range(7)]
+    mixed = [Frame(context, rgb) if i % 3 else rgb for i, rgb in enumerate(pictures)]
+    try:
+        scorer = Scorer(bundle.path, device, batch=4, lanes=2)
+    except Exception as error:
+        pytest.skip(f"NOT RUN, {device}: {error}")
+    with scorer:
+        expected = [score.to_dict() for score in scorer.score_many(pictures)]
+        assert [score.to_dict() for score in scorer.score_many(mixed)] == expected
+
+
+def test_a_cpu_says_what_to_do_with_a_frame(context: Context, bundle: Bundle) -> None:
+    with (
+        Scorer(bundle.path, "cpu") as scorer,
+        pytest.raises(ImageError, match="--device tensorrt or cuda, or copy it to the host"),
+    ):
+        scorer.score(Frame(context, picture()))

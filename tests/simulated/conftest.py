@@ -1,0 +1,146 @@
+"""The GPU path without a GPU: the real cuda.core on a driver that simulates one (driver.cpp), in a process of its own.
+
+Nothing else in such a process may look for a GPU: it would find this one.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from msgspec.structs import replace
+from onnx import helper, numpy_helper
+
+from declip_rt.bundle import Bundle, Graph, Placement, ViewSpec
+
+HERE = Path(__file__).parent
+GIB = 1 << 30
+
+
+class Span(ctypes.Structure):
+    _fields_ = (
+        ("kind", ctypes.c_char),
+        ("stream", ctypes.c_long),
+        ("began", ctypes.c_double),
+        ("ended", ctypes.c_double),
+    )
+
+
+@dataclass
+class Simulation:
+    """The simulated device, in the hands of a test."""
+
+    driver: ctypes.CDLL
+
+    def reset(self, memory: int = GIB, slow: float = 0.0, launches: int = -1) -> None:
+        """memory: bytes. slow: seconds that each copy and kernel lasts at least. launches: until the device is lost."""
+        self.driver.sim_reset(ctypes.c_size_t(memory), ctypes.c_double(slow), ctypes.c_long(launches))
+
+    @property
+    def used(self) -> int:
+        return int(self.driver.sim_used())
+
+    @property
+    def pinned(self) -> int:
+        return int(self.driver.sim_pinned())
+
+    @property
+    def spans(self) -> list[Span]:
+        """What ran: kind is i (copy in), c (compute) or o (copy out); times in seconds."""
+        found = (Span * 100_000)()
+        return list(found[: self.driver.sim_spans(found, len(found))])
+
+    @property
+    def faults(self) -> str:
+        text = ctypes.create_string_buffer(10_000)
+        self.driver.sim_faults(text, ctypes.c_size_t(len(text)))
+        return text.value.decode()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.simulated = _built()  # type: ignore[attr-defined]  # before anything imports cuda.core
+    sys.path.insert(0, str(HERE))  # for its tensorrt
+
+
+def _built() -> ctypes.CDLL:
+    headers = [path for path in sys.path for path in Path(path).glob("nvidia/cu*/include")]
+    made = Path(tempfile.mkdtemp()) / "libcuda.so.1"
+    include = [f"-I{path}" for path in (*headers, "/usr/local/cuda/include", HERE.parents[1] / "declip_rt/native")]
+    flags = [
+        *__import__("os").environ.get("SIMFLAGS", "").split(),
+        "-std=c++17",
+        "-O1",
+        "-g",
+        "-shared",
+        "-fPIC",
+        "-fvisibility=hidden",
+        "-Wl,-soname,libcuda.so.1",
+        "-pthread",
+    ]
+    subprocess.run(["g++", *flags, *include, str(HERE / "driver.cpp"), "-o", str(made), "-ldl"], check=True)
+    driver = ctypes.CDLL(str(made), mode=ctypes.RTLD_GLOBAL)
+    driver.sim_used.restype = driver.sim_pinned.restype = ctypes.c_size_t
+    return driver
+
+
+@pytest.fixture
+def gpu(request: pytest.FixtureRequest) -> Iterator[Simulation]:
+    """A device of 1 GiB, fast and well; the test fails where it was misused."""
+    simulation = Simulation(request.config.simulated)  # type: ignore[attr-defined]
+    simulation.reset()
+    yield simulation
+    assert simulation.faults == ""
+
+
+@pytest.fixture(scope="session")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """A model of one layer, for 2 views of 16x16, whose FP16 graph is its FP32 one."""
+    folder, base = tmp_path_factory.mktemp("bundle"), Bundle()
+    rng, views, features = np.random.default_rng(0), ViewSpec(16, (Placement(16), Placement(32))), 8
+    nodes = [
+        helper.make_node("Cast", ["pixels"], ["floats"], to=onnx.TensorProto.FLOAT),
+        helper.make_node("Reshape", ["floats", "flat"], ["rows"]),
+        helper.make_node("MatMul", ["rows", "weights"], ["layer"]),
+        helper.make_node("Split", ["layer", "widths"], ["logits", "p", "s"], axis=1),
+        helper.make_node("Sigmoid", ["logits"], ["scores"]),
+        helper.make_node("LpNormalization", ["p"], ["perceptual"]),
+        helper.make_node("LpNormalization", ["s"], ["semantic"]),
+    ]
+    widths = [len(base.heads), features, features]
+    weights = rng.normal(0, 2e-4, (int(np.prod(views.shape)), sum(widths))).astype(np.float32)
+    constants = {"flat": np.array([0, -1]), "weights": weights, "widths": np.array(widths)}
+    outputs = [
+        helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, ["N", width])
+        for name, width in zip(("scores", "perceptual", "semantic"), widths, strict=True)
+    ]
+    pixels_in = helper.make_tensor_value_info("pixels", onnx.TensorProto.UINT8, ["N", *views.shape])
+    initializers = [numpy_helper.from_array(array, name) for name, array in constants.items()]
+    graph = helper.make_graph(nodes, "small", [pixels_in], outputs, initializers)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+    for name in ("fp32", "fp16"):
+        onnx.save(model, folder / f"{name}.onnx")
+    graphs = {name: Graph.of(folder / f"{name}.onnx") for name in ("fp32", "fp16")}
+    changes = {"graphs": graphs, "views": views, "features": features, "text": None, "name": "small"}
+    replace(base.manifest, **changes).write(folder)
+    return Bundle(folder)
+
+
+@pytest.fixture(autouse=True)
+def _own_plans(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    import tensorrt
+
+    monkeypatch.setenv("DECLIP_RT_CACHE", str(tmp_path / "plans"))
+    yield
+    tensorrt.faults.clear()
+
+
+def pixels(seed: int, shape: tuple[int, ...]) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, shape, np.uint8)

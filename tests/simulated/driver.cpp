@@ -1,0 +1,511 @@
+// A CUDA driver without a GPU: libcuda.so.1 for tests. Device memory is host memory, a stream is a thread, a copy engine
+// for each direction and the multiprocessors are locks, and what ran when is kept for the tests to read.
+//
+// Only what the runtime calls is here; any other function is missing, and its caller says so.
+#include <cuda.h>
+#include <dlfcn.h>
+
+#include <algorithm>
+#include <chrono>
+#include <condition_variable>
+#include <cstdio>
+#include <cstring>
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <set>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "ragged.h"
+
+#define EXPORT extern "C" __attribute__((visibility("default")))
+using Clock = std::chrono::steady_clock;
+using Work = std::function<void()>;
+
+namespace {
+
+struct Span {  // of one piece of work
+  char kind;   // i: copy in, o: copy out, c: compute
+  long stream;
+  double began, ended;  // seconds
+};
+
+std::mutex big;  // over all below
+auto &allocated = *new std::map<uintptr_t, size_t>, &pinned = *new std::map<uintptr_t, size_t>;  // never destroyed
+size_t total = size_t(1) << 30;
+double slowness = 0;  // seconds that each piece of work lasts at least
+long launches_left = -1;  // until the device is lost
+bool lost = false;
+auto& spans = *new std::vector<Span>;
+auto& faults = *new std::vector<std::string>;  // misuse that a real driver may let pass
+const Clock::time_point start = Clock::now();
+
+double now() { return std::chrono::duration<double>(Clock::now() - start).count(); }
+size_t used() {
+  size_t sum = 0;
+  for (auto& [pointer, size] : allocated) sum += size;
+  return sum;
+}
+bool inside(const std::map<uintptr_t, size_t>& table, uintptr_t pointer, size_t bytes) {
+  auto after = table.upper_bound(pointer);
+  if (after == table.begin()) return false;
+  auto& [begin, size] = *std::prev(after);
+  return pointer + bytes <= begin + size;
+}
+
+std::mutex copying_in, copying_out, computing;  // the device's own engines
+
+struct Graph {
+  std::shared_ptr<std::vector<Work>> work = std::make_shared<std::vector<Work>>();
+  std::vector<std::shared_ptr<void>> kept;  // user objects
+};
+
+struct Stream {
+  std::mutex lock;
+  std::condition_variable wake, idle;
+  std::deque<Work> queue;
+  bool busy = false, ending = false;
+  Graph* captured = nullptr;
+  std::thread thread{[this] { run(); }};
+
+  void run() {
+    for (std::unique_lock held(lock);;) {
+      wake.wait(held, [this] { return ending || !queue.empty(); });
+      if (queue.empty()) return;
+      Work work = std::move(queue.front());
+      queue.pop_front();
+      busy = true;
+      held.unlock();
+      work();
+      held.lock();
+      busy = false;
+      if (queue.empty()) idle.notify_all();
+    }
+  }
+  void add(Work work) {
+    std::lock_guard held(lock);
+    if (captured) return captured->work->push_back(std::move(work));
+    queue.push_back(std::move(work));
+    wake.notify_one();
+  }
+  void sync() {
+    std::unique_lock held(lock);
+    idle.wait(held, [this] { return queue.empty() && !busy; });
+  }
+  void end() {
+    sync();
+    {
+      std::lock_guard held(lock);
+      ending = true;
+    }
+    wake.notify_one();
+    thread.join();
+  }
+};
+
+auto& streams = *new std::set<Stream*>;
+
+struct Event {
+  std::mutex lock;
+  std::condition_variable done;
+  long recorded = 0, reached = 0;
+  double when = 0;
+
+  void wait(long which) {
+    std::unique_lock held(lock);
+    done.wait(held, [&] { return reached >= which; });
+  }
+};
+
+Stream* of(CUstream stream) {
+  static Stream* usual = new Stream;  // the default stream, under any of its names
+  return stream <= CU_STREAM_PER_THREAD ? usual : reinterpret_cast<Stream*>(stream);
+}
+Event* of(CUevent event) { return reinterpret_cast<Event*>(event); }
+
+void timed(char kind, Stream* stream, std::mutex& engine, const Work& work) {
+  std::lock_guard held(engine);
+  double began = now();
+  work();
+  std::this_thread::sleep_for(std::chrono::duration<double>(std::max(0.0, slowness - (now() - began))));
+  std::lock_guard table(big);
+  spans.push_back({kind, long(reinterpret_cast<uintptr_t>(stream)), began, now()});
+}
+
+CUresult allocate(std::map<uintptr_t, size_t>& table, size_t bytes, void** pointer) {
+  std::lock_guard held(big);
+  if (lost) return CUDA_ERROR_ILLEGAL_ADDRESS;
+  if (&table == &allocated && used() + bytes > total) return CUDA_ERROR_OUT_OF_MEMORY;
+  *pointer = aligned_alloc(256, (bytes + 255) / 256 * 256);
+  memset(*pointer, 0xAB, bytes);  // what was never written is seen
+  table[reinterpret_cast<uintptr_t>(*pointer)] = bytes;
+  return CUDA_SUCCESS;
+}
+
+CUresult release(std::map<uintptr_t, size_t>& table, uintptr_t pointer) {
+  std::set<Stream*> all;
+  {
+    std::lock_guard held(big);
+    all = streams;
+  }
+  for (Stream* stream : all) stream->sync();  // as the driver does
+  std::lock_guard held(big);
+  if (!table.erase(pointer)) return CUDA_ERROR_INVALID_VALUE;
+  free(reinterpret_cast<void*>(pointer));
+  return CUDA_SUCCESS;
+}
+
+CUresult health() {
+  std::lock_guard held(big);
+  return lost ? CUDA_ERROR_ILLEGAL_ADDRESS : CUDA_SUCCESS;
+}
+
+thread_local CUcontext current = nullptr;
+const CUcontext primary = reinterpret_cast<CUcontext>(0x1000);
+int retained = 0;
+
+}  // namespace
+
+// For the tests, through ctypes.
+EXPORT void sim_reset(size_t memory, double slow, long launches) {
+  std::lock_guard held(big);
+  total = memory, slowness = slow, launches_left = launches, lost = false;
+  spans.clear(), faults.clear();
+}
+EXPORT size_t sim_used() { std::lock_guard held(big); return used(); }
+EXPORT size_t sim_pinned() { std::lock_guard held(big); return pinned.size(); }
+EXPORT int sim_spans(Span* out, int most) {
+  std::lock_guard held(big);
+  int count = std::min<int>(most, spans.size());
+  std::copy_n(spans.begin(), count, out);
+  return count;
+}
+EXPORT int sim_faults(char* out, size_t most) {
+  std::lock_guard held(big);
+  std::string all;
+  for (auto& fault : faults) all += fault + "\n";
+  snprintf(out, most, "%s", all.c_str());
+  return faults.size();
+}
+
+#define FUNCTION(name) EXPORT CUresult name
+
+FUNCTION(cuInit)(unsigned) { return CUDA_SUCCESS; }
+FUNCTION(cuDriverGetVersion)(int* version) { *version = 13000; return CUDA_SUCCESS; }
+FUNCTION(cuGetErrorName)(CUresult error, const char** name) {
+  static const std::map<int, const char*> names = {{0, "CUDA_SUCCESS"}, {1, "CUDA_ERROR_INVALID_VALUE"},
+      {2, "CUDA_ERROR_OUT_OF_MEMORY"}, {201, "CUDA_ERROR_INVALID_CONTEXT"}, {700, "CUDA_ERROR_ILLEGAL_ADDRESS"}};
+  auto found = names.find(error);
+  *name = found == names.end() ? "CUDA_ERROR_UNKNOWN" : found->second;
+  return CUDA_SUCCESS;
+}
+FUNCTION(cuGetErrorString)(CUresult error, const char** text) { return cuGetErrorName(error, text); }
+
+// Devices and contexts
+FUNCTION(cuDeviceGetCount)(int* count) { *count = 1; return CUDA_SUCCESS; }
+FUNCTION(cuDeviceGet)(CUdevice* device, int index) {
+  *device = index;
+  return index == 0 ? CUDA_SUCCESS : CUDA_ERROR_INVALID_DEVICE;
+}
+FUNCTION(cuDeviceGetName)(char* name, int size, CUdevice) { snprintf(name, size, "Simulated GPU"); return CUDA_SUCCESS; }
+FUNCTION(cuDeviceGetUuid_v2)(CUuuid* uuid, CUdevice) { memset(uuid, 7, sizeof *uuid); return CUDA_SUCCESS; }
+FUNCTION(cuDeviceGetPCIBusId)(char* id, int size, CUdevice) { snprintf(id, size, "0000:01:00.0"); return CUDA_SUCCESS; }
+FUNCTION(cuDeviceTotalMem_v2)(size_t* bytes, CUdevice) { *bytes = total; return CUDA_SUCCESS; }
+FUNCTION(cuDeviceGetAttribute)(int* value, CUdevice_attribute attribute, CUdevice) {
+  switch (attribute) {
+    case CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR: *value = 8; break;
+    case CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR: *value = 9; break;
+    case CU_DEVICE_ATTRIBUTE_UNIFIED_ADDRESSING: *value = 1; break;
+    case CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT: *value = 4; break;
+    default: *value = 0;
+  }
+  return CUDA_SUCCESS;
+}
+FUNCTION(cuDevicePrimaryCtxRetain)(CUcontext* context, CUdevice) { retained++; *context = primary; return CUDA_SUCCESS; }
+FUNCTION(cuDevicePrimaryCtxRelease_v2)(CUdevice) { retained--; return CUDA_SUCCESS; }
+FUNCTION(cuCtxSetCurrent)(CUcontext context) { current = context; return CUDA_SUCCESS; }
+FUNCTION(cuCtxGetCurrent)(CUcontext* context) { *context = current; return CUDA_SUCCESS; }
+FUNCTION(cuCtxPushCurrent_v2)(CUcontext context) { current = context; return CUDA_SUCCESS; }
+FUNCTION(cuCtxPopCurrent_v2)(CUcontext* context) { *context = current; current = nullptr; return CUDA_SUCCESS; }
+FUNCTION(cuCtxGetDevice)(CUdevice* device) {
+  *device = 0;
+  return current ? CUDA_SUCCESS : CUDA_ERROR_INVALID_CONTEXT;
+}
+FUNCTION(cuCtxGetDevice_v2)(CUdevice* device, CUcontext) { *device = 0; return CUDA_SUCCESS; }
+FUNCTION(cuCtxGetStreamPriorityRange)(int* least, int* greatest) { *least = 0; *greatest = -5; return CUDA_SUCCESS; }
+FUNCTION(cuCtxSynchronize)() { return health(); }
+
+// Memory
+FUNCTION(cuMemGetInfo_v2)(size_t* free, size_t* all) {
+  std::lock_guard held(big);
+  *all = total, *free = total - used();
+  return CUDA_SUCCESS;
+}
+FUNCTION(cuMemAlloc_v2)(CUdeviceptr* pointer, size_t bytes) { return allocate(allocated, bytes, (void**)pointer); }
+FUNCTION(cuMemFree_v2)(CUdeviceptr pointer) { return release(allocated, pointer); }
+FUNCTION(cuMemAllocHost_v2)(void** pointer, size_t bytes) { return allocate(pinned, bytes, pointer); }
+FUNCTION(cuMemFreeHost)(void* pointer) { return release(pinned, (uintptr_t)pointer); }
+FUNCTION(cuPointerGetAttributes)(unsigned count, CUpointer_attribute* names, void** values, CUdeviceptr pointer) {
+  std::lock_guard held(big);
+  bool host = inside(pinned, pointer, 0), device = inside(allocated, pointer, 0);
+  for (unsigned i = 0; i < count; i++) {
+    switch (names[i]) {
+      case CU_POINTER_ATTRIBUTE_MEMORY_TYPE:
+        *(unsigned*)values[i] = host ? CU_MEMORYTYPE_HOST : device ? CU_MEMORYTYPE_DEVICE : 0;
+        break;
+      case CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL: *(int*)values[i] = device ? 0 : -2; break;
+      case CU_POINTER_ATTRIBUTE_IS_MANAGED: *(unsigned*)values[i] = 0; break;
+      default: return CUDA_ERROR_INVALID_VALUE;
+    }
+  }
+  return CUDA_SUCCESS;
+}
+FUNCTION(cuPointerGetAttribute)(void* value, CUpointer_attribute name, CUdeviceptr pointer) {
+  return cuPointerGetAttributes(1, &name, &value, pointer);
+}
+static CUresult copy(CUdeviceptr to, CUdeviceptr from, size_t bytes, CUstream stream) {
+  if (CUresult error = health()) return error;
+  bool in;
+  {
+    std::lock_guard held(big);
+    in = inside(allocated, to, bytes) && inside(pinned, from, bytes);
+    bool out = inside(pinned, to, bytes) && inside(allocated, from, bytes);
+    if (!in && !out) faults.push_back("a copy is out of bounds, or not between pinned and device memory");
+    if (!in && !out) return CUDA_ERROR_INVALID_VALUE;
+  }
+  Stream* on = of(stream);
+  on->add([=] { timed(in ? 'i' : 'o', on, in ? copying_in : copying_out, [=] { memcpy((void*)to, (void*)from, bytes); }); });
+  return CUDA_SUCCESS;
+}
+FUNCTION(cuMemcpyAsync)(CUdeviceptr to, CUdeviceptr from, size_t bytes, CUstream stream) { return copy(to, from, bytes, stream); }
+FUNCTION(cuMemcpyHtoDAsync_v2)(CUdeviceptr to, const void* from, size_t bytes, CUstream stream) {
+  return copy(to, (CUdeviceptr)from, bytes, stream);
+}
+FUNCTION(cuMemcpyDtoHAsync_v2)(void* to, CUdeviceptr from, size_t bytes, CUstream stream) {
+  return copy((CUdeviceptr)to, from, bytes, stream);
+}
+FUNCTION(cuMemsetD8Async)(CUdeviceptr to, unsigned char value, size_t bytes, CUstream stream) {
+  of(stream)->add([=] { memset((void*)to, value, bytes); });
+  return CUDA_SUCCESS;
+}
+
+// Streams and events
+FUNCTION(cuStreamCreateWithPriority)(CUstream* stream, unsigned, int) {
+  Stream* made = new Stream;
+  *stream = reinterpret_cast<CUstream>(made);
+  std::lock_guard held(big);
+  streams.insert(made);
+  return CUDA_SUCCESS;
+}
+FUNCTION(cuStreamDestroy_v2)(CUstream stream) {
+  {
+    std::lock_guard held(big);
+    streams.erase(of(stream));
+  }
+  of(stream)->end();  // but not deleted, as another thread may be waiting for it
+  return CUDA_SUCCESS;
+}
+FUNCTION(cuStreamSynchronize)(CUstream stream) { of(stream)->sync(); return health(); }
+FUNCTION(cuStreamGetCtx)(CUstream, CUcontext* context) { *context = primary; return CUDA_SUCCESS; }
+FUNCTION(cuStreamGetPriority)(CUstream, int* priority) { *priority = 0; return CUDA_SUCCESS; }
+FUNCTION(cuStreamGetFlags)(CUstream, unsigned* flags) { *flags = CU_STREAM_NON_BLOCKING; return CUDA_SUCCESS; }
+FUNCTION(cuEventCreate)(CUevent* event, unsigned) { *event = reinterpret_cast<CUevent>(new Event); return CUDA_SUCCESS; }
+FUNCTION(cuEventDestroy_v2)(CUevent event) { delete of(event); return CUDA_SUCCESS; }
+FUNCTION(cuEventRecord)(CUevent event, CUstream stream) {
+  Event* it = of(event);
+  long which;
+  {
+    std::lock_guard held(it->lock);
+    which = ++it->recorded;
+  }
+  of(stream)->add([=] {
+    std::lock_guard held(it->lock);
+    it->reached = which, it->when = now();
+    it->done.notify_all();
+  });
+  return CUDA_SUCCESS;
+}
+FUNCTION(cuEventSynchronize)(CUevent event) {
+  long which;
+  {
+    std::lock_guard held(of(event)->lock);
+    which = of(event)->recorded;
+  }
+  of(event)->wait(which);
+  return health();
+}
+FUNCTION(cuEventQuery)(CUevent event) {
+  std::lock_guard held(of(event)->lock);
+  return of(event)->reached >= of(event)->recorded ? CUDA_SUCCESS : CUDA_ERROR_NOT_READY;
+}
+FUNCTION(cuEventElapsedTime_v2)(float* milliseconds, CUevent from, CUevent to) {
+  *milliseconds = float((of(to)->when - of(from)->when) * 1e3);
+  return CUDA_SUCCESS;
+}
+FUNCTION(cuStreamWaitEvent)(CUstream stream, CUevent event, unsigned) {
+  Event* it = of(event);
+  long which;
+  {
+    std::lock_guard held(it->lock);
+    which = it->recorded;
+  }
+  of(stream)->add([=] { it->wait(which); });
+  return CUDA_SUCCESS;
+}
+
+// Graphs, by capture
+FUNCTION(cuStreamBeginCapture_v2)(CUstream stream, CUstreamCaptureMode) {
+  Stream* it = of(stream);
+  std::lock_guard held(it->lock);
+  if (it->captured) return CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED;
+  it->captured = new Graph;
+  return CUDA_SUCCESS;
+}
+FUNCTION(cuStreamEndCapture)(CUstream stream, CUgraph* graph) {
+  Stream* it = of(stream);
+  std::lock_guard held(it->lock);
+  *graph = reinterpret_cast<CUgraph>(it->captured);
+  it->captured = nullptr;
+  return CUDA_SUCCESS;
+}
+FUNCTION(cuStreamIsCapturing)(CUstream stream, CUstreamCaptureStatus* status) {
+  std::lock_guard held(of(stream)->lock);
+  *status = of(stream)->captured ? CU_STREAM_CAPTURE_STATUS_ACTIVE : CU_STREAM_CAPTURE_STATUS_NONE;
+  return CUDA_SUCCESS;
+}
+static CUresult capture_info(CUstream stream, CUstreamCaptureStatus* status, cuuint64_t* id, CUgraph* graph) {
+  if (id) *id = (cuuint64_t)stream;
+  if (graph) *graph = reinterpret_cast<CUgraph>(of(stream)->captured);
+  return cuStreamIsCapturing(stream, status);
+}
+FUNCTION(cuStreamGetCaptureInfo_v2)(CUstream stream, CUstreamCaptureStatus* status, cuuint64_t* id, CUgraph* graph,
+                                    const CUgraphNode**, size_t* count) {
+  if (count) *count = 0;
+  return capture_info(stream, status, id, graph);
+}
+FUNCTION(cuStreamGetCaptureInfo_v3)(CUstream stream, CUstreamCaptureStatus* status, cuuint64_t* id, CUgraph* graph,
+                                    const CUgraphNode**, const CUgraphEdgeData**, size_t* count) {
+  if (count) *count = 0;
+  return capture_info(stream, status, id, graph);
+}
+FUNCTION(cuGraphInstantiateWithParams)(CUgraphExec* made, CUgraph graph, CUDA_GRAPH_INSTANTIATE_PARAMS* params) {
+  params->result_out = CUDA_GRAPH_INSTANTIATE_SUCCESS;
+  *made = reinterpret_cast<CUgraphExec>(new Graph(*reinterpret_cast<Graph*>(graph)));
+  return CUDA_SUCCESS;
+}
+FUNCTION(cuUserObjectCreate)(CUuserObject* object, void* data, CUhostFn destroy, unsigned, unsigned) {
+  *object = reinterpret_cast<CUuserObject>(new std::shared_ptr<void>(data, destroy));
+  return CUDA_SUCCESS;
+}
+FUNCTION(cuUserObjectRelease)(CUuserObject object, unsigned) {
+  delete reinterpret_cast<std::shared_ptr<void>*>(object);
+  return CUDA_SUCCESS;
+}
+FUNCTION(cuGraphRetainUserObject)(CUgraph graph, CUuserObject object, unsigned, unsigned flags) {
+  auto* it = reinterpret_cast<std::shared_ptr<void>*>(object);
+  reinterpret_cast<Graph*>(graph)->kept.push_back(*it);
+  if (flags & CU_GRAPH_USER_OBJECT_MOVE) delete it;
+  return CUDA_SUCCESS;
+}
+FUNCTION(cuGraphReleaseUserObject)(CUgraph graph, CUuserObject, unsigned) {
+  reinterpret_cast<Graph*>(graph)->kept.pop_back();
+  return CUDA_SUCCESS;
+}
+FUNCTION(cuGraphLaunch)(CUgraphExec graph, CUstream stream) {
+  if (CUresult error = health()) return error;
+  for (auto& work : *reinterpret_cast<Graph*>(graph)->work) of(stream)->add(work);
+  return CUDA_SUCCESS;
+}
+FUNCTION(cuGraphDestroy)(CUgraph graph) { delete reinterpret_cast<Graph*>(graph); return CUDA_SUCCESS; }
+FUNCTION(cuGraphExecDestroy)(CUgraphExec graph) { delete reinterpret_cast<Graph*>(graph); return CUDA_SUCCESS; }
+
+// What TensorRT would launch: a function of the host, as compute
+FUNCTION(cuLaunchHostFunc)(CUstream stream, CUhostFn function, void* data) {
+  if (CUresult error = health()) return error;
+  Stream* on = of(stream);
+  on->add([=] {
+    timed('c', on, computing, [=] { function(data); });
+    std::lock_guard held(big);
+    if (launches_left > 0 && --launches_left == 0) lost = true;
+  });
+  return CUDA_SUCCESS;
+}
+
+// The kernels of declip_rt/native/ragged.cu, by the functions that they are made of.
+using Kernel = void (*)(void** arguments, int jobs);
+template <typename T> T argument(void** arguments, int i) { return *static_cast<T*>(arguments[i]); }
+static const declip::Job* jobs_of(void** arguments) { return argument<const declip::Job*>(arguments, 0); }
+static void weigh(void** given, int count) {
+  int size = argument<int>(given, 1);
+  for (int n = 0; n < count; n++)
+    for (int i = 0; i < 2 * size; i++) declip::weigh(jobs_of(given)[n], size, i, argument<uint8_t*>(given, 2));
+}
+static void pass_one(void** given, int count) {
+  int size = argument<int>(given, 1);
+  for (int n = 0; n < count; n++)
+    for (int i = 0; i < jobs_of(given)[n].length * size; i++)
+      declip::pass_one(jobs_of(given)[n], size, i, argument<uint8_t*>(given, 2));
+}
+static void pass_two(void** given, int count) {
+  int size = argument<int>(given, 1);
+  for (int n = 0; n < count; n++)
+    for (int i = 0; i < size * size; i++)
+      declip::pass_two(jobs_of(given)[n], size, i, argument<uint8_t*>(given, 2), argument<uint8_t*>(given, 3));
+}
+static const auto& kernels = *new std::map<std::string, std::pair<Kernel, int>>{
+    {"declip_weigh", {weigh, 3}}, {"declip_pass_one", {pass_one, 3}}, {"declip_pass_two", {pass_two, 4}}};
+
+FUNCTION(cuLibraryLoadData)(CUlibrary* library, const void* code, CUjit_option*, void**, unsigned, CUlibraryOption*, void**,
+                            unsigned) {
+  *library = reinterpret_cast<CUlibrary>(0x2000);
+  return *static_cast<const unsigned*>(code) == 0xba55ed50 ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
+}
+FUNCTION(cuLibraryUnload)(CUlibrary) { return CUDA_SUCCESS; }
+FUNCTION(cuLibraryGetKernel)(CUkernel* kernel, CUlibrary, const char* name) {
+  auto found = kernels.find(name);
+  if (found == kernels.end()) return CUDA_ERROR_NOT_FOUND;
+  *kernel = (CUkernel)(&found->second);
+  return CUDA_SUCCESS;
+}
+static CUresult launch(void* kernel, int count, void** arguments, CUstream stream) {
+  if (CUresult error = health()) return error;
+  auto [function, number] = *static_cast<const std::pair<Kernel, int>*>(kernel);
+  auto kept = std::make_shared<std::vector<uint64_t>>(number);
+  for (int i = 0; i < number; i++) memcpy(&(*kept)[i], arguments[i], i == 1 ? 4 : 8);
+  of(stream)->add([=, run = function] {
+    std::vector<void*> pointers;
+    for (auto& each : *kept) pointers.push_back(&each);
+    run(pointers.data(), count);
+  });
+  return CUDA_SUCCESS;
+}
+FUNCTION(cuLaunchKernel)(CUfunction kernel, unsigned, unsigned y, unsigned, unsigned, unsigned, unsigned, unsigned,
+                         CUstream stream, void** arguments, void**) {
+  return launch(kernel, y, arguments, stream);
+}
+FUNCTION(cuLaunchKernelEx)(const CUlaunchConfig* config, CUfunction kernel, void** arguments, void**) {
+  return launch(kernel, config->gridDimY, arguments, config->hStream);
+}
+
+// Where a name has had several signatures, the version asked for tells which.
+FUNCTION(cuGetProcAddress_v2)(const char* name, void** function, int version, cuuint64_t,
+                              CUdriverProcAddressQueryResult* found) {
+  static void* self = [] {
+    Dl_info info;
+    dladdr((void*)&cuInit, &info);
+    return dlopen(info.dli_fname, RTLD_NOW | RTLD_NOLOAD);
+  }();
+  std::string base = name;
+  std::vector<std::string> names = {base + "_v3", base + "_v2", base};
+  if (base == "cuStreamGetCaptureInfo" && version < 12030) names = {base + "_v2"};
+  if (base == "cuCtxGetDevice" && version < 13000) names = {base};
+  *function = nullptr;
+  for (auto& each : names)
+    if ((*function = dlsym(self, each.c_str()))) break;
+  if (found) *found = *function ? CU_GET_PROC_ADDRESS_SUCCESS : CU_GET_PROC_ADDRESS_SYMBOL_NOT_FOUND;
+  return *function ? CUDA_SUCCESS : CUDA_ERROR_NOT_FOUND;
+}

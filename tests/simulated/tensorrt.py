@@ -1,0 +1,187 @@
+"""A stand-in for TensorRT: a plan is an ONNX graph, and a kernel is ONNX Runtime on a stream of the simulated driver.
+
+It has what the runtime uses, and nothing else; test_names.py finds each name in the real libraries.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import enum
+import json
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+
+__version__ = "11.0.0"
+faults: set[str] = set()  # what goes wrong: refuse, enqueue, nan, moved, host
+built: list[IBuilderConfig] = []  # how plans were built
+Callback = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
+
+
+class ILogger:
+    INTERNAL_ERROR, ERROR = 0, 1
+
+    def log(self, severity: int, message: str) -> None: ...
+
+
+class IProgressMonitor: ...
+
+
+class NetworkDefinitionCreationFlag(enum.IntEnum):
+    STRONGLY_TYPED = 0
+
+
+class HardwareCompatibilityLevel(enum.IntEnum):
+    NONE, AMPERE_PLUS = 0, 1
+
+
+class MemoryPoolType(enum.IntEnum):
+    WORKSPACE = 0
+
+
+class ExecutionContextAllocationStrategy(enum.IntEnum):
+    USER_MANAGED = 2
+
+
+class INetworkDefinition:
+    graph: bytes
+
+
+class IOptimizationProfile:
+    def set_shape(self, name: str, least: tuple, best: tuple, most: tuple) -> None:
+        assert least == best == most
+        self.shape = best
+
+
+class ITimingCache:
+    def __init__(self, content: bytes) -> None:
+        self.content = content
+
+    def serialize(self) -> bytes:
+        return self.content + b"measured "
+
+
+class IBuilderConfig:
+    hardware_compatibility_level = HardwareCompatibilityLevel.NONE
+
+    def __init__(self) -> None:
+        self.profiles: list[IOptimizationProfile] = []
+        self.cache = ITimingCache(b"")
+
+    def add_optimization_profile(self, profile: IOptimizationProfile) -> None:
+        self.profiles.append(profile)
+
+    def create_timing_cache(self, content: bytes) -> ITimingCache:
+        return ITimingCache(content)
+
+    def set_timing_cache(self, cache: ITimingCache, ignore_mismatch: bool) -> None:
+        self.known, self.cache = cache.content, cache
+
+    def get_timing_cache(self) -> ITimingCache:
+        return self.cache
+
+
+class Builder:
+    def __init__(self, log: ILogger) -> None: ...
+
+    def create_network(self, flags: int) -> INetworkDefinition:
+        assert flags == 1 << NetworkDefinitionCreationFlag.STRONGLY_TYPED
+        return INetworkDefinition()
+
+    def create_builder_config(self) -> IBuilderConfig:
+        return IBuilderConfig()
+
+    def create_optimization_profile(self) -> IOptimizationProfile:
+        return IOptimizationProfile()
+
+    def build_serialized_network(self, network: INetworkDefinition, config: IBuilderConfig) -> bytes:
+        built.append(config)
+        return json.dumps([profile.shape for profile in config.profiles]).encode() + b"\n" + network.graph
+
+
+class OnnxParser:
+    def __init__(self, network: INetworkDefinition, log: ILogger) -> None:
+        self.network = network
+
+    def parse_from_file(self, path: str) -> bool:
+        self.network.graph = Path(path).read_bytes()
+        return True
+
+
+class Runtime:
+    def __init__(self, log: ILogger) -> None:
+        self.log, self.engine_host_code_allowed = log, False
+
+    def deserialize_cuda_engine(self, plan: bytes) -> ICudaEngine | None:
+        assert not self.engine_host_code_allowed
+        if "refuse" in faults:
+            self.log.log(ILogger.ERROR, "the driver is too old for this plan")
+            return None
+        return ICudaEngine(plan)
+
+
+class ICudaEngine:
+    device_memory_size_v2 = 1 << 20
+
+    def __init__(self, plan: bytes) -> None:
+        shapes, graph = plan.split(b"\n", 1)
+        self.shapes = [tuple(shape) for shape in json.loads(shapes)]
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = 1
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+        self.session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+
+    def get_tensor_shape(self, name: str) -> tuple[int, ...]:
+        tensors = [*self.session.get_inputs(), *self.session.get_outputs()]
+        shape = next(each.shape for each in tensors if each.name == name)
+        return (-1, *shape[1:])
+
+    def create_execution_context(self, strategy: ExecutionContextAllocationStrategy) -> IExecutionContext:
+        return IExecutionContext(self)
+
+
+class IExecutionContext:
+    def __init__(self, engine: ICudaEngine) -> None:
+        self.engine, self.memory, self.addresses = engine, 0, dict[str, int]()
+        self.shape: tuple[int, ...] = ()
+        self.profile: tuple[int, ...] = ()
+        self.callback = Callback(self._compute)
+        self.driver = ctypes.CDLL("libcuda.so.1")
+
+    def set_optimization_profile_async(self, index: int, stream: int) -> bool:
+        self.profile = self.engine.shapes[index]
+        return True
+
+    def set_device_memory(self, pointer: int, size: int) -> None:
+        assert size >= self.engine.device_memory_size_v2
+        self.memory = pointer
+
+    def set_input_shape(self, name: str, shape: tuple[int, ...]) -> bool:
+        self.shape = shape
+        return name == "pixels" and shape == self.profile
+
+    def set_tensor_address(self, name: str, address: int) -> bool:
+        self.addresses[name] = address
+        return address % 256 == 0
+
+    def execute_async_v3(self, stream: int) -> bool:
+        assert self.memory
+        assert len(self.addresses) == 4
+        queued = self.driver.cuLaunchHostFunc(ctypes.c_void_p(stream), self.callback, None)
+        return queued == 0 and "enqueue" not in faults
+
+    def _compute(self, _: object) -> None:
+        names = ["scores", "perceptual", "semantic"]
+        outputs = self.engine.session.run(names, {"pixels": self._at("pixels", self.shape, np.uint8).copy()})
+        for name, values in zip(names, outputs, strict=True):
+            self._at(name, values.shape, np.float32)[...] = values
+        if "nan" in faults:
+            self._at("perceptual", outputs[1].shape, np.float32)[0, 0] = np.nan
+        if "moved" in faults:
+            self._at("scores", outputs[0].shape, np.float32)[0, 0] += 0.02
+
+    def _at(self, name: str, shape: tuple[int, ...], dtype: type) -> np.ndarray:
+        size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+        memory = (ctypes.c_uint8 * size).from_address(self.addresses[name])
+        return np.frombuffer(memory, dtype).reshape(shape)

@@ -1,0 +1,42 @@
+"""What the stand-in for TensorRT has, and so all that the runtime uses, TensorRT 11 and TensorRT for RTX have."""
+
+from __future__ import annotations
+
+import enum
+import importlib.util
+import inspect
+from pathlib import Path
+
+import pytest
+import tensorrt
+import tensorrt_rtx
+
+CLASSES = {
+    name: each for name, each in vars(tensorrt).items() if inspect.isclass(each) and each.__module__ == "tensorrt"
+}
+NAMES = [
+    (kind, name)
+    for kind, each in CLASSES.items()
+    for name in (each.__members__ if issubclass(each, enum.Enum) else vars(each))
+    if not name.startswith("_")
+]
+
+
+@pytest.fixture(scope="module")
+def bindings() -> bytes:
+    """The bindings of TensorRT 11, which need libraries to be imported, but not to be read."""
+    package = importlib.util.find_spec("tensorrt_bindings")
+    assert package is not None
+    assert package.origin is not None
+    return (Path(package.origin).parent / "tensorrt.so").read_bytes()
+
+
+@pytest.mark.parametrize(("kind", "name"), NAMES)
+def test_a_name_is_in_both_libraries(kind: str, name: str, bindings: bytes) -> None:
+    assert hasattr(getattr(tensorrt_rtx, kind), name)
+    for word in (kind, name):
+        assert f"{word}\0".encode() in bindings  # where linkers let a string be the tail of another
+
+
+def test_there_are_names() -> None:
+    assert len(NAMES) > 25

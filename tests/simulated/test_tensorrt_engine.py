@@ -1,0 +1,144 @@
+"""A plan is built once, proven and run; whatever fails says what to do."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorrt
+
+from declip_rt import Bundle, ConfigError, EngineError, Scorer
+from declip_rt.engine import Engine, open_engine
+from declip_rt.recipe import Recipe
+from tests.conftest import encoded, picture
+from tests.simulated.conftest import Simulation, pixels
+
+
+def opened(bundle: Bundle, batch: int = 4, **options: object) -> tuple[Engine, list[str]]:
+    said: list[str] = []
+    return open_engine(bundle, "tensorrt", batch, say=said.append, **options), said  # type: ignore[arg-type]
+
+
+def scores(engine: Engine, images: np.ndarray, lane: int = 0) -> np.ndarray:
+    for i, image in enumerate(images):
+        engine.lanes[lane].slot(i)[...] = image
+    engine.lanes[lane].launch(len(images))
+    return engine.lanes[lane].result().scores
+
+
+def test_it_scores_as_the_reference_does(gpu: Simulation, bundle: Bundle) -> None:
+    engine, said = opened(bundle)
+    assert said == [f"building a plan for {bundle.name}: there is none yet"]
+    assert engine.device == f"tensorrt:0 (Simulated GPU, tensorrt 11.0.0, {engine.precision})"
+    images = pixels(0, (3, *bundle.views.shape))
+    expected = scores(open_engine(bundle, "cpu", 3, precision="fp32"), images)
+    assert np.abs(scores(engine, images) - expected).max() < 0.01
+    engine.close()
+    assert (gpu.used, gpu.pinned) == (0, 0), "closing frees everything"
+
+
+def test_the_plan_and_its_proof_are_kept(gpu: Simulation, bundle: Bundle, tmp_path: Path) -> None:
+    opened(bundle)[0].close()
+    sidecar = json.loads(next((tmp_path / "plans").glob("*.json")).read_text())
+    assert sidecar["origin"]["gpu"] == "Simulated GPU"
+    assert sidecar["passed"]["cosine"] >= 0.999
+    tensorrt.faults.add("moved")  # which the gate would see
+    engine, said = opened(bundle)
+    assert said == []
+    engine.close()
+
+
+def test_a_second_build_starts_from_what_the_first_measured(gpu: Simulation, bundle: Bundle) -> None:
+    tensorrt.built.clear()
+    for batch in (4, 64):  # two plans
+        opened(bundle, batch, lanes=1)[0].close()
+    assert [config.known for config in tensorrt.built] == [b"", b"measured "]
+
+
+def test_a_hardware_compatible_plan_is_for_any_gpu(gpu: Simulation, bundle: Bundle, tmp_path: Path) -> None:
+    opened(bundle, lanes=1, recipe=Recipe(hardware_compatible=True))[0].close()
+    assert tensorrt.built[-1].hardware_compatibility_level == tensorrt.HardwareCompatibilityLevel.AMPERE_PLUS
+    origin = json.loads(next((tmp_path / "plans").glob("*.json")).read_text())["origin"]
+    assert (origin["gpu"], origin["capability"]) == ("", "8.0 and newer")
+
+
+@pytest.mark.parametrize(("fault", "said"), [("moved", r"change of a score 0\.02"), ("nan", "non-finite perceptual")])
+def test_a_plan_that_scores_otherwise_is_refused(
+    fault: str, said: str, gpu: Simulation, bundle: Bundle, tmp_path: Path
+) -> None:
+    tensorrt.faults.add(fault)
+    with pytest.raises(EngineError, match=said):
+        opened(bundle)
+    assert not list((tmp_path / "plans").glob("*.plan")), "nobody will find it"
+    assert gpu.used == 0
+
+
+def test_a_library_that_refuses_the_plan_is_quoted(gpu: Simulation, bundle: Bundle) -> None:
+    tensorrt.faults.add("refuse")
+    with pytest.raises(EngineError, match=r"refuses the plan: the driver is too old.*nvidia-smi"):
+        opened(bundle)
+
+
+def test_short_memory_halves_the_batch_once(gpu: Simulation, bundle: Bundle) -> None:
+    engine, _ = opened(bundle, 32, lanes=1)
+    needed = gpu.used
+    engine.close()
+    gpu.reset(memory=needed - 1)
+    engine, said = opened(bundle, 32, lanes=1)
+    assert engine.batch == 8
+    assert "MiB are free" in said[0]
+    assert said[0].endswith("going on with a batch of 8")
+    assert scores(engine, pixels(0, (8, *bundle.views.shape))).shape[0] == 8
+    engine.close()
+    gpu.reset(memory=1 << 20)
+    with pytest.raises(EngineError, match=r"of 1 MiB are free; take a smaller --batch"):
+        opened(bundle, 32, lanes=1)
+    assert gpu.used == 0
+
+
+def test_a_batch_beyond_the_recipe_gets_a_profile(gpu: Simulation, bundle: Bundle) -> None:
+    engine, _ = opened(bundle, 40, lanes=1)
+    assert engine.batch == 40
+    assert scores(engine, pixels(0, (33, *bundle.views.shape))).shape[0] == 33
+    engine.close()
+    with pytest.raises(ConfigError, match="largest batch is 2"):
+        opened(bundle, 40, recipe=Recipe(graph="fp32", batches=(1, 2)))
+
+
+def test_what_it_cannot_do_names_a_remedy(gpu: Simulation, bundle: Bundle) -> None:
+    with pytest.raises(EngineError, match="there is no device 3: CUDA sees 1"):
+        open_engine(bundle, "tensorrt:3")
+    with pytest.raises(EngineError, match="int8 graphs are for CPUs"):
+        opened(bundle, precision="int8")
+    with pytest.raises(ConfigError, match="the recipe builds the fp32 graph"):
+        opened(bundle, precision="fp16", recipe=Recipe(graph="fp32"))
+
+
+def test_a_lost_device_ends_the_run_and_keeps_the_rows(gpu: Simulation, bundle: Bundle, folder: Path) -> None:
+    with Scorer(bundle.path, "tensorrt", batch=2, lanes=2) as scorer:
+        gpu.reset(launches=2)
+        stream = scorer.score_many(sorted(folder.iterdir()))
+        found = [next(stream), next(stream)]
+        with pytest.raises(EngineError, match=r"ILLEGAL_ADDRESS.*may be lost"):
+            found.extend(stream)
+    assert 2 <= len(found) <= 4
+
+
+def test_a_whole_run_as_users_start_it(gpu: Simulation, bundle: Bundle, folder: Path, tmp_path: Path) -> None:
+    from declip_rt.cli import main
+
+    out = {name: tmp_path / f"{name}.jsonl" for name in ("cpu", "tensorrt")}
+    (folder / "broken.jpg").write_bytes(encoded(picture())[:500])
+    for device, path in out.items():
+        assert (
+            main(["score", str(folder), "--model", str(bundle.path), "--device", device, "--out", str(path)]) == 1
+        )  # for the broken one
+    rows = [[json.loads(line) for line in path.read_text().splitlines()] for path in out.values()]
+    assert len(rows[0]) == 7
+    for ours, reference in zip(*rows, strict=True):
+        assert ours["path"] == reference["path"]
+        assert bool(ours["error"]) == bool(reference["error"])
+        if not ours["error"]:
+            assert abs(ours["technical"] - reference["technical"]) < 0.01
