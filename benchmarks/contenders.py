@@ -45,13 +45,15 @@ def torch_loop(checkpoint: Path, _: Path) -> Score:
     return score
 
 
-def torch_loader(checkpoint: Path, _: Path, *, compiled: bool = False) -> Score:
+def torch_loader(checkpoint: Path, _: Path, *, compiled: bool = False, device: str = "cpu", workers: int = 2) -> Score:
+    """On a GPU by FP16 autocast, from pinned memory."""
     import torch
 
     from train.model import load
 
     config, model, _ = load(checkpoint)
-    forward = torch.compile(model.eval(), dynamic=False) if compiled else model.eval()
+    model, on_gpu = model.eval().to(device), device != "cpu"
+    forward = torch.compile(model, dynamic=False) if compiled else model
 
     class Photos(torch.utils.data.Dataset):
         def __init__(self, paths: Sequence[str]) -> None:
@@ -65,8 +67,12 @@ def torch_loader(checkpoint: Path, _: Path, *, compiled: bool = False) -> Score:
 
     @torch.inference_mode()
     def score(paths: Sequence[str]) -> list[float]:
-        loader = torch.utils.data.DataLoader(Photos(paths), batch_size=BATCH, num_workers=2)
-        return [float(value) for pixels in loader for value in forward(pixels)[0][:, 0]]
+        loader = torch.utils.data.DataLoader(Photos(paths), BATCH, num_workers=workers, pin_memory=on_gpu)
+        scores = []
+        for pixels in loader:
+            with torch.autocast(device, torch.float16, enabled=on_gpu):
+                scores.append(forward(pixels.to(device, non_blocking=True))[0][:, 0])
+        return [float(value) for some in scores for value in some.cpu()]
 
     return score
 
@@ -98,8 +104,8 @@ def onnx_by_hand(_: Path, bundle: Path) -> Score:
     return score
 
 
-def ours(_: Path, bundle: Path, **options: str) -> Score:
-    scorer = Scorer(bundle, "cpu", **options)  # type: ignore[arg-type]
+def ours(_: Path, bundle: Path, device: str = "cpu", **options: str) -> Score:
+    scorer = Scorer(bundle, device, **options)  # type: ignore[arg-type]
     return lambda paths: [score.technical for score in scorer.score_many(paths)]
 
 

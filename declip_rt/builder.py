@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -48,7 +48,7 @@ def origin(bundle: Bundle, recipe: Recipe, targets: Sequence[str] = (), context:
     if context is None:
         return made
     if recipe.library == "tensorrt_rtx":
-        return replace(made, targets=("sm" + context.capability.replace(".", ""),))
+        return replace(made, targets=(context.target,))
     driver = next((each.driver for each in gpu.listed()), "")
     if recipe.hardware_compatible:
         return replace(made, capability="8.0 and newer", driver=driver)
@@ -72,7 +72,20 @@ def build(
         ConfigError: a target has no meaning to the library.
         EngineError: the library is missing, or it cannot parse or build the graph; with its own words.
     """
-    graph, trt = bundle.graph(recipe.graph), library(recipe)
+    shapes = [{INPUT: (batch, *bundle.views.shape)} for batch in recipe.batches]
+    return build_graph(bundle.graph(recipe.graph), recipe, shapes, targets, progress, timing)
+
+
+def build_graph(
+    graph: Path,
+    recipe: Recipe,
+    profiles: Sequence[Mapping[str, tuple[int, ...]]] = (),
+    targets: Sequence[str] = (),
+    progress: Progress | None = None,
+    timing: Path | None = None,
+) -> bytes:
+    """The plan of any ONNX graph. profiles: the shapes of its inputs, for each optimisation profile."""
+    trt = library(recipe)
     log = logger(trt)
     builder = _made(trt.Builder(log), log, "cannot start a builder; check that nvidia-smi lists the GPU")
     network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
@@ -80,7 +93,7 @@ def build(
     if not parser.parse_from_file(str(graph)):
         reasons = [parser.get_error(i).desc() for i in range(parser.num_errors)]
         raise EngineError(f"{recipe.library} {trt.__version__} cannot parse {graph}: {_joined(reasons + log.lines)}")
-    config = _configured(trt, builder, bundle, recipe, targets)
+    config = _configured(trt, builder, recipe, profiles, targets)
     if progress is not None:
         config.progress_monitor = _monitor(trt, progress)
     if timing is not None and not targets:
@@ -93,11 +106,18 @@ def build(
     return built
 
 
-def _configured(trt: ModuleType, builder: Any, bundle: Bundle, recipe: Recipe, targets: Sequence[str]) -> Any:
+def _configured(
+    trt: ModuleType,
+    builder: Any,
+    recipe: Recipe,
+    profiles: Sequence[Mapping[str, tuple[int, ...]]],
+    targets: Sequence[str],
+) -> Any:
     config = builder.create_builder_config()
-    for batch in recipe.batches:
-        profile, shape = builder.create_optimization_profile(), (batch, *bundle.views.shape)
-        profile.set_shape(INPUT, shape, shape, shape)
+    for shapes in profiles:
+        profile = builder.create_optimization_profile()
+        for name, shape in shapes.items():
+            profile.set_shape(name, shape, shape, shape)
         config.add_optimization_profile(profile)
     if recipe.optimization_level is not None:
         config.builder_optimization_level = recipe.optimization_level

@@ -1,4 +1,4 @@
-"""The command line: `declip-rt score | eval | calibrate | doctor | models | build | engines`."""
+"""The command line: `declip-rt score | eval | calibrate | bench | doctor | models | build | engines`."""
 
 from __future__ import annotations
 
@@ -54,6 +54,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_score(commands.add_parser("score", help="score images", description=_SCORE, epilog=EXIT_CODES))
     _add_eval(commands.add_parser("eval", help="measure agreement with rated photos", description=_EVAL))
     _add_calibrate(commands.add_parser("calibrate", help="map scores to your own MOS", description=_CALIBRATE))
+    _add_bench(commands.add_parser("bench", help="measure speed", description=_BENCH, conflict_handler="resolve"))
     commands.add_parser("doctor", help="what is installed and found, and what is missing").set_defaults(command=_doctor)
     _add_models(commands.add_parser("models", help="list, show and verify models"))
     _add_build(commands.add_parser("build", help="build a TensorRT plan", description=_BUILD))
@@ -173,6 +174,32 @@ def _add_calibrate(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(command=_calibrate)
 
 
+_BENCH = (
+    "Measure how fast a model runs here: the latency of a batch and the images/s of all lanes at each --batch and "
+    "--lanes, from noise in memory; then the images/s from files, and what they take."
+)
+
+
+def _add_bench(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    _add_running(parser)
+    add("--batch", dest="batches", default="1,8,32", metavar="N,...", help="images computed together (default: 1,8,32)")
+    add("--lanes", dest="lane_counts", metavar="N,...", help="batches in flight on a GPU (default: the engine's)")
+    length, files = parser.add_mutually_exclusive_group(), parser.add_mutually_exclusive_group()
+    length.add_argument("--seconds", type=float, default=3.0, metavar="S", help="for each measurement (default: 3)")
+    length.add_argument("--iterations", type=int, metavar="N", help="batches for each measurement, in place of seconds")
+    add("--warmup", type=float, default=1.0, metavar="S", help="seconds before each measurement (default: 1)")
+    files.add_argument(
+        "--images", metavar="PATH", help="photos: a file, a folder or a glob (default: made on the spot)"
+    )
+    files.add_argument("--size", default="1920x1080", metavar="WxH", help="of the photos made (default: 1920x1080)")
+    add("--against", metavar="NAME,...", help="measure others on the same pixels: torch, torch-compile, ort")
+    add("--checkpoint", type=Path, metavar="FILE.pt", help="for torch: what the model was exported from")
+    add("--json", type=Path, metavar="FILE", help="write all figures")
+    add("--plot", type=Path, metavar="FILE", help="draw latency and images/s: .png or .svg")
+    parser.set_defaults(command=_bench)
+
+
 def _add_models(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(command=_list_models)
     actions = parser.add_subparsers(metavar="ACTION")
@@ -229,6 +256,12 @@ def _eval(**options: object) -> int:
 
 def _calibrate(out: Path, percentiles: bool, **options: object) -> int:
     return Recalibration(Evaluation(**options), out, percentiles).run()  # type: ignore[arg-type]
+
+
+def _bench(**options: object) -> int:
+    from declip_rt.bench import Bench  # which imports more than scoring needs
+
+    return Bench(**options).run()  # type: ignore[arg-type]
 
 
 def _doctor() -> int:

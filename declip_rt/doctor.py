@@ -36,6 +36,7 @@ def lines() -> Iterator[str]:
     for distributions, module, what, extra in ENGINES:
         yield f"{what}: {_state(distributions, module, extra)}"
     yield f"resampling: {_resampling()}"
+    yield f"CUDA kernels: {'built' if native.fatbin() else 'none; frames on a GPU need an install where nvcc is'}"
     yield f"onnxruntime providers: {', '.join(_providers()) or 'none'}"
     yield f"NVIDIA devices: {', '.join(_gpus()) or 'none found (nvidia-smi lists none)'}"
     yield ""

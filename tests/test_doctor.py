@@ -17,6 +17,7 @@ def test_it_reports_versions_engines_and_models(declip: Run) -> None:
     assert "model declip-tiny: bundle" in text
     assert "hashes verified" in text
     assert f"resampling: C++, {native.level()}" in text
+    assert f"CUDA kernels: {'built' if native.fatbin() else 'none'}" in text
 
 
 def test_what_is_missing_names_its_extra(declip: Run) -> None:
@@ -24,7 +25,7 @@ def test_what_is_missing_names_its_extra(declip: Run) -> None:
     for module, extra in (
         ("tensorrt", "tensorrt"),
         ("tensorrt_rtx", "rtx"),
-        ("pycuda", "tensorrt"),
+        ("cuda.core", "tensorrt"),
         ("tokenizers", "prompts"),
         ("ftfy", "prompts"),
         ("scipy", "eval"),

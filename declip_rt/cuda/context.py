@@ -45,6 +45,7 @@ class Context:
             device = self._core.Device(index)
             self.name: str = device.name
             self.capability = "{}.{}".format(*device.compute_capability)
+            self.target = "sm" + self.capability.replace(".", "")  # as TensorRT for RTX names it
 
     def enter(self) -> None:
         """Makes the context current in this thread."""

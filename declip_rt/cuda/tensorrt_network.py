@@ -20,17 +20,7 @@ class TensorRtNetwork:
     """
 
     def __init__(self, plan: bytes, recipe: Recipe) -> None:
-        self.trt = library(recipe)
-        self.log = logger(self.trt)
-        runtime = self.trt.Runtime(self.log)
-        runtime.engine_host_code_allowed = False  # a plan is data
-        self.engine = runtime.deserialize_cuda_engine(plan)
-        if self.engine is None:
-            raise EngineError(
-                f"{recipe.library} {self.trt.__version__} refuses the plan: {logged(self.log)}; "
-                "see the driver's version by nvidia-smi, or build it again: declip-rt engines clear"
-            )
-        self._runtime = runtime  # it must outlive the engine
+        self.trt, self.log, self._runtime, self.engine = loaded(plan, recipe)
         self.profiles = {batch: profile for profile, batch in enumerate(recipe.batches)}
         self.buckets = sorted(self.profiles)
         self.widths = {name: int(self.engine.get_tensor_shape(name)[-1]) for name in OUTPUTS}
@@ -48,7 +38,7 @@ class TensorRtProgram:
         shape = tuple(engine.get_tensor_shape(INPUT))[1:]
         self._contexts = {}
         for bucket, profile in network.profiles.items():
-            context = self._made(_execution_context(network.trt, engine), "no execution context")
+            context = self._made(execution_context(network.trt, engine), "no execution context")
             handle = int(buffers.stream.handle)
             self._made(context.set_optimization_profile_async(profile, handle), f"no profile {profile}")
             context.set_device_memory(int(self._scratch.handle), self._scratch.size)
@@ -75,7 +65,22 @@ class TensorRtProgram:
         return thing
 
 
-def _execution_context(trt: ModuleType, engine: Any) -> Any:
+def loaded(plan: bytes, recipe: Recipe) -> tuple[ModuleType, Any, Any, Any]:
+    """The recipe's library, its log, a runtime, which must outlive the engine, and the plan's engine."""
+    trt = library(recipe)
+    log = logger(trt)
+    runtime = trt.Runtime(log)
+    runtime.engine_host_code_allowed = False  # a plan is data
+    engine = runtime.deserialize_cuda_engine(plan)
+    if engine is None:
+        raise EngineError(
+            f"{recipe.library} {trt.__version__} refuses the plan: {logged(log)}; "
+            "see the driver's version by nvidia-smi, or build it again: declip-rt engines clear"
+        )
+    return trt, log, runtime, engine
+
+
+def execution_context(trt: ModuleType, engine: Any) -> Any:
     """With scratch memory of ours. TensorRT for RTX would first run slow kernels for dynamic shapes: not asked for."""
     strategy = trt.ExecutionContextAllocationStrategy.USER_MANAGED
     if not hasattr(trt, "DynamicShapesKernelSpecializationStrategy"):

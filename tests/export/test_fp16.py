@@ -63,7 +63,8 @@ def small(kind: str, checkpoint: Path, folder: Path) -> Path:
 def types(graph: onnx.GraphProto) -> dict[str, int]:
     inferred = onnx.shape_inference.infer_shapes(onnx.helper.make_model(graph), strict_mode=True).graph
     values = [*inferred.value_info, *inferred.input, *inferred.output]
-    return {value.name: value.type.tensor_type.elem_type for value in values}
+    weights = {tensor.name: tensor.data_type for tensor in graph.initializer}
+    return weights | {value.name: value.type.tensor_type.elem_type for value in values}
 
 
 @pytest.mark.parametrize("kind", VISION)
@@ -83,6 +84,8 @@ def test_every_kind_of_tower_passes_the_gate(kind: str, checkpoint: Path, tmp_pa
             assert typed[node.input[0]] == TensorProto.FLOAT
         if node.op_type in ("Softmax", "Conv"):
             assert typed[node.input[0]] == TensorProto.FLOAT16
+        if node.op_type == "Cast":
+            assert typed[node.input[0]] != typed[node.output[0]], "weights are stored as they are read"
 
 
 def test_queries_are_scaled_before_they_are_multiplied(checkpoint: Path, tmp_path: Path) -> None:
@@ -112,10 +115,10 @@ def test_a_graph_that_differs_is_not_written(checkpoint: Path, tmp_path: Path, m
     assert not (tmp_path / "fp16.onnx").exists()
 
 
-def test_what_fp16_cannot_hold_stays_in_fp32(tmp_path: Path) -> None:
-    """Values of 100,000 on the way to outputs of 1."""
+@pytest.mark.parametrize(("weight", "stored"), [(32, TensorProto.FLOAT16), (1e5, TensorProto.FLOAT)])
+def test_what_fp16_cannot_hold_stays_in_fp32(weight: float, stored: int, tmp_path: Path) -> None:
+    """Values of 100,000 or more on the way to outputs of 1, by weights that FP16 holds or not."""
     make = onnx.helper.make_node
-    weight = np.full((4, 3, 2, 2), 1e5 / 255 / 12, np.float32)
     nodes = [
         make("Cast", ["pixels"], ["cast"], to=TensorProto.FLOAT, name="cast"),
         make("Squeeze", ["cast", "one"], ["view"], name="view"),
@@ -126,7 +129,8 @@ def test_what_fp16_cannot_hold_stays_in_fp32(tmp_path: Path) -> None:
         make("ReduceL2", ["feature", "one"], ["norm"], name="norm"),
         *(make("Div", ["feature", "norm"], [name], name=name) for name in ("scores", "perceptual", "semantic")),
     ]
-    constants = {"weight": weight, "small": np.float32(1e-5), "one": np.array([1]), "axes": np.array([2, 3])}
+    filled = np.full((4, 3, 2, 2), weight, np.float32)
+    constants = {"weight": filled, "small": np.float32(1e-5), "one": np.array([1]), "axes": np.array([2, 3])}
     outputs = [
         onnx.helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", 4])
         for name in ("scores", "perceptual", "semantic")
@@ -146,3 +150,4 @@ def test_what_fp16_cannot_hold_stays_in_fp32(tmp_path: Path) -> None:
     graph = onnx.load(tmp_path / "fp16.onnx").graph
     (convolution,) = (node for node in graph.node if node.op_type == "Conv")
     assert types(graph)[convolution.output[0]] == TensorProto.FLOAT
+    assert [tensor.data_type for tensor in graph.initializer if len(tensor.dims) == 4] == [stored]

@@ -6,6 +6,7 @@ Nothing else in such a process may look for a GPU: it would find this one.
 from __future__ import annotations
 
 import ctypes
+import os
 import subprocess
 import sys
 import tempfile
@@ -75,7 +76,6 @@ def _built() -> ctypes.CDLL:
     made = Path(tempfile.mkdtemp()) / "libcuda.so.1"
     include = [f"-I{path}" for path in (*headers, "/usr/local/cuda/include", HERE.parents[1] / "declip_rt/native")]
     flags = [
-        *__import__("os").environ.get("SIMFLAGS", "").split(),
         "-std=c++17",
         "-O1",
         "-g",
@@ -86,6 +86,8 @@ def _built() -> ctypes.CDLL:
         "-pthread",
     ]
     subprocess.run(["g++", *flags, *include, str(HERE / "driver.cpp"), "-o", str(made), "-ldl"], check=True)
+    for name, folder in (("LD_LIBRARY_PATH", made.parent), ("PYTHONPATH", HERE)):  # for processes that tests start
+        os.environ[name] = f"{folder}:{os.environ.get(name, '')}"
     driver = ctypes.CDLL(str(made), mode=ctypes.RTLD_GLOBAL)
     driver.sim_used.restype = driver.sim_pinned.restype = ctypes.c_size_t
     return driver

@@ -167,11 +167,13 @@ class IExecutionContext:
 
     def execute_async_v3(self, stream: int) -> bool:
         assert self.memory
-        assert len(self.addresses) == 4
+        assert len(self.addresses) == len(self.engine.session.get_inputs()) + len(self.engine.session.get_outputs())
         queued = self.driver.cuLaunchHostFunc(ctypes.c_void_p(stream), self.callback, None)
         return queued == 0 and "enqueue" not in faults
 
     def _compute(self, _: object) -> None:
+        if "pixels" not in self.addresses:
+            return  # a large product of matrices, of which only the time is wanted
         names = ["scores", "perceptual", "semantic"]
         outputs = self.engine.session.run(names, {"pixels": self._at("pixels", self.shape, np.uint8).copy()})
         for name, values in zip(names, outputs, strict=True):

@@ -1,0 +1,51 @@
+"""`make gpu-check` on a simulated GPU: it runs what it can, says what it could not, and writes both."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmarks import gpu_check
+from benchmarks.gpu_check import Check, NotRun
+from declip_rt import Bundle, EngineError
+from tests.simulated.conftest import Simulation
+
+
+def test_a_run(gpu: Simulation, bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gpu_check, "tests", lambda check: check.said.append("are run by make test"))
+    monkeypatch.setattr(gpu_check, "BATCHES", "1,4")
+    monkeypatch.setattr(gpu_check, "BUSY", 0.1)
+    monkeypatch.setattr(sys, "argv", ["", "--bundle", str(bundle.path), "--stress", "2", "--out", str(tmp_path)])
+    assert gpu_check.main() in (0, 1)  # a simulated device may miss an aim
+    found = json.loads((tmp_path / "gpu-simulated-gpu.json").read_text())
+    checks = {check["name"]: check for check in found["checks"]}
+    assert checks["the kernels are built"]["state"] == "passed"
+    assert checks["declip-rt bench --device tensorrt"]["figures"]["declip-rt, images/s"] > 0
+    assert checks["declip-rt bench --device tensorrt"]["figures"]["p99 over p50 at batch 1"] >= 1
+    assert checks["declip-rt bench --device cuda"]["state"] == "not run"
+    assert "no CUDA provider" in checks["declip-rt bench --device cuda"]["said"][0]
+    assert checks["from files to scores"]["state"] == "not run"
+    assert checks["stress"]["state"] == "passed", checks["stress"]
+    page = (tmp_path / "gpu-simulated-gpu.md").read_text()
+    assert "| from files to scores | not run |" in page
+
+
+def test_an_aim_that_is_missed_fails_the_check() -> None:
+    def slow(check: Check) -> None:
+        check.figures["engine over compiled torch"] = 1.2
+
+    check = Check("speed").run(slow)
+    assert (check.state, check.said) == ("failed", ["engine over compiled torch should be at least 1.3"])
+
+
+@pytest.mark.parametrize(("error", "state"), [(NotRun("no torch"), "not run"), (EngineError("lost"), "failed")])
+def test_what_stops_a_check_is_said(error: Exception, state: str) -> None:
+    def stopped(check: Check) -> None:
+        raise error
+
+    check = Check("speed").run(stopped)
+    assert check.state == state
+    assert str(error) in check.said[0]
