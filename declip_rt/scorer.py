@@ -169,7 +169,11 @@ class Scorer:
         self._busy = threading.Lock()
 
     def score(self, image: ImageLike) -> Score:
-        """The score of one image: a path, encoded bytes, RGB uint8 (H, W, 3), or a Pillow image. Raises ImageError."""
+        """The score of one image. Raises ImageError.
+
+        image: a path, encoded bytes, a Pillow image, or RGB uint8 (H, W, 3) of NumPy or another library. On a GPU it
+        may be (3, H, W) too, and must not change before its score is there; `device` is then that GPU.
+        """
         with closing(self.score_many([image])) as scores:
             return next(scores)
 
@@ -266,14 +270,21 @@ class Scorer:
             frame: Frame = image
             return frame
         elif hasattr(image, "__dlpack__"):
-            array: Any = np.from_dlpack(image)
-            rgb = decode.from_array(array)
+            rgb = _from_dlpack(image)
         else:
             raise ImageError(
                 f"cannot score a {type(image).__name__}; give a path, bytes, a Pillow image, or RGB uint8 (H, W, 3) "
                 "of NumPy, torch, CuPy or the like"
             )
         return Decoded(rgb, rgb.shape[1], rgb.shape[0])
+
+
+def _from_dlpack(image: Any) -> NDArray[np.uint8]:
+    try:
+        array: Any = np.from_dlpack(image)
+    except Exception as error:  # each library has its own for types that NumPy lacks
+        raise ImageError(f"cannot read a {type(image).__name__}: {error}") from error
+    return decode.from_array(array)
 
 
 def _gpu_decoder(engine: Engine, decode_scale: str) -> GpuDecoder:

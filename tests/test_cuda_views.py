@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import shutil
+import struct
+import subprocess
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,6 +19,7 @@ from declip_rt.native import _native
 from declip_rt.views import Box
 from tests.conftest import picture
 
+SOURCE = Path(native.__file__).parent
 pytestmark = pytest.mark.skipif(native.level() is None, reason="built without a compiler")
 
 
@@ -68,15 +73,61 @@ def test_a_ragged_batch_of_any_layout() -> None:
         assert np.array_equal(view, expected(rgb, box, 64))
 
 
+def test_copies_upscaling_and_extremes() -> None:
+    """Extremes are where rounding and clipping show."""
+    for height, width, size in ((32, 32, 32), (3, 5, 64), (1, 1, 9), (200, 9, 33), (9, 200, 33)):
+        rgb = np.random.default_rng(height).choice(np.array([0, 255], np.uint8), (height, width, 3))
+        for box in (Box(0, 0, width, height), Box(0.25, 0.5, width - 0.125, height)):
+            assert np.array_equal(cut([(rgb, box)], size)[0], expected(rgb, box, size))
+
+
+@pytest.mark.parametrize("box", [(0, 0, 41, 30), (-1, 0, 10, 10), (5, 5, 5, 9), (0, 0, float("nan"), 9)])
+def test_a_box_outside_its_image_is_never_launched(box: tuple[float, ...]) -> None:
+    with pytest.raises(ValueError, match="empty or leaves its image"):
+        cut([(picture(width=40, height=30), Box(*box))], 8)
+
+
 def test_the_table_is_laid_out_as_the_kernels_read_it() -> None:
-    assert JOB.itemsize == 88
     assert JOB.fields is not None
-    assert JOB.fields["out"][1] == 56
+    ours = {name: field[1] for name, field in JOB.fields.items()}
+    assert ours | {"all": JOB.itemsize} == _native.job_layout()
 
 
-@pytest.mark.skipif(shutil.which("nvcc") is None, reason="NOT RUN: no nvcc on the PATH")
+needs_nvcc = pytest.mark.skipif(shutil.which("nvcc") is None, reason="NOT RUN: no nvcc on the PATH")
+
+
+def said(*command: str | Path) -> str:
+    return subprocess.run(list(map(str, command)), check=True, capture_output=True, text=True).stdout
+
+
+@needs_nvcc
 def test_nvcc_compiles_them_for_all_gpus() -> None:
-    fatbin = native.fatbin()
-    assert fatbin[:4] == bytes.fromhex("50ed55ba"), "the magic number of a fatbin"
-    for name in (b"declip_weigh", b"declip_pass_one", b"declip_pass_two"):
-        assert name in fatbin or len(fatbin) > 100_000  # compressed sections hide names
+    known = said("nvcc", "--list-gpu-code").split()
+    wanted = [gpu for gpu in (75, 80, 86, 89, 90, 100, 120) if f"sm_{gpu}" in known]
+    assert sections(native.fatbin()) == {("binary", gpu) for gpu in wanted} | {("PTX", wanted[-1])}
+
+
+def sections(fatbin: bytes) -> set[tuple[str, int]]:
+    """What a fatbin holds, and for which GPU, as `cuobjdump --list-elf --list-ptx` would say."""
+    assert fatbin, "built without nvcc, which is here"
+    magic, _, at, rest = struct.unpack_from("<IHHQ", fatbin)
+    assert (magic, at + rest) == (0xBA55ED50, len(fatbin)), "not a whole fatbin"
+    found = set()
+    while at < len(fatbin):
+        kind, _, header, size, _, _, _, gpu = struct.unpack_from("<HHIQIIII", fatbin, at)
+        found.add(({1: "PTX", 2: "binary"}[kind], gpu))
+        at += header + size
+    return found
+
+
+@needs_nvcc
+def test_no_gpu_may_round_differently(tmp_path: Path) -> None:
+    """A compiler, the driver's too, may contract a product and a sum unless both name their rounding."""
+    flags = re.search(r"-fatbin (.*) \$\{targets\}", (SOURCE / "kernels.cmake").read_text())
+    assert flags, "the build's own flags"
+    said("nvcc", "-ptx", *flags[1].split(), SOURCE / "ragged.cu", "-o", tmp_path / "ptx")
+    ptx = (tmp_path / "ptx").read_text()
+    assert set(re.findall(r"\.entry (\w+)", ptx)) == {"declip_weigh", "declip_pass_one", "declip_pass_two"}
+    arithmetic = set(re.findall(r"\b((?:add|sub|mul|div|fma|mad)\.\S*f(?:32|64))\b", ptx))
+    assert arithmetic
+    assert {each for each in arithmetic if ".rn." not in each or each.startswith(("fma", "mad"))} == set()

@@ -168,3 +168,13 @@ def test_counts_are_positive(count: int) -> None:
         Scorer(workers=count)
     with pytest.raises(ConfigError, match="threads must be at least 1"):
         Scorer(threads=count)
+
+
+def test_an_array_of_another_library_is_taken_as_it_is(scorer: Scorer) -> None:
+    torch = pytest.importorskip("torch")
+    rgb = picture(3)
+    assert scorer.score(torch.from_numpy(rgb)) == scorer.score(rgb)
+    with pytest.raises(ImageError, match=r"must be RGB uint8 \(H, W, 3\)"):
+        scorer.score(torch.zeros(3, 9, 9))
+    with pytest.raises(ImageError, match="cannot read a Tensor"):
+        scorer.score(torch.zeros(9, 9, 3, dtype=torch.bfloat16))

@@ -13,7 +13,7 @@ from declip_rt import native
 from declip_rt.errors import EngineError
 from declip_rt.views import Box
 
-JOB = np.dtype(  # struct Job of ragged.h; native.lay_out fills in the last four
+JOB = np.dtype(  # struct Job of ragged.h; native.lay_out fills in what follows `out`
     [
         ("image", np.uint64),
         ("strides", np.int64, 3),
@@ -24,6 +24,7 @@ JOB = np.dtype(  # struct Job of ragged.h; native.lay_out fills in the last four
         ("between", np.int64),
         ("begin", np.int32),
         ("length", np.int32),
+        ("taps", np.int32, 2),
     ]
 )
 THREADS = 256  # a block

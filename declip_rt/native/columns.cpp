@@ -142,7 +142,7 @@ Weights::Weights(const Axis& axis)
     : axis(axis), taps(axis.taps()), first(axis.out), count(axis.out), values(size_t(axis.out) * taps) {
   std::vector<double> scratch(taps);
   for (int i = 0; i < axis.out; i++) {
-    count[i] = weights_of(axis, i, values.data() + size_t(i) * taps, &first[i], scratch.data());
+    count[i] = weights_of(axis, i, values.data() + size_t(i) * taps, 1, &first[i], scratch.data());
   }
 }
 

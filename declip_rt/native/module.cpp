@@ -3,7 +3,6 @@
 #include <nanobind/ndarray.h>
 #include <nanobind/stl/pair.h>
 
-#include <algorithm>
 #include <vector>
 
 #include "ragged.h"
@@ -29,36 +28,33 @@ static void resample(Source rgb, Boxes boxes, Views out, int filter, int level) 
 using Table = nb::ndarray<uint8_t, nb::shape<-1, sizeof(declip::Job)>, nb::c_contig, nb::device::cpu>;
 using Out = nb::ndarray<uint8_t, nb::c_contig, nb::device::cpu>;
 
-// Fills in what jobs need of scratch; returns its bytes in all, and the pixels of the longest first pass.
+static declip::Job* jobs_of(Table table) { return reinterpret_cast<declip::Job*>(table.data()); }
+
 static std::pair<int64_t, int64_t> lay_out(Table table, int size) {
-  auto* jobs = reinterpret_cast<declip::Job*>(table.data());
-  int64_t bytes = 0, most = 0;
-  for (size_t n = 0; n < table.shape(0); n++) {
-    declip::Job& job = jobs[n];
-    const declip::Axis columns = columns_of(job, size), rows = rows_of(job, size);
-    const declip::Axis& needed = rows_first(job, size) ? columns : rows;
-    int begin, end, unused;
-    span_of(needed, 0, &begin, &unused);
-    span_of(needed, size - 1, &unused, &end);
-    job.begin = begin, job.length = end - begin;
-    job.weights = bytes;
-    bytes += int64_t(size) * (4 + columns.taps() + rows.taps()) * sizeof(int);
-    job.between = bytes;
-    bytes += (int64_t(job.length) * size * 3 + 255) / 256 * 256;
-    most = std::max(most, int64_t(job.length) * size);
-  }
-  return {bytes, most};
+  const declip::Need need = declip::lay_out(jobs_of(table), table.shape(0), size);
+  return {need.scratch, need.pixels};
 }
 
 // What the kernels do, on the host, with images and `out` on the host: for tests.
 static void ragged(Table table, int size, Out out) {
-  auto* jobs = reinterpret_cast<declip::Job*>(table.data());
   std::vector<uint8_t> scratch(lay_out(table, size).first);
-  for (size_t n = 0; n < table.shape(0); n++) {
-    for (int i = 0; i < 2 * size; i++) weigh(jobs[n], size, i, scratch.data());
-    for (int64_t i = 0; i < int64_t(jobs[n].length) * size; i++) pass_one(jobs[n], size, i, scratch.data());
-    for (int i = 0; i < size * size; i++) pass_two(jobs[n], size, i, scratch.data(), out.data());
+  for (const declip::Job* job = jobs_of(table); job < jobs_of(table) + table.shape(0); job++) {
+    for (int i = 0; i < 2 * size; i++) weigh(*job, size, i, scratch.data());
+    for (int i = 0; i < job->length * size; i++) pass_one(*job, size, i, scratch.data());
+    for (int i = 0; i < size * size; i++) pass_two(*job, size, i, scratch.data(), out.data());
   }
+}
+
+// Where the fields of a job lie, by the names that Python has for them, and the bytes of a job.
+static nb::dict job_layout() {
+  nb::dict at;
+  at["image"] = offsetof(declip::Job, image), at["strides"] = offsetof(declip::Job, row);
+  at["size"] = offsetof(declip::Job, height), at["box"] = offsetof(declip::Job, left);
+  at["out"] = offsetof(declip::Job, out), at["weights"] = offsetof(declip::Job, weights);
+  at["between"] = offsetof(declip::Job, between), at["begin"] = offsetof(declip::Job, begin);
+  at["length"] = offsetof(declip::Job, length), at["taps"] = offsetof(declip::Job, column_taps);
+  at["all"] = sizeof(declip::Job);
+  return at;
 }
 
 NB_MODULE(_native, module) {
@@ -66,6 +62,7 @@ NB_MODULE(_native, module) {
              nb::arg("out").noconvert(), nb::arg("filter"), nb::arg("level"));
   module.def("lay_out", &lay_out, nb::arg("jobs").noconvert(), nb::arg("size"));
   module.def("ragged", &ragged, nb::arg("jobs").noconvert(), nb::arg("size"), nb::arg("out").noconvert());
+  module.def("job_layout", &job_layout);
   module.def("fatbin", [] { return nb::bytes(declip_fatbin, declip_fatbin_size); });
   module.def("best_level", [] { return int(declip::best_level()); });
 }

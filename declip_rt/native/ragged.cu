@@ -1,22 +1,24 @@
-// A job for each block row, and its elements along it.
+// A job for each row of blocks, and its elements along it. A thread copies its job, since the compiler must otherwise
+// read it again after each byte that is written.
 #include "ragged.h"
 
 using declip::Job;
 
-#define ELEMENT int64_t(blockIdx.x) * blockDim.x + threadIdx.x
-#define STRIDE int64_t(gridDim.x) * blockDim.x
+template <typename Step> __device__ void each(int count, Step step) {
+  for (int i = int(blockIdx.x * blockDim.x + threadIdx.x); i < count; i += int(gridDim.x * blockDim.x)) step(i);
+}
 
 extern "C" __global__ void declip_weigh(const Job* jobs, int size, uint8_t* scratch) {
-  const Job& job = jobs[blockIdx.y];
-  for (int64_t i = ELEMENT; i < 2 * size; i += STRIDE) declip::weigh(job, size, int(i), scratch);
+  const Job job = jobs[blockIdx.y];
+  each(2 * size, [&](int i) { declip::weigh(job, size, i, scratch); });
 }
 
 extern "C" __global__ void declip_pass_one(const Job* jobs, int size, uint8_t* scratch) {
-  const Job& job = jobs[blockIdx.y];
-  for (int64_t i = ELEMENT; i < int64_t(job.length) * size; i += STRIDE) declip::pass_one(job, size, i, scratch);
+  const Job job = jobs[blockIdx.y];
+  each(job.length * size, [&](int i) { declip::pass_one(job, size, i, scratch); });
 }
 
 extern "C" __global__ void declip_pass_two(const Job* jobs, int size, uint8_t* scratch, uint8_t* out) {
-  const Job& job = jobs[blockIdx.y];
-  for (int64_t i = ELEMENT; i < int64_t(size) * size; i += STRIDE) declip::pass_two(job, size, int(i), scratch, out);
+  const Job job = jobs[blockIdx.y];
+  each(size * size, [&](int i) { declip::pass_two(job, size, i, scratch, out); });
 }

@@ -1,13 +1,16 @@
 // The views of a ragged batch of images: the steps of the CUDA kernels, an element at a time, for host and device.
 #pragma once
 
+#include <algorithm>
+#include <climits>
 #include <cstddef>
+#include <stdexcept>
 
 #include "resample.h"
 
 namespace declip {
 
-// One view of one image. Python packs all but the last four, which lay_out fills in.
+// One view of one image. Python packs all but the last six, which lay_out fills in.
 struct Job {
   const uint8_t* image;  // RGB, at any strides (bytes)
   int64_t row, pixel, channel;
@@ -16,8 +19,9 @@ struct Job {
   int64_t out;                     // bytes from the start of all views to this one
   int64_t weights, between;        // bytes of scratch, to the weights and to what the first pass makes
   int32_t begin, length;           // the image rows of the first pass, or its columns where rows come first
+  int32_t column_taps, row_taps;   // weights that an output column, or row, has at most
 };
-static_assert(sizeof(Job) == 88 && offsetof(Job, out) == 56);
+static_assert(sizeof(Job) == 96 && offsetof(Job, out) == 56 && offsetof(Job, begin) == 80);
 
 DECLIP_BOTH inline Axis columns_of(const Job& job, int size) {
   return {job.width, size, job.left, job.right, Filter::bicubic};
@@ -27,18 +31,48 @@ DECLIP_BOTH inline Axis rows_of(const Job& job, int size) {
 }
 DECLIP_BOTH inline bool rows_first(const Job& job, int size) { return is_tall(job.height, job.width, size, size); }
 
-// The weights of one output sample in scratch: the first input sample, their count, and they.
+struct Need {
+  int64_t scratch;  // bytes, for all jobs
+  int64_t pixels;   // of the longest first pass
+};
+
+// Fills in what the jobs need of scratch.
+inline Need lay_out(Job* jobs, size_t count, int size) {
+  Need need{0, 0};
+  for (Job* job = jobs; job < jobs + count; job++) {
+    const bool across = 0 <= job->left && job->left < job->right && job->right <= float(job->width);
+    const bool down = 0 <= job->top && job->top < job->bottom && job->bottom <= float(job->height);
+    if (!across || !down) throw std::invalid_argument("a view's box is empty or leaves its image");
+    const Axis columns = columns_of(*job, size), rows = rows_of(*job, size);
+    const Axis& second = rows_first(*job, size) ? columns : rows;
+    int end, unused;
+    span_of(second, 0, &job->begin, &unused);
+    span_of(second, size - 1, &unused, &end);
+    job->length = end - job->begin, job->column_taps = columns.taps(), job->row_taps = rows.taps();
+    const int64_t pixels = int64_t(job->length) * size;
+    if (pixels > INT_MAX / 2) throw std::length_error("an image is too large for the CUDA kernels, which count in ints");
+    job->weights = need.scratch;
+    job->between = job->weights + int64_t(size) * (4 + job->column_taps + job->row_taps) * int64_t(sizeof(int));
+    need.scratch = (job->between + 3 * pixels + 255) / 256 * 256;
+    need.pixels = std::max(need.pixels, pixels);
+  }
+  return need;
+}
+
+// What scratch holds for output column or row i: the first input sample, `size` ints on their count, and then each of
+// the weights. So they lie tap by tap, and neighbouring threads read neighbouring ones.
 DECLIP_BOTH inline int* weights_at(const Job& job, int size, bool of_rows, int i, uint8_t* scratch) {
-  const int columns = 2 + columns_of(job, size).taps(), rows = 2 + rows_of(job, size).taps();
-  int* all = reinterpret_cast<int*>(scratch + job.weights);
-  return of_rows ? all + size * columns + i * rows : all + i * columns;
+  return reinterpret_cast<int*>(scratch + job.weights) + (of_rows ? size * (2 + job.column_taps) : 0) + i;
 }
 
 // Sums samples of three channels, which lie `step` bytes apart.
-DECLIP_BOTH inline void blend(const uint8_t* from, int64_t step, int64_t channel, const int* weights, uint8_t* out) {
+DECLIP_BOTH inline void blend(const uint8_t* from, int64_t step, int64_t channel, const int* weights, int size,
+                              uint8_t* out) {
   int red = kHalf, green = kHalf, blue = kHalf;
-  for (int j = 0; j < weights[1]; j++, from += step) {
-    red += from[0] * weights[2 + j], green += from[channel] * weights[2 + j], blue += from[2 * channel] * weights[2 + j];
+  const int count = weights[size];
+  weights += 2 * size;
+  for (int j = 0; j < count; j++, from += step, weights += size) {
+    red += from[0] * *weights, green += from[channel] * *weights, blue += from[2 * channel] * *weights;
   }
   out[0] = to_sample(red), out[1] = to_sample(green), out[2] = to_sample(blue);
 }
@@ -48,17 +82,17 @@ DECLIP_BOTH inline void weigh(const Job& job, int size, int i, uint8_t* scratch)
   const bool of_rows = i >= size;
   if (of_rows) i -= size;
   int* at = weights_at(job, size, of_rows, i, scratch);
-  at[1] = weights_of(of_rows ? rows_of(job, size) : columns_of(job, size), i, at + 2, at, nullptr);
+  at[size] = weights_of(of_rows ? rows_of(job, size) : columns_of(job, size), i, at + 2 * size, size, at, nullptr);
 }
 
 // Step two: pixel i of the first pass, for i below length * size.
-DECLIP_BOTH inline void pass_one(const Job& job, int size, int64_t i, uint8_t* scratch) {
+DECLIP_BOTH inline void pass_one(const Job& job, int size, int i, uint8_t* scratch) {
   const bool tall = rows_first(job, size);
-  const int width = tall ? job.length : size, y = int(i / width), x = int(i % width);
+  const int width = tall ? job.length : size, y = i / width, x = i % width;
   const int* weights = weights_at(job, size, tall, tall ? y : x, scratch);
   const int64_t top = tall ? weights[0] : job.begin + y, left = tall ? job.begin + x : weights[0];
-  blend(job.image + top * job.row + left * job.pixel, tall ? job.row : job.pixel, job.channel, weights,
-        scratch + job.between + 3 * i);
+  blend(job.image + top * job.row + left * job.pixel, tall ? job.row : job.pixel, job.channel, weights, size,
+        scratch + job.between + 3 * int64_t(i));
 }
 
 // Step three: pixel i of the view, for i below size * size.
@@ -68,7 +102,7 @@ DECLIP_BOTH inline void pass_two(const Job& job, int size, int i, uint8_t* scrat
   const int* weights = weights_at(job, size, !tall, tall ? x : y, scratch);
   const int64_t first = weights[0] - job.begin;
   const int64_t from = tall ? int64_t(y) * job.length + first : first * size + x;
-  blend(scratch + job.between + 3 * from, tall ? 3 : 3 * size, 1, weights, out + job.out + 3 * int64_t(i));
+  blend(scratch + job.between + 3 * from, tall ? 3 : 3 * size, 1, weights, size, out + job.out + 3 * int64_t(i));
 }
 
 }  // namespace declip

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cmath>
+#include <cstddef>
 #include <cstdint>
 
 #ifdef __CUDACC__
@@ -71,9 +72,9 @@ DECLIP_BOTH inline void span_of(const Axis& axis, int i, int* low, int* high) {
   *high = *high > axis.size ? axis.size : *high;
 }
 
-// Writes the weights of output sample i and returns their count; `first` is the first input sample. `scratch`, if any,
-// saves computing them twice.
-DECLIP_BOTH inline int weights_of(const Axis& axis, int i, int* weights, int* first, double* scratch) {
+// Writes the weights of output sample i, `step` ints apart, and returns their count; `first` is the first input sample.
+// `scratch`, if any, saves computing them twice.
+DECLIP_BOTH inline int weights_of(const Axis& axis, int i, int* weights, int step, int* first, double* scratch) {
   double stretch = axis.scale() < 1.0 ? 1.0 : axis.scale(), narrow = 1.0 / stretch;
   double centre = axis.begin + (i + 0.5) * axis.scale(), sum = 0.0;
   int low, high;
@@ -87,7 +88,7 @@ DECLIP_BOTH inline int weights_of(const Axis& axis, int i, int* weights, int* fi
   for (int j = 0; j < count; j++) {
     double value = scratch ? scratch[j] : weight(axis.filter, (j + low - centre + 0.5) * narrow);
     double share = sum != 0.0 ? value / sum : value;
-    weights[j] = int((share < 0 ? -0.5 : 0.5) + share * (1 << kBits));
+    weights[size_t(j) * step] = int((share < 0 ? -0.5 : 0.5) + share * (1 << kBits));
   }
   *first = low;
   return count;

@@ -45,6 +45,10 @@ class Simulation:
         """memory: bytes. slow: seconds that each copy and kernel lasts at least. launches: until the device is lost."""
         self.driver.sim_reset(ctypes.c_size_t(memory), ctypes.c_double(slow), ctypes.c_long(launches))
 
+    def fail(self, kind: str) -> None:
+        """The device is lost by the next copy in (i), kernel (c) or copy out (o)."""
+        self.driver.sim_fail(ctypes.c_char(kind.encode()))
+
     @property
     def used(self) -> int:
         return int(self.driver.sim_used())

@@ -40,6 +40,7 @@ size_t total = size_t(1) << 30;
 double slowness = 0;  // seconds that each piece of work lasts at least
 long launches_left = -1;  // until the device is lost
 bool lost = false;
+char fatal = 0;  // the kind of work by which the device is lost
 auto& spans = *new std::vector<Span>;
 auto& faults = *new std::vector<std::string>;  // misuse that a real driver may let pass
 const Clock::time_point start = Clock::now();
@@ -133,6 +134,7 @@ void timed(char kind, Stream* stream, std::mutex& engine, const Work& work) {
   work();
   std::this_thread::sleep_for(std::chrono::duration<double>(std::max(0.0, slowness - (now() - began))));
   std::lock_guard table(big);
+  lost = lost || kind == fatal;
   spans.push_back({kind, long(reinterpret_cast<uintptr_t>(stream)), began, now()});
 }
 
@@ -173,9 +175,10 @@ int retained = 0;
 // For the tests, through ctypes.
 EXPORT void sim_reset(size_t memory, double slow, long launches) {
   std::lock_guard held(big);
-  total = memory, slowness = slow, launches_left = launches, lost = false;
+  total = memory, slowness = slow, launches_left = launches, lost = false, fatal = 0;
   spans.clear(), faults.clear();
 }
+EXPORT void sim_fail(char kind) { std::lock_guard held(big); fatal = kind; }
 EXPORT size_t sim_used() { std::lock_guard held(big); return used(); }
 EXPORT size_t sim_pinned() { std::lock_guard held(big); return pinned.size(); }
 EXPORT int sim_spans(Span* out, int most) {

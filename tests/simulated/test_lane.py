@@ -92,6 +92,24 @@ def test_copies_of_one_lane_overlap_with_the_kernels_of_another(gpu: Simulation,
     engine.close()
 
 
+@pytest.mark.parametrize("kind", ["i", "c", "o"])
+def test_a_failure_in_any_stage_ends_the_run_after_the_rows_before_it(
+    kind: str, gpu: Simulation, bundle: Bundle
+) -> None:
+    engine, found = open_engine(bundle, "tensorrt", 2, lanes=3), []
+
+    def prepare(item: int, take: object) -> None:
+        take().memory[...] = item  # type: ignore[operator]
+        if item == 20:
+            gpu.fail(kind)
+
+    with pytest.raises(EngineError, match="may be lost: start again"):
+        found.extend(done.item for done in run(range(100), prepare, engine, 2))
+    assert found == list(range(len(found)))
+    assert 10 <= len(found) <= 20
+    engine.close()
+
+
 def test_only_what_was_filled_is_copied(engine: Engine, gpu: Simulation, bundle: Bundle) -> None:
     gpu.reset()
     fill(engine, 0, pixels(0, (2, *bundle.views.shape)))
