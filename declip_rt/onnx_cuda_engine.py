@@ -86,7 +86,7 @@ class OnnxProgram:
             )
         self._options = runtime.RunOptions()
         self._options.add_run_config_entry("disable_synchronize_execution_providers", "1")  # the lane waits
-        self._bindings = {bucket: self._bound(network, buffers, bucket) for bucket in network.buckets}
+        self._bindings = {bucket: self._bound(network, buffers, bucket) for bucket in buffers.buckets}
 
     def _bound(self, network: OnnxNetwork, buffers: Buffers, bucket: int) -> Any:
         binding, index = self._session.io_binding(), buffers.context.index

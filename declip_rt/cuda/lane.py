@@ -22,10 +22,11 @@ TIMED = ("copy in", "compute", "copy out")  # of Stats, between a lane's four ev
 
 @dataclass(frozen=True)
 class Buffers:
-    """What a network computes from and to: addresses on the GPU, of `batch` images, and the stream to do it on."""
+    """What a network computes from and to: addresses on the GPU, and the stream to do it on."""
 
-    pixels: int  # uint8 (batch, V, S, S, 3)
-    outputs: Mapping[str, int]  # name -> float32 (batch, width)
+    buckets: Sequence[int]  # the numbers of images that it will be asked for; there is room for the last
+    pixels: int  # uint8 (N, V, S, S, 3)
+    outputs: Mapping[str, int]  # name -> float32 (N, width)
     stream: Any
     context: Context
 
@@ -89,7 +90,9 @@ class GpuLane:
             self._pixels.fill(0, stream=self._stream)
             base = int(self._outputs.handle)
             addresses = {name: base + offset for name, offset in offsets.items()}
-            self._program = network.bind(Buffers(int(self._pixels.handle), addresses, self._stream, context))
+            self._program = network.bind(
+                Buffers(self._buckets, int(self._pixels.handle), addresses, self._stream, context)
+            )
             self._graphs = {bucket: self._captured(bucket) for bucket in self._buckets}
 
     def slot(self, i: int) -> NDArray[np.uint8]:
@@ -135,11 +138,9 @@ class GpuLane:
         """Frees its memory; the lane is of no use after it."""
         held = (*self._graphs.values(), self._program, self._frames)
         held += self._pixels, self._outputs, self._pinned_in, self._pinned_out
-        with suppress(EngineError), self._context.guarded("cannot free a lane"):  # a lost device has freed it already
-            self._stream.sync()
-            for each in held:
-                if each is not None:
-                    each.close()
+        for free in (self._context.enter, self._stream.sync, *(each.close for each in held if each is not None)):
+            with suppress(EngineError), self._context.guarded("cannot free a lane"):  # a lost device has freed it
+                free()
 
     def _copy_in(self, n: int) -> None:
         for first, last in _runs(i for i in range(n) if i not in self._frames):

@@ -37,7 +37,8 @@ class TensorRtProgram:
         self._scratch = buffers.context.memory(max(engine.device_memory_size_v2, 1), buffers.stream)
         shape = tuple(engine.get_tensor_shape(INPUT))[1:]
         self._contexts = {}
-        for bucket, profile in network.profiles.items():
+        for bucket in buffers.buckets:
+            profile = network.profiles[bucket]
             context = self._made(execution_context(network.trt, engine), "no execution context")
             handle = int(buffers.stream.handle)
             self._made(context.set_optimization_profile_async(profile, handle), f"no profile {profile}")

@@ -37,13 +37,16 @@ class Span(ctypes.Structure):
 
 @dataclass
 class Simulation:
-    """The simulated device, in the hands of a test."""
+    """The simulated device, in the hands of a test; what others left on it, as one that is lost does, is not its own."""
 
     driver: ctypes.CDLL
 
+    def __post_init__(self) -> None:
+        self._before = int(self.driver.sim_used()), int(self.driver.sim_pinned())
+
     def reset(self, memory: int = GIB, slow: float = 0.0, launches: int = -1) -> None:
         """memory: bytes. slow: seconds that each copy and kernel lasts at least. launches: until the device is lost."""
-        self.driver.sim_reset(ctypes.c_size_t(memory), ctypes.c_double(slow), ctypes.c_long(launches))
+        self.driver.sim_reset(ctypes.c_size_t(memory + self._before[0]), ctypes.c_double(slow), ctypes.c_long(launches))
 
     def fail(self, kind: str) -> None:
         """The device is lost by the next copy in (i), kernel (c) or copy out (o)."""
@@ -51,11 +54,11 @@ class Simulation:
 
     @property
     def used(self) -> int:
-        return int(self.driver.sim_used())
+        return int(self.driver.sim_used()) - self._before[0]
 
     @property
     def pinned(self) -> int:
-        return int(self.driver.sim_pinned())
+        return int(self.driver.sim_pinned()) - self._before[1]
 
     @property
     def spans(self) -> list[Span]:

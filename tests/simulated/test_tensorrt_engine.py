@@ -93,7 +93,7 @@ def test_short_memory_halves_the_batch_once(gpu: Simulation, bundle: Bundle) -> 
     assert scores(engine, pixels(0, (8, *bundle.views.shape))).shape[0] == 8
     engine.close()
     gpu.reset(memory=1 << 20)
-    with pytest.raises(EngineError, match=r"of 1 MiB are free; take a smaller --batch"):
+    with pytest.raises(EngineError, match=r"of \d+ MiB are free; take a smaller --batch"):
         opened(bundle, 32, lanes=1)
     assert gpu.used == 0
 
