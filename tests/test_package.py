@@ -29,7 +29,7 @@ def test_a_wheel_holds_declip_rt_and_nothing_else(tmp_path: Path) -> None:
     assert {file.split("/")[0] for file in files} == {"declip_rt", "-".join(name.split("-")[:2]) + ".dist-info"}
     assert all(f"declip_rt/{needed}" in files for needed in NEEDED)
     assert any(file.startswith("declip_rt/native/_native") for file in files)
-    assert not any(file.endswith((".cpp", ".h")) for file in files)
+    assert not any(file.endswith((".cmake", ".cpp", ".cu", ".h")) for file in files)
 
 
 def test_without_a_compiler_it_is_the_same_without_the_resampler(tmp_path: Path) -> None:

@@ -1,5 +1,5 @@
 # Sets `kernels` to a source that holds the kernels of ragged.cu as bytes: a fatbin for each GPU of `wanted` that nvcc
-# knows, and PTX of the newest for those after it. Without a working nvcc it holds nothing, and the runtime says so.
+# knows, and PTX of the oldest and the newest for all others. Without a working nvcc it holds nothing, and the runtime says so.
 set(wanted 75 80 86 89 90 100 120)
 set(fatbin ${CMAKE_CURRENT_BINARY_DIR}/ragged.fatbin)
 set(kernels ${CMAKE_CURRENT_BINARY_DIR}/fatbin.cpp)
@@ -9,17 +9,25 @@ set(size 0)
 find_program(nvcc nvcc PATHS /usr/local/cuda/bin)
 if(nvcc)
   execute_process(COMMAND ${nvcc} --list-gpu-code OUTPUT_VARIABLE known ERROR_QUIET)
+endif()
+if(known MATCHES "sm_")
   set(targets "")
+  set(found "")
   foreach(each ${wanted})
     if(known MATCHES "sm_${each}")
       list(APPEND targets "-gencode=arch=compute_${each},code=sm_${each}")
-      set(newest ${each})
+      list(APPEND found ${each})
     endif()
+  endforeach()
+  list(GET found 0 oldest)
+  list(GET found -1 newest)
+  foreach(each ${oldest} ${newest})
+    list(APPEND targets "-gencode=arch=compute_${each},code=compute_${each}")
   endforeach()
   # As on the CPU, no fused multiply-add: weights must be rounded as Pillow rounds them.
   execute_process(
-    COMMAND ${nvcc} -fatbin -O3 -fmad=false -std=c++17 --threads 0 ${targets}
-            -gencode=arch=compute_${newest},code=compute_${newest} -o ${fatbin} ${CMAKE_CURRENT_SOURCE_DIR}/${native}/ragged.cu
+    COMMAND ${nvcc} -fatbin -O3 -fmad=false -std=c++17 --threads 0 ${targets} -o ${fatbin}
+            ${CMAKE_CURRENT_SOURCE_DIR}/${native}/ragged.cu
     RESULT_VARIABLE failed ERROR_VARIABLE said)
   if(failed)
     message(WARNING "nvcc failed, so there will be no CUDA kernels: ${said}")
