@@ -2,7 +2,7 @@
 
 `pixels` stay uint8 and the outputs float32. The tower computes in FP16, so that attention fuses; in FP32 stay the
 normalisation of the pixels, LayerNormalization, all from the first L2 norm on (which holds the heads), and what reaches
-further than LARGEST.
+further than LARGEST. The last needs the range of FP32, not its precision, so its weights are stored in FP16.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 import onnx
 import onnxruntime
 from numpy.typing import NDArray
-from onnx import NodeProto, TensorProto, helper
+from onnx import NodeProto, TensorProto, helper, numpy_helper
 from onnxruntime.quantization.calibrate import create_calibrator
 from onnxruntime.transformers.float16 import convert_float_to_float16
 from onnxruntime.transformers.onnx_model import OnnxModel
@@ -25,6 +25,7 @@ from export.conv import Photos
 
 PRECISE = ("LayerNormalization", "Log", "Exp", "Pow", "Sqrt", "Reciprocal", "Range", "CumSum")  # in FP32, wherever
 LARGEST = 4096  # of the 65504 that FP16 holds: sums need room
+EPSILON = 2**-11  # the relative error of rounding to FP16
 LEAST_COSINE = 0.999
 MOST_CHANGE = 0.01
 RANKED = 50  # photos from which on an SRCC says something
@@ -64,12 +65,15 @@ def write_fp16(fp32: Path, fp16: Path, pixels: NDArray[np.uint8]) -> Fp16:
     model = onnx.load(fp32)
     largest = _largest(fp32, pixels)
     kept = _kept(model.graph, {name for name, value in largest.items() if value > LARGEST})
+    wide = kept - _kept(model.graph, set())  # for their range alone
     nodes = len(model.graph.node)
     halved = {name for node in model.graph.node if node.name not in kept for name in node.output}
+    del model.graph.value_info[:]  # it lists weights too, which the conversion would then cast from FP32 to FP32
     converted = convert_float_to_float16(
         model, keep_io_types=True, op_block_list=list(PRECISE), node_block_list=sorted(kept)
     )
     _join_casts(converted.graph)
+    _halve_weights(converted.graph, wide)
     tidy = OnnxModel(converted)
     tidy.prune_graph()
     tidy.topological_sort()
@@ -127,6 +131,22 @@ def _join_casts(graph: onnx.GraphProto) -> None:
         else:
             node.input[:] = [instead.get(name, name) for name in node.input]
     del graph.value_info[:]  # types that no longer hold
+
+
+def _halve_weights(graph: onnx.GraphProto, names: set[str]) -> None:
+    """Stores the FP32 weights of these nodes in FP16, with a Cast to FP32 behind."""
+    read = {name for node in graph.node if node.name in names for name in node.input}
+    casts = []
+    for tensor in graph.initializer:
+        if tensor.name not in read or tensor.data_type != TensorProto.FLOAT or len(tensor.dims) < 2:
+            continue
+        weights = numpy_helper.to_array(tensor)
+        with np.errstate(over="ignore"):
+            halved = weights.astype(np.float16)
+        if np.abs(halved - weights).max() <= EPSILON * np.abs(weights).max():  # neither too large nor all too small
+            casts.append(helper.make_node("Cast", [f"{tensor.name}_fp16"], [tensor.name], to=TensorProto.FLOAT))
+            tensor.CopyFrom(numpy_helper.from_array(halved, f"{tensor.name}_fp16"))
+    graph.node.extend(casts)
 
 
 def _to(cast: NodeProto) -> int:

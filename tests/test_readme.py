@@ -44,7 +44,7 @@ COMMANDS = [line[2:] for block in blocks("console") for line in block.splitlines
 @pytest.mark.parametrize("command", COMMANDS)
 def test_command_lines(command: str, clone: Path) -> None:
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    env = os.environ | {"PATH": path}
+    env = os.environ | {"PATH": path, "DECLIP_RT_CACHE": str(clone / "plans")}
     done = subprocess.run(command, shell=True, cwd=clone, capture_output=True, text=True, check=False, env=env)
     assert done.returncode == 0, done.stderr
 

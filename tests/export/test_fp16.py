@@ -100,7 +100,7 @@ def test_queries_are_scaled_before_they_are_multiplied(checkpoint: Path, tmp_pat
         assert "Mul" in {made[name].op_type for name in product.input}
 
 
-@pytest.mark.parametrize("name", ["ViT-B-32", "ViT-L-14"])
+@pytest.mark.parametrize("name", ["ViT-B-32", "ViT-L-14", "RN50"])
 def test_models_of_full_size_pass_the_gate(name: str, tmp_path: Path) -> None:
     fp32, pixels = graph_of(random_model(name, tmp_path), tmp_path)
     found = write_fp16(fp32, tmp_path / "fp16.onnx", pixels[:1])

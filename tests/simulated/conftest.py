@@ -37,7 +37,7 @@ class Span(ctypes.Structure):
 
 @dataclass
 class Simulation:
-    """The simulated device, in the hands of a test; what others left on it, as one that is lost does, is not its own."""
+    """The simulated device, in the hands of a test. What others left on it, as one that is lost does, is not its."""
 
     driver: ctypes.CDLL
 

@@ -39,6 +39,14 @@ def test_it_scores_as_the_reference_does(gpu: Simulation, bundle: Bundle) -> Non
     assert (gpu.used, gpu.pinned) == (0, 0), "closing frees everything"
 
 
+def test_the_embedded_model_passes_the_gate_in_fp16(gpu: Simulation, tmp_path: Path) -> None:
+    engine, _ = opened(Bundle(), 2, lanes=1, recipe=Recipe(batches=(1, 2)))
+    assert engine.precision == "fp16"
+    passed = json.loads(next((tmp_path / "plans").glob("*.json")).read_text())["passed"]
+    assert 0.999 <= passed["cosine"] < 0.9999999, "it is not the FP32 graph"
+    engine.close()
+
+
 def test_the_plan_and_its_proof_are_kept(gpu: Simulation, bundle: Bundle, tmp_path: Path) -> None:
     opened(bundle)[0].close()
     sidecar = json.loads(next((tmp_path / "plans").glob("*.json")).read_text())
