@@ -54,7 +54,7 @@ class _Batch(Generic[Item, Facts]):
     """Items on their way into one lane. An item takes a slot when it is ready for it, so failures leave no holes."""
 
     lane: Lane
-    items: list[Item]
+    items: list[Item] = field(default_factory=list)
     prepared: list[Future[tuple[Facts, int]]] = field(default_factory=list)
     taken: int = 0
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -71,6 +71,7 @@ def run(
     engine: Engine,
     workers: int,
     stats: Stats | None = None,
+    at_once: Callable[[Item], bool] = lambda item: False,
 ) -> Generator[Done[Item, Facts]]:
     """Yields a Done for each item, in order.
 
@@ -81,6 +82,7 @@ def run(
             other exception ends the run.
         engine: its lanes are used by this run alone.
         stats: told how long the run stood still.
+        at_once: items for which `prepare` is called in the caller's thread instead, as soon as each is read.
     """
     stats, left = stats or Stats(), iter(items)
     free = deque(engine.lanes)
@@ -96,13 +98,28 @@ def run(
 
         return prepare(item, take), slots[0].i
 
+    def submit(batch: _Batch[Item, Facts], item: Item) -> Future[tuple[Facts, int]]:
+        if not at_once(item):
+            return pool.submit(put, batch, item)
+        done: Future[tuple[Facts, int]] = Future()
+        try:
+            done.set_result(put(batch, item))
+        except ImageError as error:
+            done.set_exception(error)
+        return done
+
     pool = ThreadPoolExecutor(workers, thread_name_prefix="declip-prepare")
     try:
         while True:
-            while free and (taken := list(itertools.islice(left, engine.batch))):
-                batch = _Batch[Item, Facts](free.popleft(), taken)
-                batch.prepared = [pool.submit(put, batch, item) for item in taken]
+            while free:
+                batch = _Batch[Item, Facts](free[0])
+                for item in itertools.islice(left, engine.batch):
+                    batch.items.append(item)
+                    batch.prepared.append(submit(batch, item))
+                if not batch.items:
+                    break
                 filling.append(batch)
+                free.popleft()
             if filling:
                 batch = filling.popleft()
                 with stats.timed("images"):

@@ -212,7 +212,8 @@ class Scorer:
         if not self._busy.acquire(blocking=False):
             raise EngineError("this scorer is scoring already: finish or close that iterator, or open a second Scorer")
         try:
-            yield from pipeline.run(images, self._prepare, self._engine, self.workers, self.stats)
+            # A frame on a GPU is taken by the thread that gives it, whose stream its library has queued it on.
+            yield from pipeline.run(images, self._prepare, self._engine, self.workers, self.stats, _is_on_gpu)
         finally:
             self._busy.release()
 

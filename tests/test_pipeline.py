@@ -127,6 +127,26 @@ def test_an_abandoned_run_leaves_the_engine_usable_and_no_threads() -> None:
     assert [value(done) for done in run([0, 5], prepare, engine, 2)] == [0.0, 5.0]
 
 
+def test_items_at_once_are_prepared_by_the_thread_that_gives_them_before_the_next_is_read() -> None:
+    read: list[int] = []
+    threads: dict[int, tuple[int, int]] = {}
+
+    def items() -> Iterator[int]:
+        for item in range(23):
+            read.append(item)
+            yield item
+
+    def noted(item: int, slot: Callable[[], Slot]) -> int:
+        threads[item] = threading.get_ident(), len(read)
+        return prepare(item, slot)
+
+    done = run(items(), noted, SumEngine(4, 2), 2, at_once=lambda item: item % 2 == 0)
+    assert [value(each) for each in done] == [f"bad {i}" if i % 5 == 3 else float(i) for i in range(23)]
+    for item, (thread, so_far) in threads.items():
+        assert (thread == threading.get_ident()) == (item % 2 == 0)
+        assert item % 2 or so_far == item + 1
+
+
 def test_preparing_goes_on_while_a_lane_computes() -> None:
     prepared: list[int] = []
 

@@ -63,6 +63,10 @@ class Frames:
         scratch = self._buffer("scratch", views.scratch)
         self._kernels.launch(self._stream, views, int(on_gpu.handle), int(scratch.handle), pixels)
 
+    def drop(self, i: int) -> None:
+        """Lets go of the frame of slot i, if it has one."""
+        self._held.pop(i, None)
+
     def clear(self) -> None:
         """Lets go of the frames, once they have been computed."""
         self._held.clear()

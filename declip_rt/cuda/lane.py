@@ -96,6 +96,7 @@ class GpuLane:
             self._graphs = {bucket: self._captured(bucket) for bucket in self._buckets}
 
     def slot(self, i: int) -> NDArray[np.uint8]:
+        self._frames.drop(i)  # of a run that ended before it was computed
         slot: NDArray[np.uint8] = self._slots[i]
         return slot
 

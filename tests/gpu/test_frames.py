@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
@@ -10,6 +10,7 @@ import pytest
 from declip_rt import Bundle, ImageError, Scorer
 from declip_rt.cuda.context import Context
 from declip_rt.cuda.frames import Frames
+from declip_rt.errors import EngineError
 from declip_rt.views import write_views
 from tests.conftest import picture
 from tests.gpu.conftest import Frame
@@ -59,16 +60,30 @@ def _floats(context: Context) -> Frame:
     return frame
 
 
-def test_frames_and_photos_in_one_batch(device: str, context: Context, bundle: Bundle) -> None:
+@pytest.fixture
+def scorer(device: str, context: Context, bundle: Bundle) -> Iterator[Scorer]:
+    try:
+        made = Scorer(bundle.path, device, batch=4, lanes=2)
+    except EngineError as error:
+        pytest.skip(f"NOT RUN, {device}: {error}")
+    with made:
+        yield made
+
+
+def test_frames_and_photos_in_one_batch(scorer: Scorer, context: Context) -> None:
     pictures = [picture(i) for i in range(7)]
     mixed = [Frame(context, rgb) if i % 3 else rgb for i, rgb in enumerate(pictures)]
-    try:
-        scorer = Scorer(bundle.path, device, batch=4, lanes=2)
-    except Exception as error:
-        pytest.skip(f"NOT RUN, {device}: {error}")
-    with scorer:
-        expected = [score.to_dict() for score in scorer.score_many(pictures)]
-        assert [score.to_dict() for score in scorer.score_many(mixed)] == expected
+    expected = [score.to_dict() for score in scorer.score_many(pictures)]
+    assert [score.to_dict() for score in scorer.score_many(mixed)] == expected
+
+
+def test_frames_of_an_abandoned_run_are_forgotten(scorer: Scorer, context: Context) -> None:
+    pictures = [picture(i) for i in range(8)]
+    expected = [score.to_dict() for score in scorer.score_many(pictures)]
+    abandoned = scorer.score_many(Frame(context, picture(9)) for _ in range(100))
+    next(abandoned)
+    abandoned.close()
+    assert [score.to_dict() for score in scorer.score_many(pictures)] == expected
 
 
 def test_a_cpu_says_what_to_do_with_a_frame(context: Context, bundle: Bundle) -> None:
