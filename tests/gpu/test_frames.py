@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 import pytest
 
-from declip_rt import Bundle, ImageError, Scorer
+from declip_rt import Bundle, ImageError, Scorer, gpu
 from declip_rt.cuda.context import Context
 from declip_rt.cuda.frames import Frames
 from declip_rt.errors import EngineError
@@ -84,6 +85,22 @@ def test_frames_of_an_abandoned_run_are_forgotten(scorer: Scorer, context: Conte
     next(abandoned)
     abandoned.close()
     assert [score.to_dict() for score in scorer.score_many(pictures)] == expected
+
+
+def test_torch_frames_are_waited_for_on_the_stream_that_writes_them(scorer: Scorer) -> None:
+    if not gpu.listed():
+        pytest.skip("NOT RUN, nvidia-smi lists no GPU: torch would take a simulated one for a real one")
+    torch: Any = pytest.importorskip("torch", reason="NOT RUN, torch is not installed")
+    if not torch.cuda.is_available():
+        pytest.skip("NOT RUN, this torch has no CUDA")
+    given = torch.from_numpy(picture()).cuda()
+    frame = torch.zeros_like(given)
+    torch.cuda.synchronize()
+    with torch.cuda.stream(torch.cuda.Stream()):
+        torch.cuda._sleep(200_000_000)  # cycles: a tenth of a second
+        frame.copy_(given)
+        found = scorer.score(frame)
+    assert found.to_dict() == scorer.score(picture()).to_dict()
 
 
 def test_a_cpu_says_what_to_do_with_a_frame(context: Context, bundle: Bundle) -> None:
