@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
@@ -98,11 +99,14 @@ def build_graph(
         config.progress_monitor = _monitor(trt, progress)
     if timing is not None and not targets:
         known = timing.read_bytes() if timing.exists() else b""
-        config.set_timing_cache(config.create_timing_cache(known), ignore_mismatch=False)
+        cache = config.create_timing_cache(known) or config.create_timing_cache(b"")  # None where it is damaged
+        config.set_timing_cache(cache, ignore_mismatch=False)
     plan = builder.build_serialized_network(network, config)
     built = bytes(_made(plan, log, f"{recipe.library} {trt.__version__} cannot build {graph}"))
     if timing is not None and not targets:
-        timing.write_bytes(config.get_timing_cache().serialize())
+        partial = timing.with_suffix(f".{os.getpid()}.partial")  # another process may build for this GPU, too
+        partial.write_bytes(config.get_timing_cache().serialize())
+        os.replace(partial, timing)
     return built
 
 

@@ -6,6 +6,7 @@ import datetime
 import hashlib
 import os
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
@@ -37,6 +38,13 @@ class Origin(msgspec.Struct, frozen=True, kw_only=True):
         return hashlib.sha256(msgspec.json.encode(self, order="deterministic")).hexdigest()
 
 
+class Proof(msgspec.Struct, frozen=True):
+    """How a plan passed the parity gate, and the kernels that TensorRT for RTX had compiled of it: none otherwise."""
+
+    passed: Passed
+    kernels: bytes = b""
+
+
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """A sidecar."""
 
@@ -45,7 +53,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     sha256: str
     size: int  # bytes
     built: str  # ISO 8601, UTC
-    passed: Passed | None = None  # the parity gate, on the GPU that the plan first ran on
+    passed: Passed | None = None  # the parity gate, when it first ran
+    kernels_sha256: str = ""  # of those that it passed with, where TensorRT for RTX compiled some
 
     @property
     def key(self) -> str:
@@ -66,31 +75,39 @@ class Plans:
         Two processes build it once: the second waits. `say` is told in a line why a plan is built.
         Raises what `build` raises, and ConfigError where the folder cannot be written.
         """
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            with FileLock(self.folder / f"{origin.key}.lock"):
-                found = self._whole(origin)
-                if isinstance(found, bytes):
-                    os.utime(self.file(origin.key))  # prune takes those first that were not used for longest
-                else:
-                    say(f"building a plan for {model}: {found}")
-                    found = build()
-                    self._write(origin, model, found)
-        except OSError as error:
-            raise ConfigError(f"cannot use the plans in {self.folder}: {error}; set {FOLDER} to a folder") from error
+        with self._locked(origin.key):
+            found = self._whole(origin)
+            if isinstance(found, bytes):
+                os.utime(self.file(origin.key))  # prune takes those first that were not used for longest
+            else:
+                say(f"building a plan for {model}: {found}")
+                found = build()
+                self._write(origin, model, found)
         self.prune(self.most, spare=origin.key)
         return found
 
-    def passed(self, origin: Origin) -> Passed | None:
-        """How the plan of this origin passed the parity gate, if it has yet."""
+    def proof(self, origin: Origin) -> Proof | None:
+        """That of the plan of this origin; None where it has not run yet, or its kernels are not what they were."""
         plan = self._read(self.sidecar(origin.key))
-        return plan.passed if plan else None
+        if plan is None or plan.passed is None:
+            return None
+        try:
+            kernels = self.kernels(origin.key).read_bytes() if plan.kernels_sha256 else b""
+        except OSError:
+            return None
+        same = not plan.kernels_sha256 or hashlib.sha256(kernels).hexdigest() == plan.kernels_sha256
+        return Proof(plan.passed, kernels) if same else None
 
-    def prove(self, origin: Origin, passed: Passed) -> None:
-        """Notes that it did."""
-        plan = self._read(self.sidecar(origin.key))
-        if plan is not None:
-            self._replace(self.sidecar(origin.key), _text(msgspec.structs.replace(plan, passed=passed)))
+    def prove(self, origin: Origin, proof: Proof) -> None:
+        """Keeps it beside the plan. Raises ConfigError where the folder cannot be written."""
+        digest = hashlib.sha256(proof.kernels).hexdigest() if proof.kernels else ""
+        with self._locked(origin.key):
+            plan = self._read(self.sidecar(origin.key))
+            if plan is not None:
+                if digest:
+                    self._replace(self.kernels(origin.key), proof.kernels)
+                proven = msgspec.structs.replace(plan, passed=proof.passed, kernels_sha256=digest)
+                self._replace(self.sidecar(origin.key), _text(proven))
 
     def timing(self, origin: Origin) -> Path:
         """The file of TensorRT's timing cache, which plans for the same library and GPU share."""
@@ -99,6 +116,9 @@ class Plans:
 
     def file(self, key: str) -> Path:
         return self.folder / f"{key}.plan"
+
+    def kernels(self, key: str) -> Path:
+        return self.folder / f"{key}.kernels"
 
     def sidecar(self, key: str) -> Path:
         return self.folder / f"{key}.json"
@@ -120,7 +140,7 @@ class Plans:
         """Removes the plans that were not used for longest, until all are within `most` bytes; returns them."""
         gone, total = [], 0
         for plan in self.all():
-            total += plan.size
+            total += sum(path.stat().st_size for path in (self.file(plan.key), self.kernels(plan.key)) if path.exists())
             if total > most and plan.key != spare:
                 self.remove(plan.key)
                 gone.append(plan)
@@ -128,19 +148,24 @@ class Plans:
 
     def clear(self) -> int:
         """Removes everything and returns how many plans there were."""
-        keys = {
-            path.stem for pattern in ("*.plan", "*.json", "*.lock", "*.timing") for path in self.folder.glob(pattern)
-        }
         count = len(list(self.folder.glob("*.plan")))
-        for key in keys:
-            self.remove(key)
-            for suffix in ("lock", "timing"):
-                (self.folder / f"{key}.{suffix}").unlink(missing_ok=True)
+        for suffix in ("json", "plan", "kernels", "lock", "timing", "partial"):
+            for path in self.folder.glob(f"*.{suffix}"):
+                path.unlink(missing_ok=True)
         return count
 
     def remove(self, key: str) -> None:
-        self.sidecar(key).unlink(missing_ok=True)
-        self.file(key).unlink(missing_ok=True)
+        for path in (self.sidecar(key), self.file(key), self.kernels(key)):
+            path.unlink(missing_ok=True)
+
+    @contextmanager
+    def _locked(self, key: str) -> Iterator[None]:
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with FileLock(self.folder / f"{key}.lock"):
+                yield
+        except OSError as error:
+            raise ConfigError(f"cannot use the plans in {self.folder}: {error}; set {FOLDER} to a folder") from error
 
     def _whole(self, origin: Origin) -> bytes | str:
         """The plan of this origin, or why there is none to be used."""

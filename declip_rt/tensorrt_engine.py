@@ -13,7 +13,7 @@ from declip_rt.cuda.context import Context
 from declip_rt.cuda.engine import GpuEngine
 from declip_rt.cuda.tensorrt_network import TensorRtNetwork
 from declip_rt.errors import ConfigError, EngineError
-from declip_rt.plans import Plans
+from declip_rt.plans import Plans, Proof
 from declip_rt.recipe import Recipe
 from declip_rt.stats import Stats
 
@@ -47,17 +47,20 @@ class TensorRtEngine(GpuEngine):
         origin = builder.origin(bundle, chosen, context=context)
         timing = plans.timing(origin)
         plan = plans.get(origin, bundle.name, lambda: builder.build(bundle, chosen, origin.targets, timing=timing), say)
-        network = TensorRtNetwork(plan, chosen)
+        proof = plans.proof(origin)
+        network = TensorRtNetwork(plan, chosen, proof.kernels if proof else b"")
         super().__init__(context, network, bundle, batch, lanes, stats, say)
         self.precision: str = chosen.graph
         self.device = f"tensorrt:{index} ({context.name}, {chosen.library} {origin.version}, {self.precision})"
-        if plans.passed(origin) is None:
-            try:
-                plans.prove(origin, gate.check(self, bundle))
-            except EngineError:
-                plans.remove(origin.key)
-                self.close()
-                raise
+        try:
+            passed = proof.passed if proof and network.fits else gate.check(self, bundle)
+            proven = Proof(passed, network.compiled())
+            if proven != proof:
+                plans.prove(origin, proven)
+        except EngineError:
+            plans.remove(origin.key)
+            self.close()
+            raise
 
 
 def default_recipe() -> Recipe:

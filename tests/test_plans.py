@@ -5,16 +5,20 @@ from __future__ import annotations
 import multiprocessing
 import os
 import time
+from collections.abc import Callable
+from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
 import msgspec
 import pytest
 
 from declip_rt import ConfigError
-from declip_rt.plans import Origin, Plans
+from declip_rt.gate import Passed
+from declip_rt.plans import Origin, Plans, Proof
 from declip_rt.recipe import Recipe
 
 ORIGIN = Origin(graph_sha256="a" * 64, recipe=Recipe(), version="11.0", gpu="L4", capability="8.9", driver="580.1")
+PASSED = Passed(cosine=1.0, change=0.0, images=8)
 OTHERS = {
     "graph_sha256": "b" * 64,
     "recipe": Recipe(batches=(1,)),
@@ -117,6 +121,9 @@ def test_clearing_leaves_an_empty_folder(tmp_path: Path) -> None:
     plans = Plans(tmp_path)
     get(plans)
     get(plans, msgspec.structs.replace(ORIGIN, gpu="T4"))
+    plans.prove(ORIGIN, Proof(PASSED, b"kernels"))
+    plans.timing(ORIGIN).write_bytes(b"measured")
+    (tmp_path / "of-a-crash.plan.partial").write_bytes(b"pl")
     assert plans.clear() == 2
     assert list(tmp_path.iterdir()) == []
 
@@ -140,3 +147,53 @@ def test_the_folder_is_named_by_the_environment(tmp_path: Path, monkeypatch: pyt
     assert Plans().folder == tmp_path
     monkeypatch.delenv("DECLIP_RT_CACHE")
     assert Plans().folder.parts[-2:] == ("declip-rt", "plans")
+
+
+@pytest.mark.parametrize("kernels", [b"", b"kernels"])
+def test_a_proof_is_kept_until_the_plan_is_built_again(kernels: bytes, tmp_path: Path) -> None:
+    plans = Plans(tmp_path)
+    get(plans)
+    assert plans.proof(ORIGIN) is None
+    plans.prove(ORIGIN, Proof(PASSED, kernels))
+    assert Plans(tmp_path).proof(ORIGIN) == Proof(PASSED, kernels)
+    plans.file(ORIGIN.key).write_bytes(b"damaged")
+    get(plans)
+    assert plans.proof(ORIGIN) is None
+    assert not plans.kernels(ORIGIN.key).exists()
+
+
+@pytest.mark.parametrize("damage", [lambda file: file.unlink(), lambda file: file.write_bytes(b"kernel")])
+def test_damaged_kernels_prove_nothing(damage: Callable[[Path], None], tmp_path: Path) -> None:
+    plans = Plans(tmp_path)
+    get(plans)
+    plans.prove(ORIGIN, Proof(PASSED, b"kernels"))
+    damage(plans.kernels(ORIGIN.key))
+    assert plans.proof(ORIGIN) is None
+
+
+def test_two_processes_may_prove_at_once(tmp_path: Path) -> None:
+    get(Plans(tmp_path))
+    spawn = multiprocessing.get_context("spawn")
+    together = spawn.Barrier(2)
+    started = [spawn.Process(target=_prove_often, args=(tmp_path, together)) for _ in range(2)]
+    for process in started:
+        process.start()
+    for process in started:
+        process.join()
+    assert [process.exitcode for process in started] == [0, 0]
+    assert Plans(tmp_path).proof(ORIGIN) == Proof(PASSED, b"kernels")
+
+
+def _prove_often(folder: Path, together: Barrier) -> None:
+    together.wait(60)
+    for _ in range(200):
+        Plans(folder).prove(ORIGIN, Proof(PASSED, b"kernels"))
+
+
+def test_kernels_count_as_the_plan_does(tmp_path: Path) -> None:
+    plans = Plans(tmp_path)
+    get(plans)
+    plans.prove(ORIGIN, Proof(PASSED, b"x" * 100))
+    assert plans.prune(104) == []
+    assert [plan.key for plan in plans.prune(103)] == [ORIGIN.key]
+    assert not list(tmp_path.glob("*.kernels"))

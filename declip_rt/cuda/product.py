@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from declip_rt import builder
 from declip_rt.cuda.context import Context
-from declip_rt.cuda.tensorrt_network import execution_context, loaded
+from declip_rt.cuda.tensorrt_network import execution_context, kernel_cache, loaded
 from declip_rt.errors import EngineError
 from declip_rt.recipe import Recipe
 
@@ -35,7 +35,7 @@ class Product:
             sizes = left.nbytes, left.nbytes, max(engine.device_memory_size_v2, 1)
             self._buffers = [self._context.memory(size, self._stream) for size in sizes]
             self._pinned.copy_to(self._buffers[0], stream=self._stream)
-            self._execution = execution_context(trt, engine)
+            self._execution = execution_context(trt, engine, kernel_cache(trt, engine))
             self._execution.set_device_memory(int(self._buffers[2].handle), sizes[2])
             for name, buffer in zip(("left", "product"), self._buffers, strict=False):
                 self._execution.set_tensor_address(name, int(buffer.handle))

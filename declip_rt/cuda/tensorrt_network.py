@@ -15,12 +15,16 @@ from declip_rt.recipe import Recipe
 class TensorRtNetwork:
     """A plan whose hash was checked, and that has a profile for each of its recipe's batches.
 
+    kernels: what `compiled` gave before. `fits` tells whether they are for this GPU and driver.
+
     Raises:
         EngineError: the library is missing, or refuses the plan; with its own words.
     """
 
-    def __init__(self, plan: bytes, recipe: Recipe) -> None:
+    def __init__(self, plan: bytes, recipe: Recipe, kernels: bytes = b"") -> None:
         self.trt, self.log, self._runtime, self.engine = loaded(plan, recipe)
+        self.cache = kernel_cache(self.trt, self.engine)
+        self.fits = self.cache is None or (bool(kernels) and bool(self.cache.deserialize(kernels)))
         self.profiles = {batch: profile for profile, batch in enumerate(recipe.batches)}
         self.buckets = sorted(self.profiles)
         self.widths = {name: int(self.engine.get_tensor_shape(name)[-1]) for name in OUTPUTS}
@@ -28,18 +32,22 @@ class TensorRtNetwork:
     def bind(self, buffers: Buffers) -> TensorRtProgram:
         return TensorRtProgram(self, buffers)
 
+    def compiled(self) -> bytes:
+        """The kernels that TensorRT for RTX has compiled for the contexts of all programs; TensorRT has none."""
+        return b"" if self.cache is None else bytes(self.cache.serialize() or b"")
+
 
 class TensorRtProgram:
     """An execution context for each bucket. They share their scratch memory, as one lane runs one of them at a time."""
 
     def __init__(self, network: TensorRtNetwork, buffers: Buffers) -> None:
-        self._log, engine = network.log, network.engine
+        self._network, engine = network, network.engine  # which must outlive the contexts
         self._scratch = buffers.context.memory(max(engine.device_memory_size_v2, 1), buffers.stream)
         shape = tuple(engine.get_tensor_shape(INPUT))[1:]
         self._contexts = {}
         for bucket in buffers.buckets:
             profile = network.profiles[bucket]
-            context = self._made(execution_context(network.trt, engine), "no execution context")
+            context = self._made(execution_context(network.trt, engine, network.cache), "no execution context")
             handle = int(buffers.stream.handle)
             self._made(context.set_optimization_profile_async(profile, handle), f"no profile {profile}")
             context.set_device_memory(int(self._scratch.handle), self._scratch.size)
@@ -62,7 +70,7 @@ class TensorRtProgram:
 
     def _made(self, thing: Any, what: str) -> Any:
         if not thing:
-            raise EngineError(f"{what}: {logged(self._log)}")
+            raise EngineError(f"{what}: {logged(self._network.log)}")
         return thing
 
 
@@ -81,12 +89,23 @@ def loaded(plan: bytes, recipe: Recipe) -> tuple[ModuleType, Any, Any, Any]:
     return trt, log, runtime, engine
 
 
-def execution_context(trt: ModuleType, engine: Any) -> Any:
+def kernel_cache(trt: ModuleType, engine: Any) -> Any:
+    """An empty trt.IRuntimeCache, where TensorRT for RTX keeps what it compiles for this GPU; None for TensorRT."""
+    return engine.create_runtime_config().create_runtime_cache() if _compiles(trt) else None
+
+
+def execution_context(trt: ModuleType, engine: Any, cache: Any) -> Any:
     """With scratch memory of ours. TensorRT for RTX would first run slow kernels for dynamic shapes: not asked for."""
     strategy = trt.ExecutionContextAllocationStrategy.USER_MANAGED
-    if not hasattr(trt, "DynamicShapesKernelSpecializationStrategy"):
+    if not _compiles(trt):
         return engine.create_execution_context(strategy)
     config = engine.create_runtime_config()
     config.set_execution_context_allocation_strategy(strategy)
     config.dynamic_shapes_kernel_specialization_strategy = trt.DynamicShapesKernelSpecializationStrategy.EAGER
+    config.set_runtime_cache(cache)
     return engine.create_execution_context(config)
+
+
+def _compiles(trt: ModuleType) -> bool:
+    """Whether it is TensorRT for RTX."""
+    return hasattr(trt, "DynamicShapesKernelSpecializationStrategy")

@@ -72,8 +72,8 @@ class IBuilderConfig:
     def add_optimization_profile(self, profile: IOptimizationProfile) -> None:
         self.profiles.append(profile)
 
-    def create_timing_cache(self, content: bytes) -> ITimingCache:
-        return ITimingCache(content)
+    def create_timing_cache(self, content: bytes) -> ITimingCache | None:
+        return ITimingCache(content) if content in (b"", b"measured ") else None
 
     def set_timing_cache(self, cache: ITimingCache, ignore_mismatch: bool) -> None:
         self.known, self.cache = cache.content, cache
@@ -118,7 +118,10 @@ class Runtime:
         if "refuse" in faults:
             self.log.log(ILogger.ERROR, "the driver is too old for this plan")
             return None
-        return ICudaEngine(plan)
+        return self._engine()(plan)
+
+    def _engine(self) -> type[ICudaEngine]:
+        return ICudaEngine
 
 
 class ICudaEngine:

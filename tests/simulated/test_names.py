@@ -1,4 +1,4 @@
-"""What the stand-in for TensorRT has, and so all that the runtime uses, TensorRT 11 and TensorRT for RTX have."""
+"""What the stand-ins have, and so all that the runtime uses, TensorRT 11 and TensorRT for RTX have."""
 
 from __future__ import annotations
 
@@ -6,20 +6,25 @@ import enum
 import importlib.util
 import inspect
 from pathlib import Path
+from types import ModuleType
 
 import pytest
+import rtx
 import tensorrt
 import tensorrt_rtx
 
-CLASSES = {
-    name: each for name, each in vars(tensorrt).items() if inspect.isclass(each) and each.__module__ == "tensorrt"
-}
-NAMES = [
-    (kind, name)
-    for kind, each in CLASSES.items()
-    for name in (each.__members__ if issubclass(each, enum.Enum) else vars(each))
-    if not name.startswith("_")
-]
+
+def names(module: ModuleType) -> list[tuple[str, str]]:
+    return [
+        (kind, name)
+        for kind, each in vars(module).items()
+        if inspect.isclass(each) and each.__module__ == module.__name__
+        for name in (each.__members__ if issubclass(each, enum.Enum) else vars(each))
+        if not name.startswith("_")
+    ]
+
+
+NAMES = names(tensorrt)
 
 
 @pytest.fixture(scope="module")
@@ -38,5 +43,11 @@ def test_a_name_is_in_both_libraries(kind: str, name: str, bindings: bytes) -> N
         assert f"{word}\0".encode() in bindings  # where linkers let a string be the tail of another
 
 
+@pytest.mark.parametrize(("kind", "name"), names(rtx))
+def test_a_name_is_in_tensorrt_for_rtx(kind: str, name: str) -> None:
+    assert hasattr(getattr(tensorrt_rtx, kind), name)
+
+
 def test_there_are_names() -> None:
     assert len(NAMES) > 25
+    assert len(names(rtx)) > 10

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+import rtx
 import tensorrt
 
 from declip_rt import Bundle, ConfigError, EngineError, Scorer
@@ -58,11 +60,58 @@ def test_the_plan_and_its_proof_are_kept(gpu: Simulation, bundle: Bundle, tmp_pa
     engine.close()
 
 
-def test_a_second_build_starts_from_what_the_first_measured(gpu: Simulation, bundle: Bundle) -> None:
+def test_a_second_build_starts_from_what_the_first_measured(gpu: Simulation, bundle: Bundle, tmp_path: Path) -> None:
     tensorrt.built.clear()
     for batch in (4, 64):  # two plans
         opened(bundle, batch, lanes=1)[0].close()
     assert [config.known for config in tensorrt.built] == [b"", b"measured "]
+    next((tmp_path / "plans").glob("*.timing")).write_bytes(b"damaged")
+    opened(bundle, 128, lanes=1)[0].close()
+    assert tensorrt.built[-1].known == b""
+
+
+@pytest.fixture
+def compiled(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
+    """What TensorRT for RTX, which is installed alone, has compiled since it was last asked."""
+    monkeypatch.setitem(sys.modules, "tensorrt_rtx", rtx)
+    monkeypatch.setattr("declip_rt.tensorrt_engine.default_recipe", lambda: Recipe(library="tensorrt_rtx"))
+    monkeypatch.setattr(rtx, "compiled", [])
+    return rtx.compiled
+
+
+def test_kernels_are_compiled_once_for_all_lanes_and_runs(
+    gpu: Simulation, bundle: Bundle, compiled: list[bytes]
+) -> None:
+    opened(bundle, 4, lanes=3)[0].close()
+    assert len(compiled) == 2, "for batches of 1 and 8"
+    opened(bundle, 4, lanes=3)[0].close()
+    assert len(compiled) == 2
+    opened(bundle, 32)[0].close()
+    opened(bundle, 32)[0].close()
+    assert len(compiled) == 3, "a larger batch adds its own"
+
+
+@pytest.mark.parametrize("change", ["another driver", "damage"])
+def test_kernels_that_do_not_fit_are_compiled_and_proven_again(
+    change: str,
+    gpu: Simulation,
+    bundle: Bundle,
+    compiled: list[bytes],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    opened(bundle)[0].close()
+    if change == "damage":
+        next((tmp_path / "plans").glob("*.kernels")).write_bytes(rtx.driver)
+    else:
+        monkeypatch.setattr(rtx, "driver", b"590")
+    compiled.clear()
+    opened(bundle)[0].close()
+    assert len(compiled) == 2
+    monkeypatch.setattr(rtx, "driver", b"600")
+    tensorrt.faults.add("moved")  # which the gate sees
+    with pytest.raises(EngineError, match="does not score as the reference does"):
+        opened(bundle)
 
 
 def test_a_hardware_compatible_plan_is_for_any_gpu(gpu: Simulation, bundle: Bundle, tmp_path: Path) -> None:
