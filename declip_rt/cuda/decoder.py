@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from typing import Any
 
 from declip_rt.decode import MAX_PIXELS
@@ -11,8 +10,8 @@ from declip_rt.errors import EngineError
 JPEG = b"\xff\xd8\xff"
 
 
-class GpuDecoder(threading.local):
-    """Each thread's decoder on the GPU `index`. Raises EngineError where nvImageCodec is not installed."""
+class GpuDecoder:
+    """Decoders on the GPU `index`: as many as threads decode at once. Raises EngineError without nvImageCodec."""
 
     def __init__(self, index: int) -> None:
         try:
@@ -21,8 +20,8 @@ class GpuDecoder(threading.local):
             raise EngineError(
                 f'nvImageCodec cannot be used ({error}); pip install "declip-rt[gpu-decode]", or leave --decode gpu out'
             ) from error
-        self._source = nvimgcodec.CodeStream
-        self._decoder = nvimgcodec.Decoder(index, max_num_cpu_threads=1, options=":fancy_upsampling=1")
+        self._codec, self._index = nvimgcodec, index
+        self._idle: list[Any] = []
 
     def decode(self, data: bytes) -> Any:
         """The image upright, RGB uint8 (H, W, 3) on the GPU; None where it is a matter for the CPU.
@@ -31,8 +30,17 @@ class GpuDecoder(threading.local):
         """
         if not data.startswith(JPEG):
             return None
+        decoder = self._taken()
         try:
-            source = self._source(data)
-            return self._decoder.decode(source) if source.width * source.height <= MAX_PIXELS else None
+            source = self._codec.CodeStream(data)
+            return decoder.decode(source) if source.width * source.height <= MAX_PIXELS else None
         except RuntimeError:
             return None
+        finally:
+            self._idle.append(decoder)
+
+    def _taken(self) -> Any:
+        try:
+            return self._idle.pop()
+        except IndexError:  # all are at work
+            return self._codec.Decoder(self._index, max_num_cpu_threads=1, options=":fancy_upsampling=1")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import sys
+import threading
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -28,14 +29,22 @@ class CodeStream:
 
 
 class Decoder:
+    made = 0
+
     def __init__(self, device_id: int, max_num_cpu_threads: int, options: str) -> None:
         self.context = Context(device_id)
+        self.busy = threading.Lock()
+        Decoder.made += 1
 
     def decode(self, source: CodeStream) -> Frame | None:
+        assert self.busy.acquire(blocking=False), "it is of one thread at a time"
+        self.context.enter()
         try:
             return Frame(self.context, np.asarray(Image.open(io.BytesIO(source.data)).convert("RGB")))
         except OSError:
             return None
+        finally:
+            self.busy.release()
 
 
 @pytest.fixture
@@ -61,6 +70,17 @@ def test_scores_are_those_of_the_cpus_decoder(bundle: Bundle, folder: Path) -> N
             found.append([str(each) for each in scorer.score_many(sorted(folder.iterdir()), return_errors=True)])
     assert found[0] == found[1]
     assert sum("technical" in each for each in found[0]) == 7
+
+
+@pytest.mark.usefixtures("_codec")
+def test_decoders_are_kept_from_one_call_to_the_next(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Decoder, "made", 0)
+    with Scorer(bundle.path, "tensorrt", decoder="gpu", workers=2) as scorer:
+        for i in range(5):
+            scorer.score(encoded(picture(i)))
+        assert Decoder.made == 1
+        assert len(list(scorer.score_many(encoded(picture(i)) for i in range(20)))) == 20
+    assert Decoder.made <= 2
 
 
 def test_what_it_needs_is_named(gpu: Simulation, bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
