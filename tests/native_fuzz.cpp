@@ -1,10 +1,29 @@
-// Resamples random photos that lie in memory of exactly their size, for the sanitizers; all levels must agree.
+// Resamples random photos that lie in memory of exactly their size, for the sanitizers; all levels must agree, and so
+// must the CUDA kernels' steps, which run here one after another.
 #include <cstdio>
 #include <random>
 #include <utility>
 #include <vector>
 
+#include "ragged.h"
 #include "views.h"
+
+static std::vector<uint8_t> by_kernels(const declip::Image& image, const std::vector<declip::Box>& boxes, int size) {
+  std::vector<declip::Job> jobs;
+  const int64_t bytes = int64_t(size) * size * 3;
+  for (const auto& box : boxes) {
+    jobs.push_back({image.data, image.row, image.pixel, image.channel, image.height, image.width, box.left, box.top,
+                    box.right, box.bottom, bytes * int64_t(jobs.size())});
+  }
+  const auto need = declip::lay_out(jobs.data(), jobs.size(), size);
+  std::vector<uint8_t> scratch(need.scratch), out(bytes * jobs.size());
+  for (const auto& job : jobs) {
+    for (int i = 0; i < 2 * size; i++) declip::weigh(job, size, i, scratch.data());
+    for (int i = 0; i < job.length * size; i++) declip::pass_one(job, size, i, scratch.data());
+    for (int i = 0; i < size * size; i++) declip::pass_two(job, size, i, scratch.data(), out.data());
+  }
+  return out;
+}
 
 int main() {
   std::mt19937 random(1);
@@ -40,6 +59,13 @@ int main() {
         std::fprintf(stderr, "photo %d: level %d differs\n", n, level);
         return 1;
       }
+    }
+    std::vector<uint8_t> square(size_t(views) * out_width * out_width * 3);
+    declip::resample(image, boxes.data(), views, out_width, out_width, declip::Filter::bicubic, declip::best_level(),
+                     square.data());
+    if (by_kernels(image, boxes, out_width) != square) {
+      std::fprintf(stderr, "photo %d: the kernels differ\n", n);
+      return 1;
     }
   }
   std::printf("%d photos, levels 0 to %d\n", photos, int(declip::best_level()));
