@@ -34,6 +34,7 @@ from declip_rt import Bundle, DeclipError, Scorer, native
 from declip_rt.bench import made_up
 from declip_rt.cuda.context import Context
 from declip_rt.engine import open_engine
+from declip_rt.errors import Unavailable
 from declip_rt.pace import Effort, fill, throughput
 from declip_rt.timings import Machine
 
@@ -68,7 +69,7 @@ class Check:
         try:
             function(self)
             self._judge()
-        except NotRun as error:
+        except (NotRun, Unavailable) as error:
             self.state, self.said = "not run", [str(error)]
         except (DeclipError, subprocess.SubprocessError, RuntimeError, OSError) as error:
             self.state, self.said = "failed", [f"{type(error).__name__}: {error}"]
@@ -142,7 +143,8 @@ class Model:
                 command += ["--against", "torch-compile", "--checkpoint", str(self.checkpoint)]
             done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
             if not report.exists():
-                raise NotRun(done.stderr.strip().splitlines()[-1])
+                open_engine(Bundle(self.bundle), device, 1).close()  # which says so where it is not installed
+                raise RuntimeError(done.stderr[-300:])
             found = json.loads(report.read_text())
         check.said += done.stdout.splitlines()
         best: dict[str, float] = {}
@@ -241,6 +243,9 @@ def main() -> int:
         checks.append(Check("the GPU is kept busy").run(model.busy))
         checks.append(Check("from files to scores").run(model.end_to_end))
         checks.append(Check("stress").run(partial(model.stress, options.stress)))
+    unmeasured = [aim for aim in AIMS if not any(aim in check.figures for check in checks)]
+    if unmeasured:
+        checks.append(Check("aims without a figure", "not run", unmeasured))
     write(options.out / f"gpu-{name.replace(' ', '-').lower()}", name, checks)
     return int(any(check.state == "failed" for check in checks))
 

@@ -15,7 +15,7 @@ from declip_rt import gpu
 from declip_rt.bundle import Bundle
 from declip_rt.cuda.context import Context
 from declip_rt.engine import INPUT
-from declip_rt.errors import ConfigError, EngineError
+from declip_rt.errors import ConfigError, EngineError, Unavailable
 from declip_rt.plans import Origin
 from declip_rt.recipe import Recipe
 
@@ -25,12 +25,12 @@ Progress = Callable[[str, int, int], None]  # phase, steps done, steps in all
 
 
 def library(recipe: Recipe) -> ModuleType:
-    """The recipe's library. Raises EngineError where it is not installed."""
+    """The recipe's library. Raises Unavailable where it is not installed."""
     try:
         return importlib.import_module(recipe.library)
     except Exception as error:  # a missing CUDA library is an OSError or RuntimeError
         extra = EXTRAS[recipe.library]
-        raise EngineError(f'{recipe.library} cannot be used ({error}); pip install "declip-rt[{extra}]"') from error
+        raise Unavailable(f'{recipe.library} cannot be used ({error}); pip install "declip-rt[{extra}]"') from error
 
 
 def origin(bundle: Bundle, recipe: Recipe, targets: Sequence[str] = (), context: Context | None = None) -> Origin:
@@ -70,8 +70,9 @@ def build(
 
     Raises:
         BundleError: the bundle has no such graph.
-        ConfigError: a target has no meaning to the library.
-        EngineError: the library is missing, or it cannot parse or build the graph; with its own words.
+        ConfigError: there are targets, and the library builds for the GPU at hand alone.
+        Unavailable: the library is missing, or knows no such target.
+        EngineError: it cannot parse or build the graph; with its own words.
     """
     shapes = [{INPUT: (batch, *bundle.views.shape)} for batch in recipe.batches]
     return build_graph(bundle.graph(recipe.graph), recipe, shapes, targets, progress, timing)
@@ -141,8 +142,9 @@ def _aim(trt: ModuleType, config: Any, recipe: Recipe, targets: Sequence[str]) -
     config.num_compute_capabilities = len(targets)
     for i, target in enumerate(targets):
         if target not in known:
-            raise ConfigError(
-                f"{recipe.library} knows no GPU called {target!r}; choose from {', '.join(sorted(known))}"
+            raise Unavailable(
+                f"{recipe.library} knows no GPU called {target!r}; choose from {', '.join(sorted(known))}; "
+                'TensorRT builds for others where they are: pip install "declip-rt[tensorrt]"'
             )
         config.set_compute_capability(known[target], i)
 

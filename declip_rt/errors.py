@@ -17,5 +17,9 @@ class EngineError(DeclipError):
     """An inference engine or its device is missing, or failed."""
 
 
+class Unavailable(EngineError):
+    """What an engine needs is not installed, or is not made for the device that is here."""
+
+
 class ConfigError(DeclipError):
     """The command, a configuration file or an argument is wrong."""

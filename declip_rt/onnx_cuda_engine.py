@@ -14,7 +14,7 @@ from declip_rt.cuda.context import Context
 from declip_rt.cuda.engine import GpuEngine
 from declip_rt.cuda.lane import Buffers
 from declip_rt.engine import INPUT, OUTPUTS
-from declip_rt.errors import EngineError
+from declip_rt.errors import EngineError, Unavailable
 from declip_rt.onnx_engine import open_session, runtime_module
 from declip_rt.stats import Stats
 
@@ -40,7 +40,7 @@ class OnnxCudaEngine(GpuEngine):
     ) -> None:
         runtime = runtime_module()
         if not has_cuda():
-            raise EngineError(
+            raise Unavailable(
                 f"onnxruntime {runtime.__version__} has no CUDA provider: "
                 'pip uninstall onnxruntime, then pip install "declip-rt[cuda]"'
             )
@@ -51,8 +51,12 @@ class OnnxCudaEngine(GpuEngine):
         context = Context(index)
         network = OnnxNetwork(runtime, bundle, self.precision, batch)
         super().__init__(context, network, bundle, batch, lanes, stats, say)
-        if self.precision != "fp32":
-            gate.check(self, bundle)
+        try:
+            if self.precision != "fp32":
+                gate.check(self, bundle)
+        except EngineError:
+            self.close()
+            raise
 
 
 class OnnxNetwork:

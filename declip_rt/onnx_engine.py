@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from declip_rt.bundle import Bundle
 from declip_rt.engine import OUTPUTS, Outputs
-from declip_rt.errors import EngineError, ImageError
+from declip_rt.errors import EngineError, ImageError, Unavailable
 from declip_rt.stats import Stats, cores
 
 MOST = 4  # batches that compute at once on a CPU
@@ -84,11 +84,11 @@ class OnnxLane:
 
 
 def runtime_module() -> ModuleType:
-    """onnxruntime. Raises EngineError where it is not installed."""
+    """onnxruntime. Raises Unavailable where it is not installed."""
     try:
         import onnxruntime
     except ImportError as error:
-        raise EngineError(
+        raise Unavailable(
             'no inference engine is installed; for the CPU: pip install "declip-rt[cpu]", '
             'for an NVIDIA GPU: pip install "declip-rt[cuda]"'
         ) from error

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from declip_rt import gate
 from declip_rt.bundle import MOST_CHANGE, Bundle, File, ViewSpec
 from declip_rt.engine import INPUT, OUTPUTS, Device, Engine, Floats, Lane, Outputs
-from declip_rt.errors import ConfigError, DeclipError, EngineError, ImageError
+from declip_rt.errors import ConfigError, DeclipError, EngineError, ImageError, Unavailable
 from declip_rt.onnx_cuda_engine import CUDA, has_cuda
 from declip_rt.onnx_engine import open_session, runtime_module
 
@@ -255,8 +255,8 @@ def on_host(task: Task, forward: Forward) -> HostLane:
 
 
 def _import(name: str) -> Any:
-    """torch, or what needs it. Raises EngineError."""
+    """torch, or what needs it. Raises Unavailable."""
     try:
         return importlib.import_module(name)
     except ImportError as error:
-        raise EngineError(f'{name} cannot be used ({error}); pip install "declip-rt[train]"') from error
+        raise Unavailable(f'{name} cannot be used ({error}); pip install "declip-rt[train]"') from error

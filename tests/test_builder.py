@@ -10,9 +10,10 @@ import tensorrt_rtx
 from msgspec.structs import replace
 
 from benchmarks.peers import random_model
-from declip_rt import Bundle, BundleError, ConfigError, EngineError
+from declip_rt import Bundle, BundleError, EngineError
 from declip_rt.builder import build
 from declip_rt.bundle import Graph
+from declip_rt.errors import Unavailable
 from declip_rt.recipe import Recipe
 from export.__main__ import export
 
@@ -43,7 +44,7 @@ def test_levels_and_workspace_are_taken(bundle: Bundle) -> None:
 
 
 def test_an_unknown_gpu_names_the_known_ones(bundle: Bundle) -> None:
-    with pytest.raises(ConfigError, match=r"knows no GPU called 'sm90'; choose from .*sm89"):
+    with pytest.raises(Unavailable, match=r"knows no GPU called 'sm90'; choose from .*sm89.*declip-rt\[tensorrt\]"):
         build(bundle, RTX, ["sm90"])
 
 

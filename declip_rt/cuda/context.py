@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from declip_rt.errors import DeclipError, EngineError
+from declip_rt.errors import DeclipError, EngineError, Unavailable
 
 ALIGNED = 256  # bytes, as TensorRT asks of addresses
 
@@ -116,7 +116,7 @@ def _import() -> ModuleType:
         import cuda.core
         import cuda.core.utils
     except ImportError as error:
-        raise EngineError(
+        raise Unavailable(
             f'cuda.core cannot be used ({error}); pip install "declip-rt[tensorrt]", "declip-rt[rtx]" or '
             '"declip-rt[cuda]"'
         ) from error

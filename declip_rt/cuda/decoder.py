@@ -5,19 +5,19 @@ from __future__ import annotations
 from typing import Any
 
 from declip_rt.decode import MAX_PIXELS
-from declip_rt.errors import EngineError
+from declip_rt.errors import Unavailable
 
 JPEG = b"\xff\xd8\xff"
 
 
 class GpuDecoder:
-    """Decoders on the GPU `index`: as many as threads decode at once. Raises EngineError without nvImageCodec."""
+    """Decoders on the GPU `index`: as many as threads decode at once. Raises Unavailable without nvImageCodec."""
 
     def __init__(self, index: int) -> None:
         try:
             from nvidia import nvimgcodec
         except Exception as error:  # a missing CUDA library is an OSError
-            raise EngineError(
+            raise Unavailable(
                 f'nvImageCodec cannot be used ({error}); pip install "declip-rt[gpu-decode]", or leave --decode gpu out'
             ) from error
         self._codec, self._index = nvimgcodec, index

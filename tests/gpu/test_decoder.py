@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from declip_rt import Bundle, EngineError, ImageError, Scorer
+from declip_rt import Bundle, ImageError, Scorer
 from declip_rt.cuda.context import Context
+from declip_rt.errors import Unavailable
 from tests.conftest import encoded, picture
 
 
@@ -14,7 +15,7 @@ from tests.conftest import encoded, picture
 def scorer(context: Context, bundle: Bundle) -> Scorer:
     try:
         return Scorer(bundle.path, "tensorrt", decoder="gpu")
-    except EngineError as error:
+    except Unavailable as error:
         pytest.skip(f"NOT RUN: {error}")
 
 

@@ -11,7 +11,7 @@ import pytest
 from declip_rt import Bundle, ImageError, Scorer, gpu
 from declip_rt.cuda.context import Context
 from declip_rt.cuda.frames import Frames
-from declip_rt.errors import EngineError
+from declip_rt.errors import Unavailable
 from declip_rt.views import write_views
 from tests.conftest import picture
 from tests.gpu.conftest import Frame
@@ -65,7 +65,7 @@ def _floats(context: Context) -> Frame:
 def scorer(device: str, context: Context, bundle: Bundle) -> Iterator[Scorer]:
     try:
         made = Scorer(bundle.path, device, batch=4, lanes=2)
-    except EngineError as error:
+    except Unavailable as error:
         pytest.skip(f"NOT RUN, {device}: {error}")
     with made:
         yield made

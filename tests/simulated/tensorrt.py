@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import ctypes
 import enum
+import gc
 import json
+import os
 from pathlib import Path
 
 import numpy as np
 import onnxruntime
 
 __version__ = "11.0.0"
-faults: set[str] = set()  # what goes wrong: refuse, enqueue, nan, moved, host
+faults = set(os.environ.get("SIMULATED_FAULTS", "").split())  # what goes wrong: refuse, enqueue, nan, moved, host
 built: list[IBuilderConfig] = []  # how plans were built
 Callback = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
 
@@ -175,6 +177,13 @@ class IExecutionContext:
         return queued == 0 and "enqueue" not in faults
 
     def _compute(self, _: object) -> None:
+        gc.disable()  # which could free what a stream uses, and wait for the stream, in the stream's own thread
+        try:
+            self._computed()
+        finally:
+            gc.enable()
+
+    def _computed(self) -> None:
         if "pixels" not in self.addresses:
             return  # a large product of matrices, of which only the time is wanted
         names = ["scores", "perceptual", "semantic"]

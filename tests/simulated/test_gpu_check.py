@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
+import tensorrt
 
 from benchmarks import gpu_check
-from benchmarks.gpu_check import Check, NotRun
+from benchmarks.gpu_check import Check, Model, NotRun
 from declip_rt import Bundle, EngineError
 from tests.simulated.conftest import Simulation
 
@@ -29,6 +31,7 @@ def test_a_run(gpu: Simulation, bundle: Bundle, tmp_path: Path, monkeypatch: pyt
     assert "no CUDA provider" in checks["declip-rt bench --device cuda"]["said"][0]
     assert checks["from files to scores"]["state"] == "not run"
     assert checks["stress"]["state"] == "passed", checks["stress"]
+    assert "engine over compiled torch" in checks["aims without a figure"]["said"]
     page = (tmp_path / "gpu-simulated-gpu.md").read_text()
     assert "| from files to scores | not run |" in page
 
@@ -39,6 +42,22 @@ def test_an_aim_that_is_missed_fails_the_check() -> None:
 
     check = Check("speed").run(slow)
     assert (check.state, check.said) == ("failed", ["engine over compiled torch should be at least 1.3"])
+
+
+def test_an_engine_that_is_wrong_fails_and_one_that_is_missing_is_not_run(
+    gpu: Simulation, bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tensorrt.faults.add("moved")
+    monkeypatch.setenv("SIMULATED_FAULTS", "moved")  # for the processes that it starts
+    monkeypatch.setenv("PYTEST_ADDOPTS", "-k parity_gate")
+    bench, tests = (
+        Check("bench").run(partial(Model(None, bundle.path).bench, "tensorrt")),
+        Check("tests").run(gpu_check.tests),
+    )
+    assert (bench.state, tests.state) == ("failed", "failed")
+    assert "does not score as the reference does" in bench.said[0]
+    assert any("[tensorrt]" in line for line in tests.said if line.startswith("failed: "))
+    assert [line for line in tests.said if line.startswith("skipped: ") and "no CUDA provider" in line]
 
 
 @pytest.mark.parametrize(("error", "state"), [(NotRun("no torch"), "not run"), (EngineError("lost"), "failed")])
