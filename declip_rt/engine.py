@@ -131,7 +131,7 @@ def open_engine(
         try:
             return OnnxCudaEngine(bundle, 0, batch, precision, lanes, stats, say)
         except EngineError as error:
-            say(f"computing on the CPU, as CUDA cannot be used: {error}")
+            say(f"computing on the CPU: {error}")
     if lanes is not None:
         raise ConfigError("lanes are of GPUs; leave --lanes out, or choose --device tensorrt or cuda")
     return OnnxEngine(bundle, batch, precision, threads, stats)

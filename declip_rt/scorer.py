@@ -19,7 +19,7 @@ from declip_rt import decode, pipeline, sources
 from declip_rt.bundle import Bundle
 from declip_rt.decode import Decoded, Scratch
 from declip_rt.engine import Engine, Floats, open_engine
-from declip_rt.errors import ConfigError, EngineError, ImageError
+from declip_rt.errors import ConfigError, DeclipError, EngineError, ImageError
 from declip_rt.prompts import Prompts, axes
 from declip_rt.recipe import Recipe
 from declip_rt.stats import Stats, cores
@@ -151,6 +151,8 @@ class Scorer:
         for what, given, choices in (("decode scale", decode_scale, DECODE_SCALES), ("decoder", decoder, DECODERS)):
             if given not in choices:
                 raise ConfigError(f"no {what} is called {given!r}; choose {' or '.join(choices)}")
+        if decoder == "gpu" and decode_scale != "full":
+            raise ConfigError("--decode gpu decodes whole images: leave --decode-scale out")
         self._least = least_side(self.bundle.views) if decode_scale == "auto" else None
         self._scratch = Scratch()
         self._engine = open_engine(
@@ -164,7 +166,11 @@ class Scorer:
             stats=self.stats,
             say=say,
         )
-        self._decoder = _gpu_decoder(self._engine, decode_scale) if decoder == "gpu" else None
+        try:
+            self._decoder = _gpu_decoder(self._engine) if decoder == "gpu" else None
+        except DeclipError:
+            self._engine.close()
+            raise
         self.device, self.precision = self._engine.device, self._engine.precision
         self._busy = threading.Lock()
 
@@ -288,9 +294,7 @@ def _from_dlpack(image: Any) -> NDArray[np.uint8]:
     return decode.from_array(array)
 
 
-def _gpu_decoder(engine: Engine, decode_scale: str) -> GpuDecoder:
-    if decode_scale != "full":
-        raise ConfigError("--decode gpu decodes whole images: leave --decode-scale out")
+def _gpu_decoder(engine: Engine) -> GpuDecoder:
     index = getattr(engine, "index", None)
     if index is None:
         raise ConfigError("--decode gpu needs --device tensorrt or cuda")

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from declip_rt.bundle import Bundle, ViewSpec
 from declip_rt.cuda.context import Context, OutOfMemory
 from declip_rt.cuda.lane import GpuLane, Network
+from declip_rt.errors import EngineError
 from declip_rt.stats import Stats
 
 LANES = 4  # one is filled while the others copy and compute
@@ -41,7 +42,6 @@ class GpuEngine:
         try:
             self._open(context, network, views, count, stats)
         except OutOfMemory as error:
-            self.close()
             fitting = [bucket for bucket in network.buckets if bucket <= batch // 2]
             if not fitting:
                 raise
@@ -52,8 +52,12 @@ class GpuEngine:
             self._open(context, network, views, count, stats)
 
     def _open(self, context: Context, network: Network, views: ViewSpec, count: int, stats: Stats) -> None:
-        for _ in range(count):
-            self.lanes.append(GpuLane(context, network, views, self.batch, stats))
+        try:
+            for _ in range(count):
+                self.lanes.append(GpuLane(context, network, views, self.batch, stats))
+        except EngineError:
+            self.close()
+            raise
 
     def close(self) -> None:
         while self.lanes:

@@ -85,8 +85,10 @@ def test_decoders_are_kept_from_one_call_to_the_next(bundle: Bundle, monkeypatch
 
 def test_what_it_needs_is_named(gpu: Simulation, bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "nvidia.nvimgcodec", None)
-    with pytest.raises(EngineError, match=r"declip-rt\[gpu-decode\]"):
+    with pytest.raises(EngineError, match=r"declip-rt\[gpu-decode\]") as raised:
         Scorer(bundle.path, "tensorrt", decoder="gpu")
+    assert raised.tb, "which holds the engine"
+    assert (gpu.used, gpu.pinned) == (0, 0)
     with pytest.raises(ConfigError, match="--decode gpu needs --device"):
         Scorer(bundle.path, "cpu", decoder="gpu")
     with pytest.raises(ConfigError, match="leave --decode-scale out"):

@@ -82,10 +82,18 @@ def test_auto_takes_it_and_falls_back_aloud(gpu: Simulation, bundle: Bundle) -> 
     gpu.reset(memory=1 << 10)
     engine = open_engine(bundle, "auto", 2, say=said.append)
     assert engine.device.startswith("cpu")
-    assert "computing on the CPU, as CUDA cannot be used: cuda:0: no room" in said[-1]
+    assert "computing on the CPU: cuda:0: no room" in said[-1]
 
 
 @pytest.mark.usefixtures("_cuda")
 def test_int8_is_not_for_gpus(gpu: Simulation, bundle: Bundle) -> None:
     with pytest.raises(EngineError, match="int8 graphs are for CPUs"):
         open_engine(bundle, "cuda", precision="int8")
+
+
+@pytest.mark.usefixtures("_cuda")
+def test_an_fp16_graph_that_scores_otherwise_is_refused(gpu: Simulation, bundle: Bundle) -> None:
+    tensorrt.faults.add("moved")
+    with pytest.raises(EngineError, match=r"change of a score 0\.02"):
+        open_engine(bundle, "cuda", 4, precision="fp16")
+    assert (gpu.used, gpu.pinned) == (0, 0)
