@@ -28,17 +28,17 @@ LARGEST = 4096  # of the 65504 that FP16 holds: sums need room
 EPSILON = 2**-11  # the relative error of rounding to FP16
 LEAST_COSINE = 0.999
 MOST_CHANGE = 0.01
-RANKED = 50  # photos from which on an SRCC says something
+RANKED = 50  # images from which on an SRCC says something
 FEATURES = ("perceptual", "semantic")
 
 
 @dataclass(frozen=True)
 class Fp16:
-    """How near the FP16 graph comes to the FP32 one on n photos, and what it had to keep."""
+    """How near the FP16 graph comes to the FP32 one on n images, and what it had to keep."""
 
     cosine: float  # lowest, of both features
     change: float  # largest, of any score
-    srcc: float | None  # lowest of any head
+    srcc: float | None  # lowest of any head; NaN where one gives all images the same score
     n: int
     kept: int  # nodes in FP32
     nodes: int
@@ -53,7 +53,7 @@ class Fp16:
         largest = ", ".join(f"{name} {value:.3g}" for name, value in self.largest)
         return (
             f"{self.kept} of {self.nodes} nodes in FP32; lowest cosine {self.cosine:.6f}, largest change "
-            f"{self.change:.5f}{srcc} on {self.n} photos; largest in FP16: {largest}"
+            f"{self.change:.5f}{srcc} on {self.n} images; largest in FP16: {largest}"
         )
 
 
@@ -173,6 +173,6 @@ def _compare(
     cosines = [(ours[name] * reference[name]).sum(1).min() for name in FEATURES]  # of unit vectors
     n = len(ours["scores"])
     pairs = zip(ours["scores"].T, reference["scores"].T, strict=True)
-    srcc = min(float(spearmanr(*pair).statistic) for pair in pairs) if n >= RANKED else None
+    srcc = float(np.min([spearmanr(*pair).statistic for pair in pairs])) if n >= RANKED else None  # NaN stays
     change = np.abs(ours["scores"] - reference["scores"]).max()
     return Fp16(float(min(cosines)), float(change), srcc, n, kept, nodes, largest)

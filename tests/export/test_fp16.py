@@ -14,6 +14,7 @@ from msgspec.structs import replace
 from onnx import TensorProto
 
 from benchmarks.peers import random_model
+from declip_rt import Bundle, gate
 from declip_rt.bundle import Calibration
 from export import fp16
 from export.fp16 import write_fp16
@@ -86,6 +87,15 @@ def test_every_kind_of_tower_passes_the_gate(kind: str, checkpoint: Path, tmp_pa
             assert typed[node.input[0]] == TensorProto.FLOAT16
         if node.op_type == "Cast":
             assert typed[node.input[0]] != typed[node.output[0]], "weights are stored as they are read"
+
+
+def test_ranks_are_compared_where_there_are_enough_images(bundle: Bundle, tmp_path: Path) -> None:
+    images = gate.pictures(bundle.views)
+    pixels = np.concatenate([images // share for share in range(1, 8)])[:50]
+    found = write_fp16(bundle.graph(), tmp_path / "fp16.onnx", pixels)
+    assert found.srcc is not None
+    assert 0.99 < found.srcc <= 1
+    assert f"lowest SRCC {found.srcc:.4f} on 50 images" in str(found)
 
 
 def test_queries_are_scaled_before_they_are_multiplied(checkpoint: Path, tmp_path: Path) -> None:
