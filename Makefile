@@ -20,6 +20,7 @@ lint: .venv-dev/installed
 	.venv-dev/bin/ruff check .
 	.venv-dev/bin/ruff format --check .
 	.venv-dev/bin/mypy
+	.venv-dev/bin/lint-imports
 
 clean:
 	rm -rf .venv .venv-dev demo

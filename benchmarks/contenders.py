@@ -10,10 +10,10 @@ import numpy as np
 from PIL import Image
 
 from declip_rt import Bundle, Scorer
-from declip_rt.bundle import ViewSpec
-from declip_rt.decode import Scratch, decode_for
+from declip_rt.images.decode import Scratch, decode_for
+from declip_rt.images.views import box_of
+from declip_rt.model.manifest import ViewSpec
 from declip_rt.stats import cores
-from declip_rt.views import box_of
 
 BATCH = 32  # of the DataLoader
 Score = Callable[[Sequence[str]], list[float]]  # paths -> technical scores

@@ -31,12 +31,12 @@ import numpy as np
 from benchmarks.contenders import ours, torch_loader
 from benchmarks.peers import peak, random_model
 from declip_rt import Bundle, DeclipError, Scorer, native
-from declip_rt.bench import made_up
-from declip_rt.cuda.context import Context
-from declip_rt.engine import open_engine
+from declip_rt.backends.choose import open_engine
+from declip_rt.backends.cuda.context import Context
+from declip_rt.bench.machine import Machine
+from declip_rt.bench.measure import Effort, fill, throughput
+from declip_rt.commands.bench import made_up
 from declip_rt.errors import Unavailable
-from declip_rt.pace import Effort, fill, throughput
-from declip_rt.timings import Machine
 
 ROOT = Path(__file__).parents[1]
 BATCHES = "1,8,32,64"

@@ -27,7 +27,7 @@ from PIL import Image
 
 from benchmarks.contenders import BATCH, CLIPIQA, CONTENDERS, LIMIT, OURS, by_pillow
 from declip_rt import Bundle
-from declip_rt.onnx_engine import multiplies_8_bits
+from declip_rt.backends.onnxrt.cpu import multiplies_8_bits
 
 PASSES = 3
 SAME = 1e-3  # of scores
@@ -78,7 +78,7 @@ def random_model(name: str, folder: Path) -> Path:
     import torch
     from msgspec.structs import replace
 
-    from declip_rt.bundle import Calibration, Placement, ViewSpec
+    from declip_rt.model.manifest import Calibration, Placement, ViewSpec
     from train import clip
     from train.config import Config
     from train.model import build, save
@@ -97,7 +97,7 @@ def write_bundle(checkpoint: Path, folder: Path, sets: Sets) -> bool:
     """Exports the checkpoint; where an INT8 graph pays, it goes with it unproven, since only its speed counts here."""
     import msgspec
 
-    from declip_rt.bundle import Graph
+    from declip_rt.model.manifest import Graph
     from export.__main__ import export
     from export.int8 import write_int8
 

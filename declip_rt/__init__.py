@@ -6,10 +6,11 @@ with Scorer() as scorer:
     print(scorer.score("photo.jpg").technical)
 """
 
-from declip_rt.bundle import Bundle
 from declip_rt.errors import BundleError, ConfigError, DeclipError, EngineError, ImageError
+from declip_rt.model.bundle import Bundle
 from declip_rt.prompts import Prompts
-from declip_rt.scorer import Embedding, Score, Scorer
+from declip_rt.score import Embedding, Score
+from declip_rt.scorer import Scorer
 
 __version__ = "0.1.0"
 

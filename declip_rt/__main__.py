@@ -2,6 +2,6 @@
 
 import sys
 
-from declip_rt.cli import main
+from declip_rt.commands.main import main
 
 sys.exit(main())

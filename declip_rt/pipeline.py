@@ -14,7 +14,7 @@ from typing import Generic, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from declip_rt.engine import Engine, Lane, Outputs
+from declip_rt.backends.contract import Engine, Lane, Outputs
 from declip_rt.errors import EngineError, ImageError
 from declip_rt.stats import Stats
 

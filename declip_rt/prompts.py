@@ -16,9 +16,9 @@ from typing import Literal, TypeAlias, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from declip_rt.bundle import Bundle
-from declip_rt.engine import Floats
+from declip_rt.backends.contract import Floats
 from declip_rt.errors import BundleError, ConfigError
+from declip_rt.model.bundle import Bundle
 
 Space: TypeAlias = Literal["perceptual", "semantic"]
 

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
-from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, overload
 
@@ -15,18 +13,21 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from declip_rt import decode, pipeline, sources
-from declip_rt.bundle import Bundle
-from declip_rt.decode import Decoded, Scratch
-from declip_rt.engine import Engine, Floats, open_engine
+from declip_rt import pipeline
+from declip_rt.backends.choose import open_engine
+from declip_rt.backends.contract import Engine
+from declip_rt.backends.trt.recipe import Recipe
 from declip_rt.errors import ConfigError, DeclipError, EngineError, ImageError
+from declip_rt.images import decode, sources
+from declip_rt.images.decode import Decoded, Scratch
+from declip_rt.images.views import least_side, write_views
+from declip_rt.model.bundle import Bundle
 from declip_rt.prompts import Prompts, axes
-from declip_rt.recipe import Recipe
+from declip_rt.score import Embedding, Facts, Score
 from declip_rt.stats import Stats, cores
-from declip_rt.views import least_side, write_views
 
 if TYPE_CHECKING:
-    from declip_rt.cuda.decoder import GpuDecoder
+    from declip_rt.backends.cuda.decoder import GpuDecoder
 
 DECODE_SCALES = ("full", "auto")
 DECODERS = ("cpu", "gpu")
@@ -42,58 +43,6 @@ class Frame(Protocol):
 
     def __dlpack__(self) -> object: ...
     def __dlpack_device__(self) -> tuple[int, int]: ...
-
-
-@dataclass(frozen=True, slots=True)
-class Score:
-    """What the model says of one image.
-
-    technical, aesthetic: in [0, 1], higher is better. attributes: name -> value in [0, 1], whose ends the bundle names
-    (`Head.low`, `Head.high`). percentile: the share, in percent, of the bundle's reference photos whose technical score
-    is lower; None where the bundle has no reference. width, height: of the image, upright, in pixels. prompts: name ->
-    value in [0, 1] of the scorer's own prompts. mos: head -> MOS, in the units of its raters, for each head that the
-    bundle maps to MOS (`declip-rt calibrate`); None where it maps none.
-    """
-
-    technical: float
-    aesthetic: float
-    attributes: Mapping[str, float]
-    percentile: float | None
-    width: int
-    height: int
-    prompts: Mapping[str, float] = field(default_factory=dict)
-    mos: Mapping[str, float] | None = None
-
-    def to_dict(self) -> dict[str, Any]:
-        """A plain, JSON-ready dictionary."""
-        return {
-            "technical": self.technical,
-            "aesthetic": self.aesthetic,
-            "attributes": dict(self.attributes),
-            "percentile": self.percentile,
-            "width": self.width,
-            "height": self.height,
-            "prompts": dict(self.prompts),
-            "mos": None if self.mos is None else dict(self.mos),
-        }
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Embedding:
-    """The two parts of an image's feature, each float32 (D,) and L2-normalised."""
-
-    perceptual: Floats
-    semantic: Floats
-
-
-@dataclass(frozen=True, slots=True)
-class Facts:
-    """What is known of an image before it is scored. size (bytes) and mtime_ns are those of its file, if it has one."""
-
-    width: int
-    height: int
-    size: int | None = None
-    mtime_ns: int | None = None
 
 
 class Scorer:
@@ -115,7 +64,8 @@ class Scorer:
         precision: auto, fp32, fp16 or int8; auto is int8 on a CPU where the bundle proves that it scores as fp32 does,
             and fp16 with TensorRT where the bundle has such a graph.
         lanes: batches in flight on a GPU; None is its default.
-        recipe: a TOML file that says how to build a TensorRT plan; None is the default one.
+        recipe: how to build a TensorRT plan: a TOML file, or the name of one that ships (`portable`); None is the
+            default one.
         decoder: cpu, or gpu: JPEGs are decoded by nvImageCodec, on the GPU that scores. Pixels differ by rounding.
         say: told in a line what takes long, and what was done otherwise than asked.
 
@@ -162,7 +112,7 @@ class Scorer:
             precision=precision,
             threads=threads,
             lanes=lanes,
-            recipe=None if recipe is None else Recipe.read(Path(recipe)),
+            recipe=None if recipe is None else Recipe.find(recipe),
             stats=self.stats,
             say=say,
         )
@@ -298,7 +248,7 @@ def _gpu_decoder(engine: Engine) -> GpuDecoder:
     index = getattr(engine, "index", None)
     if index is None:
         raise ConfigError("--decode gpu needs --device tensorrt or cuda")
-    from declip_rt.cuda.decoder import GpuDecoder
+    from declip_rt.backends.cuda.decoder import GpuDecoder
 
     return GpuDecoder(index)
 

@@ -17,12 +17,12 @@ import open_clip
 from numpy.typing import NDArray
 from open_clip import CLIP
 
-from declip_rt import sources
-from declip_rt.bundle import LEAST_SRCC, MOST_CHANGE, Card, File, Graph, Head, Manifest, TextTower, ViewSpec
-from declip_rt.decode import decode
+from declip_rt.backends.onnxrt.cpu import multiplies_8_bits
 from declip_rt.errors import ConfigError, DeclipError
-from declip_rt.onnx_engine import multiplies_8_bits
-from declip_rt.views import write_views
+from declip_rt.images import sources
+from declip_rt.images.decode import decode
+from declip_rt.images.views import write_views
+from declip_rt.model.manifest import LEAST_SRCC, MOST_CHANGE, Card, File, Graph, Head, Manifest, TextTower, ViewSpec
 from export import fp16, parity
 from export.graph import pixels, write_graph
 from export.int8 import write_int8

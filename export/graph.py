@@ -8,8 +8,8 @@ import numpy as np
 import onnx
 import torch
 
-from declip_rt.bundle import ViewSpec
 from declip_rt.errors import EngineError
+from declip_rt.model.manifest import ViewSpec
 from train.model import Declip
 
 OPSET = 18

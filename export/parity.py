@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
-from declip_rt.bundle import Parity
+from declip_rt.model.manifest import Parity
 from declip_rt.scorer import Scorer
 
 LEAST = 50  # photos that prove anything

@@ -10,7 +10,8 @@ import zipfile
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-NEEDED = ("py.typed", "report.html", "bundles/declip-tiny/bundle.json", "bundles/declip-tiny/fp32.onnx")
+MODEL = "model/embedded/declip-tiny"
+NEEDED = ("py.typed", "output/page.html", "engines/portable.toml", f"{MODEL}/bundle.json", f"{MODEL}/fp32.onnx")
 
 
 def wheel_of(folder: Path, **environment: str) -> tuple[str, list[str]]:
@@ -23,11 +24,24 @@ def wheel_of(folder: Path, **environment: str) -> tuple[str, list[str]]:
     return wheel.name, zipfile.ZipFile(wheel).namelist()
 
 
+def recipes_of(folder: Path) -> list[str]:
+    """The recipes that the wheel's own code finds by name, unpacked far from any checkout."""
+    (wheel,) = folder.glob("*.whl")
+    zipfile.ZipFile(wheel).extractall(folder / "site")
+    code = "from declip_rt.backends.trt.recipe import Recipe, shipped; print(*(n for n in shipped() if Recipe.find(n)))"
+    # -S: the editable install of this checkout would come first
+    path = os.pathsep.join([str(folder / "site"), *(entry for entry in sys.path if entry.endswith("site-packages"))])
+    env = {**os.environ, "PYTHONPATH": path}
+    command = [sys.executable, "-S", "-c", code]
+    return subprocess.run(command, check=True, capture_output=True, text=True, cwd=folder, env=env).stdout.split()
+
+
 def test_a_wheel_holds_declip_rt_and_nothing_else(tmp_path: Path) -> None:
     name, files = wheel_of(tmp_path)
     assert not name.endswith("-py3-none-any.whl")
     assert {file.split("/")[0] for file in files} == {"declip_rt", "-".join(name.split("-")[:2]) + ".dist-info"}
     assert all(f"declip_rt/{needed}" in files for needed in NEEDED)
+    assert recipes_of(tmp_path) == ["fp16", "fp32", "portable", "rtx"]
     assert any(file.startswith("declip_rt/native/_native") for file in files)
     assert not any(file.endswith((".cmake", ".cpp", ".cu", ".h")) for file in files)
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from declip_rt import EngineError, ImageError
-from declip_rt.engine import Outputs
+from declip_rt.backends.contract import Outputs
 from declip_rt.pipeline import Done, Slot, run
 
 

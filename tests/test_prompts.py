@@ -17,8 +17,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from declip_rt import Bundle, BundleError, ConfigError, Prompts, Scorer
+from declip_rt.images.views import write_views
 from declip_rt.prompts import Tokenizer, parse
-from declip_rt.views import write_views
 from tests.conftest import picture
 from train.clip import encode_texts
 from train.model import load

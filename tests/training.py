@@ -13,7 +13,7 @@ import pytest
 import torch
 from msgspec.structs import replace
 
-from declip_rt.bundle import Calibration
+from declip_rt.model.manifest import Calibration
 from export.__main__ import export
 from tests.conftest import encoded, picture
 from train import run

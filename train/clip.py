@@ -18,9 +18,9 @@ from scipy.stats import spearmanr
 from torch import Tensor, nn
 
 import train.tower
-from declip_rt.bundle import Placement, ViewSpec
 from declip_rt.errors import ConfigError
-from declip_rt.views import write_views
+from declip_rt.images.views import write_views
+from declip_rt.model.manifest import Placement, ViewSpec
 from train import losses, texts
 from train.batches import Batch, Batches
 from train.config import ClipConfig

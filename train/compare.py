@@ -12,8 +12,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from declip_rt import agreement
-from declip_rt.agreement import Estimate
+from declip_rt.model.manifest import Estimate
+from declip_rt.ratings import agreement
 from train import clip, heads, probe, texts
 from train.config import Config
 from train.distortions import KINDS, STRENGTHS, Distortion

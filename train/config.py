@@ -7,8 +7,8 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from declip_rt.bundle import Positive, ViewSpec
 from declip_rt.errors import ConfigError
+from declip_rt.model.manifest import Positive, ViewSpec
 
 Count = Annotated[int, msgspec.Meta(ge=0)]
 Rate = Annotated[float, msgspec.Meta(gt=0)]

@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
-from declip_rt import agreement
-from declip_rt.bundle import Card, Figure
 from declip_rt.errors import DeclipError
+from declip_rt.model.manifest import Card, Figure
+from declip_rt.ratings import agreement
 from declip_rt.scorer import Scorer
 from train.distortions import RGB, STRENGTHS, Distortion, distort
 from train.features import TESTED

@@ -15,10 +15,10 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from declip_rt.bundle import ViewSpec
-from declip_rt.decode import RGB
 from declip_rt.errors import ConfigError, ImageError
-from declip_rt.views import write_views
+from declip_rt.images.decode import RGB
+from declip_rt.images.views import write_views
+from declip_rt.model.manifest import ViewSpec
 from train import parallel, readers
 from train.config import FeaturesConfig, SetConfig
 from train.distortions import KINDS, STRENGTHS, Distortion

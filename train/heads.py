@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from scipy.stats import spearmanr
 from torch import nn
 
-from declip_rt.bundle import Calibration
+from declip_rt.model.manifest import Calibration
 from train import losses
 from train.config import Config
 from train.features import Features

@@ -14,8 +14,8 @@ import torch.nn.functional as F
 from open_clip import CLIP
 from torch import Tensor, nn
 
-from declip_rt.bundle import Calibration
 from declip_rt.errors import ConfigError
+from declip_rt.model.manifest import Calibration
 from train import clip
 from train.config import Config
 

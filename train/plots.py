@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from sklearn.decomposition import PCA
 
-from declip_rt import agreement, plot
+from declip_rt.ratings import agreement, plot
 from train.compare import Subject, series, variants
 from train.distortions import KINDS, STRENGTHS
 from train.features import Item, rows

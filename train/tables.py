@@ -6,7 +6,7 @@ import csv
 import io
 from dataclasses import dataclass
 
-from declip_rt.agreement import Estimate
+from declip_rt.model.manifest import Estimate
 
 Cell = str | int | float | Estimate
 

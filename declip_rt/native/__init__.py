@@ -85,8 +85,8 @@ def fatbin() -> bytes:
 def lay_out(jobs: NDArray[np.uint8], size: int) -> tuple[int, int]:
     """Fills in what the kernels' jobs need of scratch memory.
 
-    jobs: uint8 (n, 96), see declip_rt/cuda/views.py. size: of a view's side. Returns the bytes of scratch in all, and
-    the pixels of the longest first pass.
+    jobs: uint8 (n, 96), see declip_rt/backends/cuda/kernels.py. size: of a view's side. Returns the bytes of scratch in
+    all, and the pixels of the longest first pass.
 
     Raises:
         ValueError: a box is empty or leaves its image, or an image is too large to count its pixels.

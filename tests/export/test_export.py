@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 
 from declip_rt import Bundle, Scorer
-from declip_rt.views import write_views
+from declip_rt.images.views import write_views
 from export.__main__ import export
 from tests.conftest import picture
 from tests.training import CONFIG, Recipe

@@ -14,8 +14,9 @@ from msgspec.structs import replace
 from onnx import TensorProto
 
 from benchmarks.peers import random_model
-from declip_rt import Bundle, gate
-from declip_rt.bundle import Calibration
+from declip_rt import Bundle
+from declip_rt.backends import parity
+from declip_rt.model.manifest import Calibration
 from export import fp16
 from export.fp16 import write_fp16
 from export.graph import write_graph
@@ -90,7 +91,7 @@ def test_every_kind_of_tower_passes_the_gate(kind: str, checkpoint: Path, tmp_pa
 
 
 def test_ranks_are_compared_where_there_are_enough_images(bundle: Bundle, tmp_path: Path) -> None:
-    images = gate.pictures(bundle.views)
+    images = parity.pictures(bundle.views)
     pixels = np.concatenate([images // share for share in range(1, 8)])[:50]
     found = write_fp16(bundle.graph(), tmp_path / "fp16.onnx", pixels)
     assert found.srcc is not None

@@ -9,7 +9,7 @@ import onnx
 import pytest
 
 from declip_rt import Bundle, BundleError, ConfigError, Scorer
-from declip_rt.onnx_engine import multiplies_8_bits
+from declip_rt.backends.onnxrt.cpu import multiplies_8_bits
 from export.__main__ import export
 from export.graph import write_graph
 from export.int8 import speedup, write_int8
@@ -81,7 +81,9 @@ def write_quick(path: Path) -> None:
 def test_a_proven_graph_goes_into_the_bundle_and_auto_takes_it(
     vit: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("declip_rt.bundle.LEAST_SRCC", -1.0)  # an untrained model's scores hardly move: ranks are noise
+    monkeypatch.setattr(
+        "declip_rt.model.manifest.LEAST_SRCC", -1.0
+    )  # an untrained model's scores hardly move: ranks are noise
     manifest = export(vit, tmp_path / "bundle", None, photos)
     parity = manifest.graphs["int8"].parity
     assert parity is not None

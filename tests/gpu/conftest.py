@@ -7,8 +7,9 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from declip_rt.cuda.context import Context
-from declip_rt.engine import Engine, open_engine
+from declip_rt.backends.choose import open_engine
+from declip_rt.backends.contract import Engine
+from declip_rt.backends.cuda.context import Context
 from declip_rt.errors import EngineError, Unavailable
 
 DEVICES = ("tensorrt", "cuda")

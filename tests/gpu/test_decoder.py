@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from declip_rt import Bundle, ImageError, Scorer
-from declip_rt.cuda.context import Context
+from declip_rt.backends.cuda.context import Context
 from declip_rt.errors import Unavailable
 from tests.conftest import encoded, picture
 

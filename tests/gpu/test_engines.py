@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import numpy as np
 
-from declip_rt import Bundle, gate
-from declip_rt.cuda.context import Context
-from declip_rt.engine import Engine
+from declip_rt import Bundle
+from declip_rt.backends import parity
+from declip_rt.backends.contract import Engine
+from declip_rt.backends.cuda.context import Context
 from declip_rt.pipeline import Slot, run
 
 BATCHES = 60
 
 
 def test_it_passes_the_parity_gate(engine: Engine, bundle: Bundle) -> None:
-    passed = gate.check(engine, bundle)
-    assert passed.cosine >= gate.LEAST_COSINE
-    assert passed.change <= gate.MOST_CHANGE
+    passed = parity.check(engine, bundle)
+    assert passed.cosine >= parity.LEAST_COSINE
+    assert passed.change <= parity.MOST_CHANGE
 
 
 def test_memory_is_flat(engine: Engine, bundle: Bundle, context: Context) -> None:
-    views = gate.pictures(bundle.views)
+    views = parity.pictures(bundle.views)
 
     def prepare(item: int, take: object) -> None:
         slot: Slot = take()  # type: ignore[operator]
@@ -32,5 +33,5 @@ def test_memory_is_flat(engine: Engine, bundle: Bundle, context: Context) -> Non
     first = scores(engine.batch * 6)
     free = context.free()[0]
     again = scores(engine.batch * BATCHES)
-    assert np.abs(again[: len(first)] - first).max() < gate.NEIGHBOURLY
+    assert np.abs(again[: len(first)] - first).max() < parity.NEIGHBOURLY
     assert context.free()[0] >= free - 2**20

@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from declip_rt import Bundle, ImageError, Scorer, gpu
-from declip_rt.cuda.context import Context
-from declip_rt.cuda.frames import Frames
+from declip_rt import Bundle, ImageError, Scorer
+from declip_rt.backends.cuda import devices
+from declip_rt.backends.cuda.context import Context
+from declip_rt.backends.cuda.frames import Frames
 from declip_rt.errors import Unavailable
-from declip_rt.views import write_views
+from declip_rt.images.views import write_views
 from tests.conftest import picture
 from tests.gpu.conftest import Frame
 
@@ -88,7 +89,7 @@ def test_frames_of_an_abandoned_run_are_forgotten(scorer: Scorer, context: Conte
 
 
 def test_torch_frames_are_waited_for_on_the_stream_that_writes_them(scorer: Scorer) -> None:
-    if not gpu.listed():
+    if not devices.listed():
         pytest.skip("NOT RUN, nvidia-smi lists no GPU: torch would take a simulated one for a real one")
     torch: Any = pytest.importorskip("torch", reason="NOT RUN, torch is not installed")
     if not torch.cuda.is_available():

@@ -20,7 +20,8 @@ import pytest
 from msgspec.structs import replace
 from onnx import helper, numpy_helper
 
-from declip_rt.bundle import Bundle, Graph, Placement, ViewSpec
+from declip_rt.model.bundle import Bundle
+from declip_rt.model.manifest import Graph, Placement, ViewSpec
 
 HERE = Path(__file__).parent
 GIB = 1 << 30

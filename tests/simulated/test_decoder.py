@@ -13,8 +13,8 @@ import pytest
 from PIL import Image
 
 from declip_rt import Bundle, ConfigError, EngineError, Scorer
-from declip_rt.cuda.context import Context
-from declip_rt.cuda.decoder import GpuDecoder
+from declip_rt.backends.cuda.context import Context
+from declip_rt.backends.cuda.decoder import GpuDecoder
 from tests.conftest import encoded, picture
 from tests.gpu.conftest import Frame
 from tests.simulated.conftest import Simulation

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from declip_rt import Bundle, EngineError
-from declip_rt.cuda.lane import _runs
-from declip_rt.engine import Engine, open_engine
+from declip_rt.backends.choose import open_engine
+from declip_rt.backends.contract import Engine
+from declip_rt.backends.cuda.lane import _runs
 from declip_rt.pipeline import Slot, run
 from declip_rt.stats import Stats
 from tests.simulated.conftest import Simulation, pixels

@@ -10,8 +10,9 @@ import onnxruntime
 import pytest
 import tensorrt
 
-from declip_rt import Bundle, EngineError, onnx_cuda_engine
-from declip_rt.engine import open_engine
+from declip_rt import Bundle, EngineError
+from declip_rt.backends.choose import open_engine
+from declip_rt.backends.onnxrt import cuda as onnx_cuda_engine
 from tests.simulated.conftest import Simulation, pixels
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from declip_rt import flops
-from declip_rt.engine import Device
+from declip_rt.backends.choose import Device
+from declip_rt.bench import flops
 from tests.simulated.conftest import Simulation
 
 

@@ -12,8 +12,9 @@ import rtx
 import tensorrt
 
 from declip_rt import Bundle, ConfigError, EngineError, Scorer
-from declip_rt.engine import Engine, open_engine
-from declip_rt.recipe import Recipe
+from declip_rt.backends.choose import open_engine
+from declip_rt.backends.contract import Engine
+from declip_rt.backends.trt.recipe import Recipe
 from tests.conftest import encoded, picture
 from tests.simulated.conftest import Simulation, pixels
 
@@ -74,7 +75,7 @@ def test_a_second_build_starts_from_what_the_first_measured(gpu: Simulation, bun
 def compiled(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
     """What TensorRT for RTX, which is installed alone, has compiled since it was last asked."""
     monkeypatch.setitem(sys.modules, "tensorrt_rtx", rtx)
-    monkeypatch.setattr("declip_rt.tensorrt_engine.default_recipe", lambda: Recipe(library="tensorrt_rtx"))
+    monkeypatch.setattr("declip_rt.backends.trt.recipe.default_recipe", lambda: Recipe(library="tensorrt_rtx"))
     monkeypatch.setattr(rtx, "compiled", [])
     return rtx.compiled
 
@@ -184,7 +185,7 @@ def test_a_lost_device_ends_the_run_and_keeps_the_rows(gpu: Simulation, bundle: 
 
 
 def test_a_whole_run_as_users_start_it(gpu: Simulation, bundle: Bundle, folder: Path, tmp_path: Path) -> None:
-    from declip_rt.cli import main
+    from declip_rt.commands.main import main
 
     out = {name: tmp_path / f"{name}.jsonl" for name in ("cpu", "tensorrt")}
     (folder / "broken.jpg").write_bytes(encoded(picture())[:500])

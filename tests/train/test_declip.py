@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from declip_rt import ConfigError, ImageError
-from declip_rt.views import write_views
+from declip_rt.images.views import write_views
 from tests.conftest import encoded, picture
 from tests.training import Recipe
 from train import clip, declip

@@ -11,7 +11,7 @@ import onnx
 import pytest
 
 from declip_rt import Scorer
-from declip_rt.bundle import Card, Graph, Head, Manifest, Placement, ViewSpec
+from declip_rt.model.manifest import Card, Graph, Head, Manifest, Placement, ViewSpec
 from tests.training import Recipe
 from train.evaluate import machine, monotonicity
 

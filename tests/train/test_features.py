@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from declip_rt import ConfigError
-from declip_rt.views import write_views
+from declip_rt.images.views import write_views
 from tests.conftest import encoded, picture
 from tests.training import Recipe
 from train import features as module

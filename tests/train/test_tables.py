@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 
-from declip_rt.agreement import Estimate
+from declip_rt.model.manifest import Estimate
 from train.tables import Table
 
 TABLE = Table("a title", "A note.", ("what", "SRCC", "n"), (("one", Estimate(0.5, 0.25, 0.75), 3), ("two", 0.1234, 4)))

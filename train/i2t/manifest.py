@@ -17,8 +17,8 @@ import numpy as np
 import open_clip
 from open_clip.tokenizer import HFTokenizer, SimpleTokenizer
 
-from declip_rt.decode import decode
 from declip_rt.errors import ConfigError, DeclipError, ImageError
+from declip_rt.images.decode import decode
 from train.distortions import KINDS, RGB, STRENGTHS, Distortion, distort
 
 

@@ -1,0 +1,46 @@
+"""JPEGs decoded on the GPU, by NVIDIA's nvImageCodec."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from declip_rt.errors import Unavailable
+from declip_rt.images.decode import MAX_PIXELS
+
+JPEG = b"\xff\xd8\xff"
+
+
+class GpuDecoder:
+    """Decoders on the GPU `index`: as many as threads decode at once. Raises Unavailable without nvImageCodec."""
+
+    def __init__(self, index: int) -> None:
+        try:
+            from nvidia import nvimgcodec
+        except Exception as error:  # a missing CUDA library is an OSError
+            raise Unavailable(
+                f'nvImageCodec cannot be used ({error}); pip install "declip-rt[gpu-decode]", or leave --decode gpu out'
+            ) from error
+        self._codec, self._index = nvimgcodec, index
+        self._idle: list[Any] = []
+
+    def decode(self, data: bytes) -> Any:
+        """The image upright, RGB uint8 (H, W, 3) on the GPU; None where it is a matter for the CPU.
+
+        That is whatever is no JPEG, is larger than the CPU's limit, or makes nvImageCodec fail: the CPU says why.
+        """
+        if not data.startswith(JPEG):
+            return None
+        decoder = self._taken()
+        try:
+            source = self._codec.CodeStream(data)
+            return decoder.decode(source) if source.width * source.height <= MAX_PIXELS else None
+        except RuntimeError:
+            return None
+        finally:
+            self._idle.append(decoder)
+
+    def _taken(self) -> Any:
+        try:
+            return self._idle.pop()
+        except IndexError:  # all are at work
+            return self._codec.Decoder(self._index, max_num_cpu_threads=1, options=":fancy_upsampling=1")

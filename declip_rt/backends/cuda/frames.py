@@ -1,0 +1,105 @@
+"""Frames that are on the GPU already, on their way into a lane's slots."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from declip_rt.backends.cuda.context import Context
+from declip_rt.backends.cuda.kernels import JOB, DeviceImage, ViewKernels, Views
+from declip_rt.errors import ImageError
+from declip_rt.images.decode import MAX_SIDE
+from declip_rt.images.views import boxes
+from declip_rt.model.manifest import ViewSpec
+
+
+class Frames:
+    """The frames of one batch: whose views a kernel cuts, bit by bit as on the CPU, without a copy through the host."""
+
+    def __init__(self, context: Context, views: ViewSpec, stream: Any) -> None:
+        self._context, self._views, self._stream = context, views, stream
+        self._held: dict[int, tuple[Any, DeviceImage]] = {}  # slot -> what keeps the frame's memory, and where it is
+        self._kernels: ViewKernels | None = None
+        self._table_of: tuple[Any, Any] | None = None
+        self._room: dict[str, Any] = {}  # buffers on the GPU, which grow
+
+    def __contains__(self, i: int) -> bool:
+        return i in self._held
+
+    def put(self, i: int, frame: object) -> tuple[int, int]:
+        """Takes a frame for slot i and returns its width and height in pixels. It must not change before its score.
+
+        frame: uint8 RGB (H, W, 3) or (3, H, W) of any strides, with `__dlpack__` or `__cuda_array_interface__`.
+        Raises ImageError for any other.
+        """
+        try:
+            view = self._context.view(frame, self._stream)
+        except (BufferError, TypeError, ValueError) as error:
+            raise ImageError(f"cannot read a {type(frame).__name__} on the GPU: {error}") from error
+        image = _image(view, self._context.index)
+        self._held[i] = view, image
+        return image.width, image.height
+
+    def write(self, pixels: int, n: int) -> None:
+        """Queues the kernels that cut the views of the frames in the first n slots into `pixels`."""
+        frames = [(i, image) for i, (_, image) in self._held.items() if i < n]
+        if not frames:
+            return
+        self._kernels = self._kernels or ViewKernels()
+        count, size = len(self._views.placements), self._views.size
+        views = Views.planned(
+            [
+                (image, box, (i * count + v) * size * size * 3)
+                for i, image in frames
+                for v, box in enumerate(boxes(self._views, image.width, image.height))
+            ],
+            size,
+        )
+        table, pinned = self._table(len(views.jobs))
+        table[: len(views.jobs)] = views.jobs
+        on_gpu = self._buffer("table", table.nbytes)
+        pinned.copy_to(on_gpu, stream=self._stream)
+        scratch = self._buffer("scratch", views.scratch)
+        self._kernels.launch(self._stream, views, int(on_gpu.handle), int(scratch.handle), pixels)
+
+    def drop(self, i: int) -> None:
+        """Lets go of the frame of slot i, if it has one."""
+        self._held.pop(i, None)
+
+    def clear(self) -> None:
+        """Lets go of the frames, once they have been computed."""
+        self._held.clear()
+
+    def close(self) -> None:
+        for buffer in self._room.values():
+            buffer.close()
+
+    def _table(self, count: int) -> tuple[Any, Any]:
+        """Pinned memory for `count` jobs at least, as an array and as a buffer."""
+        if self._table_of is None or len(self._table_of[0]) < count:
+            self._table_of = self._context.pinned((count,), JOB)
+        return self._table_of
+
+    def _buffer(self, name: str, size: int) -> Any:
+        """Memory on the GPU of at least `size` bytes, for the work that is queued next."""
+        if name not in self._room or self._room[name].size < size:
+            if name in self._room:
+                self._room[name].close(self._stream)
+            self._room[name] = self._context.memory(size, self._stream)
+        return self._room[name]
+
+
+def _image(view: Any, index: int) -> DeviceImage:
+    if not view.is_device_accessible or view.device_id != index:
+        raise ImageError(f"the frame is on device {view.device_id}, and the scorer on cuda:{index}; copy it there")
+    shape = tuple(view.shape)
+    if view.dtype != np.uint8 or len(shape) != 3 or 3 not in (shape[0], shape[2]) or 0 in shape:
+        raise ImageError(
+            f"a frame on the GPU must be RGB uint8 (H, W, 3) or (3, H, W); this one is {view.dtype} {shape}"
+        )
+    strides = view.strides or (shape[1] * shape[2], shape[2], 1)  # in elements of a byte; None is C-contiguous
+    if max(shape) > MAX_SIDE:
+        raise ImageError(f"a frame of {shape} has a side of more than {MAX_SIDE:,} pixels; cut it first")
+    row, pixel, channel = (0, 1, 2) if shape[2] == 3 else (1, 2, 0)
+    return DeviceImage(view.ptr, shape[row], shape[pixel], (strides[row], strides[pixel], strides[channel]))

@@ -1,0 +1,141 @@
+"""Builds plans with TensorRT or TensorRT for RTX, whose Python interfaces are alike."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from declip_rt.backends.trt.library import join, library, logged, logger
+from declip_rt.backends.trt.recipe import Recipe
+from declip_rt.errors import ConfigError, EngineError, Unavailable
+from declip_rt.model.bundle import Bundle
+from declip_rt.model.manifest import INPUT
+
+Progress = Callable[[str, int, int], None]  # phase, steps done, steps in all
+
+
+def build(
+    bundle: Bundle,
+    recipe: Recipe,
+    targets: Sequence[str] = (),
+    progress: Progress | None = None,
+    timing: Path | None = None,
+) -> bytes:
+    """The plan of the bundle's graph, with an optimisation profile for each of the recipe's batches.
+
+    targets: compute capabilities (sm89) to build for ahead of time, with TensorRT for RTX; none is this machine's GPU.
+    timing: a file of what TensorRT measured when it built before, which is read and written again.
+
+    Raises:
+        BundleError: the bundle has no such graph.
+        ConfigError: there are targets, and the library builds for the GPU at hand alone.
+        Unavailable: the library is missing, or knows no such target.
+        EngineError: it cannot parse or build the graph; with its own words.
+    """
+    shapes = [{INPUT: (batch, *bundle.views.shape)} for batch in recipe.batches]
+    return build_graph(bundle.graph(recipe.graph), recipe, shapes, targets, progress, timing)
+
+
+def build_graph(
+    graph: Path,
+    recipe: Recipe,
+    profiles: Sequence[Mapping[str, tuple[int, ...]]] = (),
+    targets: Sequence[str] = (),
+    progress: Progress | None = None,
+    timing: Path | None = None,
+) -> bytes:
+    """The plan of any ONNX graph. profiles: the shapes of its inputs, for each optimisation profile."""
+    trt = library(recipe)
+    log = logger(trt)
+    builder = _made(trt.Builder(log), log, "cannot start a builder; check that nvidia-smi lists the GPU")
+    network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
+    parser = trt.OnnxParser(network, log)
+    if not parser.parse_from_file(str(graph)):
+        reasons = [parser.get_error(i).desc() for i in range(parser.num_errors)]
+        raise EngineError(f"{recipe.library} {trt.__version__} cannot parse {graph}: {join(reasons + log.lines)}")
+    config = _configured(trt, builder, recipe, profiles, targets)
+    if progress is not None:
+        config.progress_monitor = _monitor(trt, progress)
+    if timing is not None and not targets:
+        known = timing.read_bytes() if timing.exists() else b""
+        cache = config.create_timing_cache(known) or config.create_timing_cache(b"")  # None where it is damaged
+        config.set_timing_cache(cache, ignore_mismatch=False)
+    plan = builder.build_serialized_network(network, config)
+    built = bytes(_made(plan, log, f"{recipe.library} {trt.__version__} cannot build {graph}"))
+    if timing is not None and not targets:
+        partial = timing.with_suffix(f".{os.getpid()}.partial")  # another process may build for this GPU, too
+        partial.write_bytes(config.get_timing_cache().serialize())
+        os.replace(partial, timing)
+    return built
+
+
+def _configured(
+    trt: ModuleType,
+    builder: Any,
+    recipe: Recipe,
+    profiles: Sequence[Mapping[str, tuple[int, ...]]],
+    targets: Sequence[str],
+) -> Any:
+    config = builder.create_builder_config()
+    for shapes in profiles:
+        profile = builder.create_optimization_profile()
+        for name, shape in shapes.items():
+            profile.set_shape(name, shape, shape, shape)
+        config.add_optimization_profile(profile)
+    if recipe.optimization_level is not None:
+        config.builder_optimization_level = recipe.optimization_level
+    if recipe.workspace_mb is not None:
+        config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, recipe.workspace_mb * 2**20)
+    if recipe.hardware_compatible:
+        config.hardware_compatibility_level = trt.HardwareCompatibilityLevel.AMPERE_PLUS
+    if targets:
+        _aim(trt, config, recipe, targets)
+    return config
+
+
+def _aim(trt: ModuleType, config: Any, recipe: Recipe, targets: Sequence[str]) -> None:
+    if not hasattr(trt, "ComputeCapability"):
+        raise ConfigError(f"--for needs TensorRT for RTX; {recipe.library} builds for the GPU that it runs on")
+    known = {name.lower(): value for name, value in trt.ComputeCapability.__members__.items() if name.startswith("SM")}
+    config.num_compute_capabilities = len(targets)
+    for i, target in enumerate(targets):
+        if target not in known:
+            raise Unavailable(
+                f"{recipe.library} knows no GPU called {target!r}; choose from {', '.join(sorted(known))}; "
+                'TensorRT builds for others where they are: pip install "declip-rt[tensorrt]"'
+            )
+        config.set_compute_capability(known[target], i)
+
+
+def _made(thing: Any, log: Any, what: str) -> Any:
+    if thing is None:
+        raise EngineError(f"{what}: {logged(log)}")
+    return thing
+
+
+def _monitor(trt: ModuleType, progress: Progress) -> Any:
+    class Monitor(trt.IProgressMonitor):  # type: ignore[name-defined, misc]
+        """Tells of the outermost phases."""
+
+        def __init__(self) -> None:
+            trt.IProgressMonitor.__init__(self)
+            self.steps: dict[str, int] = {}
+
+        def phase_start(self, name: str, parent: str | None, steps: int) -> None:
+            if parent is None:
+                self.steps[name] = steps
+                progress(name, 0, steps)
+
+        def step_complete(self, name: str, step: int) -> bool:
+            if name in self.steps:
+                progress(name, step + 1, self.steps[name])
+            return True  # go on
+
+        def phase_finish(self, name: str) -> None:
+            if name in self.steps:
+                progress(name, self.steps[name], self.steps[name])
+
+    return Monitor()

@@ -1,0 +1,111 @@
+"""A TensorRT plan, loaded on a GPU."""
+
+from __future__ import annotations
+
+from types import ModuleType
+from typing import Any
+
+from declip_rt.backends.cuda.lane import Buffers
+from declip_rt.backends.trt.library import library, logged, logger
+from declip_rt.backends.trt.recipe import Recipe
+from declip_rt.errors import EngineError
+from declip_rt.model.manifest import INPUT, OUTPUTS
+
+
+class TensorRtNetwork:
+    """A plan whose hash was checked, and that has a profile for each of its recipe's batches.
+
+    kernels: what `compiled` gave before. `fits` tells whether they are for this GPU and driver.
+
+    Raises:
+        EngineError: the library is missing, or refuses the plan; with its own words.
+    """
+
+    def __init__(self, plan: bytes, recipe: Recipe, kernels: bytes = b"") -> None:
+        self.trt, self.log, self._runtime, self.engine = loaded(plan, recipe)
+        self.cache = kernel_cache(self.trt, self.engine)
+        self.fits = self.cache is None or (bool(kernels) and bool(self.cache.deserialize(kernels)))
+        self.profiles = {batch: profile for profile, batch in enumerate(recipe.batches)}
+        self.buckets = sorted(self.profiles)
+        self.widths = {name: int(self.engine.get_tensor_shape(name)[-1]) for name in OUTPUTS}
+
+    def bind(self, buffers: Buffers) -> TensorRtProgram:
+        return TensorRtProgram(self, buffers)
+
+    def compiled(self) -> bytes:
+        """The kernels that TensorRT for RTX has compiled for the contexts of all programs; TensorRT has none."""
+        return b"" if self.cache is None else bytes(self.cache.serialize() or b"")
+
+
+class TensorRtProgram:
+    """An execution context for each bucket. They share their scratch memory, as one lane runs one of them at a time."""
+
+    def __init__(self, network: TensorRtNetwork, buffers: Buffers) -> None:
+        self._network, engine = network, network.engine  # which must outlive the contexts
+        self._scratch = buffers.context.memory(max(engine.device_memory_size_v2, 1), buffers.stream)
+        shape = tuple(engine.get_tensor_shape(INPUT))[1:]
+        self._contexts = {}
+        for bucket in buffers.buckets:
+            profile = network.profiles[bucket]
+            context = self._made(execution_context(network.trt, engine, network.cache), "no execution context")
+            handle = int(buffers.stream.handle)
+            self._made(context.set_optimization_profile_async(profile, handle), f"no profile {profile}")
+            context.set_device_memory(int(self._scratch.handle), self._scratch.size)
+            self._made(context.set_input_shape(INPUT, (bucket, *shape)), f"no batch of {bucket}")
+            for name, address in {INPUT: buffers.pixels, **buffers.outputs}.items():
+                self._made(context.set_tensor_address(name, address), f"no tensor {name}")
+            self._contexts[bucket] = context
+        buffers.stream.sync()
+
+    def enqueue(self, bucket: int, stream: int) -> None:
+        self._made(self._contexts[bucket].execute_async_v3(stream), f"cannot compute a batch of {bucket}")
+
+    def can_be_captured(self, bucket: int, stream: int) -> bool:
+        asked = getattr(self._contexts[bucket], "is_stream_capturable", None)  # TensorRT for RTX alone has it
+        return asked is None or bool(asked(stream))
+
+    def close(self) -> None:
+        self._contexts.clear()
+        self._scratch.close()
+
+    def _made(self, thing: Any, what: str) -> Any:
+        if not thing:
+            raise EngineError(f"{what}: {logged(self._network.log)}")
+        return thing
+
+
+def loaded(plan: bytes, recipe: Recipe) -> tuple[ModuleType, Any, Any, Any]:
+    """The recipe's library, its log, a runtime, which must outlive the engine, and the plan's engine."""
+    trt = library(recipe)
+    log = logger(trt)
+    runtime = trt.Runtime(log)
+    runtime.engine_host_code_allowed = False  # a plan is data
+    engine = runtime.deserialize_cuda_engine(plan)
+    if engine is None:
+        raise EngineError(
+            f"{recipe.library} {trt.__version__} refuses the plan: {logged(log)}; "
+            "see the driver's version by nvidia-smi, or build it again: declip-rt engines clear"
+        )
+    return trt, log, runtime, engine
+
+
+def kernel_cache(trt: ModuleType, engine: Any) -> Any:
+    """An empty trt.IRuntimeCache, where TensorRT for RTX keeps what it compiles for this GPU; None for TensorRT."""
+    return engine.create_runtime_config().create_runtime_cache() if _compiles(trt) else None
+
+
+def execution_context(trt: ModuleType, engine: Any, cache: Any) -> Any:
+    """With scratch memory of ours. TensorRT for RTX would first run slow kernels for dynamic shapes: not asked for."""
+    strategy = trt.ExecutionContextAllocationStrategy.USER_MANAGED
+    if not _compiles(trt):
+        return engine.create_execution_context(strategy)
+    config = engine.create_runtime_config()
+    config.set_execution_context_allocation_strategy(strategy)
+    config.dynamic_shapes_kernel_specialization_strategy = trt.DynamicShapesKernelSpecializationStrategy.EAGER
+    config.set_runtime_cache(cache)
+    return engine.create_execution_context(config)
+
+
+def _compiles(trt: ModuleType) -> bool:
+    """Whether it is TensorRT for RTX."""
+    return hasattr(trt, "DynamicShapesKernelSpecializationStrategy")

@@ -1,0 +1,210 @@
+"""The cache of built plans: for each a file, and a JSON sidecar that says what it is."""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+from filelock import FileLock
+from platformdirs import user_cache_path
+
+from declip_rt.backends.parity import Passed
+from declip_rt.backends.trt.origin import Origin
+from declip_rt.errors import ConfigError
+
+FOLDER = "DECLIP_RT_CACHE"  # environment variable
+MOST = 10 * 2**30  # bytes of all plans together
+SHORT = 12  # digits of a key that users see
+
+
+class Proof(msgspec.Struct, frozen=True):
+    """How a plan passed the parity gate, and the kernels that TensorRT for RTX had compiled of it: none otherwise."""
+
+    passed: Passed
+    kernels: bytes = b""
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """A sidecar."""
+
+    origin: Origin
+    model: str
+    sha256: str
+    size: int  # bytes
+    built: str  # ISO 8601, UTC
+    passed: Passed | None = None  # the parity gate, when it first ran
+    kernels_sha256: str = ""  # of those that it passed with, where TensorRT for RTX compiled some
+
+    @property
+    def key(self) -> str:
+        return self.origin.key
+
+
+class Plans:
+    """The plans in a folder: $DECLIP_RT_CACHE, or the user's cache folder."""
+
+    def __init__(self, folder: Path | None = None, most: int = MOST) -> None:
+        given = os.environ.get(FOLDER)
+        self.folder = folder or (Path(given) if given else user_cache_path("declip-rt") / "plans")
+        self.most = most
+
+    def get(self, origin: Origin, model: str, build: Callable[[], bytes], say: Callable[[str], None]) -> bytes:
+        """The plan of this origin, whose hash has just been checked; built first where there is none.
+
+        Two processes build it once: the second waits. `say` is told in a line why a plan is built.
+        Raises what `build` raises, and ConfigError where the folder cannot be written.
+        """
+        with self._locked(origin.key):
+            found = self._whole(origin)
+            if isinstance(found, bytes):
+                os.utime(self.file(origin.key))  # prune takes those first that were not used for longest
+            else:
+                say(f"building a plan for {model}: {found}")
+                found = build()
+                self._write(origin, model, found)
+        self.prune(self.most, spare=origin.key)
+        return found
+
+    def proof(self, origin: Origin) -> Proof | None:
+        """That of the plan of this origin; None where it has not run yet, or its kernels are not what they were."""
+        plan = self._read(self.sidecar(origin.key))
+        if plan is None or plan.passed is None:
+            return None
+        try:
+            kernels = self.kernels(origin.key).read_bytes() if plan.kernels_sha256 else b""
+        except OSError:
+            return None
+        same = not plan.kernels_sha256 or hashlib.sha256(kernels).hexdigest() == plan.kernels_sha256
+        return Proof(plan.passed, kernels) if same else None
+
+    def prove(self, origin: Origin, proof: Proof) -> None:
+        """Keeps it beside the plan. Raises ConfigError where the folder cannot be written."""
+        digest = hashlib.sha256(proof.kernels).hexdigest() if proof.kernels else ""
+        with self._locked(origin.key):
+            plan = self._read(self.sidecar(origin.key))
+            if plan is not None:
+                if digest:
+                    self._replace(self.kernels(origin.key), proof.kernels)
+                proven = msgspec.structs.replace(plan, passed=proof.passed, kernels_sha256=digest)
+                self._replace(self.sidecar(origin.key), _text(proven))
+
+    def timing(self, origin: Origin) -> Path:
+        """The file of TensorRT's timing cache, which plans for the same library and GPU share."""
+        parts = (origin.recipe.library, origin.version, origin.gpu, origin.capability, origin.driver)
+        return self.folder / f"{hashlib.sha256(repr(parts).encode()).hexdigest()[:SHORT]}.timing"
+
+    def file(self, key: str) -> Path:
+        return self.folder / f"{key}.plan"
+
+    def kernels(self, key: str) -> Path:
+        return self.folder / f"{key}.kernels"
+
+    def sidecar(self, key: str) -> Path:
+        return self.folder / f"{key}.json"
+
+    def all(self) -> Iterator[Plan]:
+        """Those with a sidecar that can be read, the last used first."""
+        found = [self._read(path) for path in self.folder.glob("*.json")]
+        yield from sorted((plan for plan in found if plan is not None), key=lambda plan: -self._used(plan.key))
+
+    def find(self, key: str) -> Plan:
+        """The one plan whose key starts so. Raises ConfigError where there is none or more than one."""
+        found = [plan for plan in self.all() if plan.key.startswith(key)]
+        if len(found) != 1:
+            has = ", ".join(plan.key[:SHORT] for plan in self.all()) or "none"
+            raise ConfigError(f"{len(found)} plans have a key that starts with {key!r}; there are: {has}")
+        return found[0]
+
+    def prune(self, most: int, spare: str = "") -> list[Plan]:
+        """Removes the plans that were not used for longest, until all are within `most` bytes; returns them."""
+        gone, total = [], 0
+        for plan in self.all():
+            total += sum(path.stat().st_size for path in (self.file(plan.key), self.kernels(plan.key)) if path.exists())
+            if total > most and plan.key != spare:
+                self.remove(plan.key)
+                gone.append(plan)
+        return gone
+
+    def clear(self) -> int:
+        """Removes everything and returns how many plans there were."""
+        count = len(list(self.folder.glob("*.plan")))
+        for suffix in ("json", "plan", "kernels", "lock", "timing", "partial"):
+            for path in self.folder.glob(f"*.{suffix}"):
+                path.unlink(missing_ok=True)
+        return count
+
+    def remove(self, key: str) -> None:
+        for path in (self.sidecar(key), self.file(key), self.kernels(key)):
+            path.unlink(missing_ok=True)
+
+    @contextmanager
+    def _locked(self, key: str) -> Iterator[None]:
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with FileLock(self.folder / f"{key}.lock"):
+                yield
+        except OSError as error:
+            raise ConfigError(f"cannot use the plans in {self.folder}: {error}; set {FOLDER} to a folder") from error
+
+    def _whole(self, origin: Origin) -> bytes | str:
+        """The plan of this origin, or why there is none to be used."""
+        if not self.sidecar(origin.key).exists():
+            return self._nearest(origin)
+        plan = self._read(self.sidecar(origin.key))
+        if plan is None or plan.origin != origin:
+            return "the sidecar of the one that there was cannot be read"
+        try:
+            data = self.file(origin.key).read_bytes()
+        except OSError:
+            return "the file of the one that there was is gone"
+        if len(data) != plan.size:
+            return f"the one that there was has {len(data)} bytes, not {plan.size}"
+        if hashlib.sha256(data).hexdigest() != plan.sha256:
+            return "the one that there was is damaged"
+        return data
+
+    def _nearest(self, origin: Origin) -> str:
+        for plan in self.all():
+            other = plan.origin
+            if (other.graph_sha256, other.targets) != (origin.graph_sha256, origin.targets):
+                continue
+            for name in ("recipe", "version", "gpu", "capability", "driver"):
+                old, new = getattr(other, name), getattr(origin, name)
+                if old != new:
+                    return "the recipe has changed" if name == "recipe" else f"the last was for {name} {old}, not {new}"
+        return "there is none yet"
+
+    def _write(self, origin: Origin, model: str, data: bytes) -> None:
+        """Whole, or not at all: the sidecar comes last."""
+        self.remove(origin.key)
+        now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+        digest = hashlib.sha256(data).hexdigest()
+        plan = Plan(origin=origin, model=model, sha256=digest, size=len(data), built=now)
+        self._replace(self.file(origin.key), data)
+        self._replace(self.sidecar(origin.key), _text(plan))
+
+    def _replace(self, path: Path, content: bytes) -> None:
+        partial = path.with_suffix(f"{path.suffix}.partial")
+        partial.write_bytes(content)
+        os.replace(partial, path)
+
+    def _read(self, sidecar: Path) -> Plan | None:
+        try:
+            return msgspec.json.decode(sidecar.read_bytes(), type=Plan)
+        except (OSError, msgspec.DecodeError):
+            return None
+
+    def _used(self, key: str) -> float:
+        try:
+            return self.file(key).stat().st_mtime
+        except OSError:
+            return 0.0
+
+
+def _text(plan: Plan) -> bytes:
+    return msgspec.json.format(msgspec.json.encode(plan))

@@ -1,0 +1,81 @@
+"""A recipe: how a TensorRT plan is built from a bundle's graph."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from pathlib import Path
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec.structs import replace
+
+from declip_rt.errors import ConfigError, EngineError
+from declip_rt.model.bundle import Bundle
+
+Batch = Annotated[int, msgspec.Meta(ge=1, le=4096)]
+
+
+class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What `engines/*.toml` say."""
+
+    library: Literal["tensorrt", "tensorrt_rtx"] = "tensorrt"
+    graph: Literal["fp32", "fp16"] = "fp16"
+    batches: Annotated[tuple[Batch, ...], msgspec.Meta(min_length=1)] = (1, 8, 32)  # an optimisation profile for each
+    optimization_level: Annotated[int, msgspec.Meta(ge=0, le=5)] | None = None  # of TensorRT; None is its default
+    workspace_mb: Annotated[int, msgspec.Meta(ge=1)] | None = None  # the most scratch memory; None is the GPU's
+    hardware_compatible: bool = False  # for all GPUs from Ampere on, not the one at hand; slower
+
+    @staticmethod
+    def find(named: str | os.PathLike[str]) -> Recipe:
+        """A file, or one that ships, by its name (`shipped`). Raises ConfigError where there is neither."""
+        if str(named) in shipped() and not Path(named).exists():
+            return Recipe.read(_folder() / f"{named}.toml")
+        if not Path(named).exists():
+            raise ConfigError(f"there is no recipe {named}: give a TOML file, or one of {', '.join(shipped())}")
+        return Recipe.read(Path(named))
+
+    @staticmethod
+    def read(path: Path) -> Recipe:
+        """Raises ConfigError where the file cannot be read, has an unknown key, or a value that is not allowed."""
+        try:
+            recipe = msgspec.toml.decode(path.read_bytes(), type=Recipe)
+        except (OSError, msgspec.DecodeError) as error:
+            raise ConfigError(f"cannot use {path}: {error}") from error
+        if recipe.hardware_compatible and recipe.library != "tensorrt":
+            raise ConfigError(f"cannot use {path}: hardware_compatible is for tensorrt; {recipe.library} has --for")
+        return recipe
+
+
+def shipped() -> list[str]:
+    """The names of the recipes that ship."""
+    return sorted(path.stem for path in _folder().glob("*.toml"))
+
+
+def _folder() -> Path:
+    """engines/, which a wheel holds in the package, and a checkout beside it."""
+    package = Path(__file__).parents[2]
+    return next(folder / "engines" for folder in (package, package.parent) if (folder / "engines").is_dir())
+
+
+def default_recipe() -> Recipe:
+    """Of the library that is installed; of TensorRT where both are, or none."""
+    alone = importlib.util.find_spec("tensorrt_rtx") and not importlib.util.find_spec("tensorrt")
+    return Recipe(library="tensorrt_rtx" if alone else "tensorrt")
+
+
+def recipe_for(bundle: Bundle, precision: str, batch: int, recipe: Recipe | None = None) -> Recipe:
+    """What to build. Raises ConfigError where `recipe` cannot do what is asked, EngineError where TensorRT cannot."""
+    if precision == "int8":
+        raise EngineError("int8 graphs are for CPUs; choose --device cpu, or --precision auto")
+    if recipe is not None:
+        if precision not in ("auto", recipe.graph):
+            raise ConfigError(f"the recipe builds the {recipe.graph} graph; leave --precision {precision} out")
+        if batch > max(recipe.batches):
+            raise ConfigError(
+                f"the recipe's largest batch is {max(recipe.batches)}; choose such a --batch, or add {batch} to it"
+            )
+        return recipe
+    graph = precision if precision != "auto" else "fp16" if "fp16" in bundle.manifest.graphs else "fp32"
+    chosen = replace(default_recipe(), graph=graph)
+    return chosen if batch <= max(chosen.batches) else replace(chosen, batches=(*chosen.batches, batch))

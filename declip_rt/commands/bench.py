@@ -1,0 +1,243 @@
+"""`declip-rt bench`: how fast a model is on this machine, and where its time goes."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager, nullcontext
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import msgspec
+import numpy as np
+from PIL import Image
+
+from declip_rt.backends.choose import Device, open_engine
+from declip_rt.backends.contract import Floats
+from declip_rt.backends.trt.recipe import Recipe
+from declip_rt.bench import flops, rivals
+from declip_rt.bench.machine import Machine, peak_memory
+from declip_rt.bench.measure import Effort, from_files, measure
+from declip_rt.bench.report import Files, Report, Row
+from declip_rt.commands.running import Settings
+from declip_rt.errors import ConfigError, DeclipError, EngineError, ImageError
+from declip_rt.images import sources
+from declip_rt.model.bundle import Bundle
+from declip_rt.output.terminal import printable
+from declip_rt.ratings import plot
+from declip_rt.stats import Stats
+
+OURS = "declip-rt"
+MADE = 8  # photos that are made up
+MOST = 1000  # of the photos that are given
+
+
+@dataclass(frozen=True)
+class Bench(Settings):
+    """The options of `declip-rt bench`; its `--help` says what each means."""
+
+    batches: str = "1,8,32"
+    lane_counts: str | None = None
+    seconds: float = 3.0
+    iterations: int | None = None
+    warmup: float = 1.0
+    images: str | None = None
+    size: str = "1920x1080"
+    against: str | None = None
+    checkpoint: Path | None = None
+    json: Path | None = None
+    plot: Path | None = None
+
+    def run(self) -> int:
+        """Measures, prints and writes, and returns the exit code: 1 where something failed. Raises DeclipError."""
+        self._check()
+        report = self.measure()
+        for line in report.lines():
+            print(printable(line))
+        if self.json is not None:
+            self._write(self.json, report)
+        if self.plot is not None:
+            report.draw(self.plot)
+        return 1 if report.errors else 0
+
+    def measure(self) -> Report:
+        """Raises DeclipError where the first batch cannot be measured."""
+        bundle, effort = Bundle(self.model), Effort(self.seconds, self.iterations, self.warmup)
+        machine = Machine.here()
+        rows, errors, scores = list[Row](), list[DeclipError](), dict[int, Floats]()
+        for lanes, batch in itertools.product(self._lanes, counts("--batch", self.batches)):
+            with self._noting(errors) if rows else nullcontext():  # what fails first would fail again
+                row, scores[batch] = self._ours(bundle, batch, lanes, effort)
+                rows.append(row)
+        files = None
+        with self._noting(errors):
+            files = self._from_files(max(rows, key=lambda row: row.images_per_s.median), effort)
+        memory, first = peak_memory(), rows[0]
+        work, fastest, notes = self._matrix(bundle, first)
+        for name, batch in itertools.product(self._against, scores):
+            with self._noting(errors):
+                rows.append(self._rival(name, bundle, batch, first, scores[batch], effort))
+        return Report(
+            date=datetime.now().astimezone().isoformat(timespec="seconds"),
+            model=bundle.name,
+            bundle=bundle.hash,
+            views=bundle.views.shape,
+            machine=machine,
+            seconds=None if self.iterations else self.seconds,
+            iterations=self.iterations,
+            rows=tuple(_shared(row, work, fastest, first.precision) for row in rows),
+            files=files,
+            peak_memory_mb=memory,
+            matrix_flops=work,
+            matrix_rate=fastest,
+            matrix_precision=first.precision,
+            notes=tuple(notes),
+            errors=tuple(map(str, errors)),
+        )
+
+    def _check(self) -> None:
+        self.check_counts("iterations")
+        for option, value in (("seconds", self.seconds), ("warmup", self.warmup)):
+            if not 0 <= value < float("inf"):
+                raise ConfigError(f"--{option} must be 0 or more, not {value}")
+        counts("--batch", self.batches)
+        rivals.check(self._against, self.checkpoint)
+        _sides(self.size)
+        if self.images is not None:
+            _listed(self.images)
+        if self.plot is not None:
+            plot.check(self.plot)
+        if self.json is not None and not self.json.absolute().parent.is_dir():
+            raise ConfigError(f"cannot write {self.json}: its folder does not exist")
+
+    @property
+    def _lanes(self) -> Sequence[int | None]:
+        return (None,) if self.lane_counts is None else counts("--lanes", self.lane_counts)
+
+    @property
+    def _against(self) -> list[str]:
+        return list(dict.fromkeys(self.against.split(","))) if self.against else []
+
+    @contextmanager
+    def _noting(self, errors: list[DeclipError]) -> Iterator[None]:
+        """One thing that cannot be measured is not the end of the others."""
+        try:
+            yield
+        except (EngineError, ImageError) as error:
+            errors.append(error)
+            self.say(f"failed: {error}")
+
+    def _ours(self, bundle: Bundle, batch: int, lanes: int | None, effort: Effort) -> tuple[Row, Floats]:
+        """A row, and the scores that a rival should give."""
+        stats, recipe = Stats(), None if self.recipe is None else Recipe.find(self.recipe)
+        engine = open_engine(
+            bundle,
+            self.device,
+            batch,
+            precision=self.precision,
+            threads=self.threads,
+            lanes=lanes,
+            recipe=recipe,
+            stats=stats,
+            say=self.say,
+        )
+        with closing(engine):
+            row = measure(OURS, engine, bundle.views, effort, stats)
+            self.say(str(row))
+            return row, rivals.scores(engine, bundle.views)
+
+    def _rival(self, name: str, bundle: Bundle, batch: int, ours: Row, scores: Floats, effort: Effort) -> Row:
+        task = rivals.Task(
+            bundle,
+            _device(ours),
+            len(scores),
+            ours.precision,
+            half=self.precision != "fp32",
+            threads=self.threads,
+            checkpoint=self.checkpoint,
+            say=self.say,
+        )
+        with closing(rivals.open_rival(name, task)) as rival:
+            difference = rivals.compare(rival, scores, ours.precision, bundle.views)
+            row = measure(name, rival, bundle.views, effort, Stats())
+        self.say(str(row))
+        return msgspec.structs.replace(row, difference=difference)
+
+    def _from_files(self, row: Row, effort: Effort) -> Files:
+        with TemporaryDirectory() as folder:
+            made = self.images is None
+            paths = made_up(Path(folder), *_sides(self.size)) if self.images is None else _listed(self.images)
+            what = (
+                f"{len(paths)} JPEGs of {self.size} made up on the spot" if made else f"{len(paths)} of {self.images}"
+            )
+            lanes = None if self.lane_counts is None else row.lanes
+            with replace(self, batch=row.batch, lanes=lanes, quiet=True).open() as scorer:
+                return from_files(scorer, paths, what, row, effort)
+
+    def _matrix(self, bundle: Bundle, row: Row) -> tuple[int | None, float | None, list[str]]:
+        """The FLOPs of an image and the rate of the device; and why not, where they are not known."""
+        work = fastest = None
+        notes = []
+        try:
+            work = flops.count(bundle.graph("fp32" if "fp32" in bundle.manifest.graphs else row.precision))
+            fastest = flops.matrix_rate(_device(row), row.precision, self.threads)
+        except (ConfigError, EngineError) as error:
+            notes.append(f"matrix {'rate' if work else 'FLOPs'}: {error}")
+        return work, fastest, notes
+
+    @staticmethod
+    def _write(path: Path, report: Report) -> None:
+        try:
+            path.write_bytes(msgspec.json.format(msgspec.json.encode(report), indent=1) + b"\n")
+        except OSError as error:
+            raise ConfigError(f"cannot write {path}: {error.strerror}") from error
+
+
+def made_up(folder: Path, width: int, height: int) -> list[str]:
+    """JPEGs of quality 90 with coarse and fine structure and some noise, so that they take as long as photos."""
+    paths = []
+    for seed in range(MADE):
+        rng = np.random.default_rng(seed)
+        mixed = 4 * rng.standard_normal((height, width, 1), np.float32)
+        for cells, weight in ((4, 0.6), (24, 0.3), (120, 0.1)):
+            few = Image.fromarray(rng.integers(0, 256, (cells, cells, 3), np.uint8))
+            mixed = mixed + weight * np.asarray(few.resize((width, height), Image.Resampling.BICUBIC), np.float32)
+        paths.append(str(folder / f"{seed}.jpg"))
+        Image.fromarray(np.clip(mixed, 0, 255).astype(np.uint8)).save(paths[-1], quality=90)
+    return paths
+
+
+def counts(option: str, text: str) -> tuple[int, ...]:
+    """The numbers in 1,8,32. Raises ConfigError."""
+    if not re.fullmatch(r"[1-9]\d{0,5}(,[1-9]\d{0,5})*", text):
+        raise ConfigError(f"{option} {text}: give whole numbers from 1 on with commas between, as in {option} 1,8,32")
+    return tuple(dict.fromkeys(map(int, text.split(","))))
+
+
+def _sides(text: str) -> tuple[int, int]:
+    match = re.fullmatch(r"([1-9]\d{0,4})x([1-9]\d{0,4})", text)
+    if match is None:
+        raise ConfigError(f"--size {text}: give width and height in pixels, as in --size 1920x1080")
+    return int(match[1]), int(match[2])
+
+
+def _listed(images: str) -> list[str]:
+    paths = list(itertools.islice(sources.expand([images]), MOST))
+    if not paths or not os.path.exists(paths[0]):
+        raise ConfigError(f"--images {images}: there are no images")
+    return paths
+
+
+def _device(row: Row) -> Device:
+    """The one that was opened, where auto was asked for."""
+    return Device.parse(row.device.split()[0])
+
+
+def _shared(row: Row, work: int | None, fastest: float | None, precision: str) -> Row:
+    if work is None or fastest is None or row.precision != precision:
+        return row
+    return msgspec.structs.replace(row, matrix_share=work * row.images_per_s.median / fastest)

@@ -1,0 +1,97 @@
+"""A record: one scored (or failed) file as a flat row, the same in every output format."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+from declip_rt.errors import ConfigError
+from declip_rt.model.bundle import Bundle
+from declip_rt.model.manifest import Head
+from declip_rt.prompts import Prompts, digest
+from declip_rt.score import Facts, Score
+
+Record: TypeAlias = dict[str, Any]  # column: value, or None
+
+STRIKING = 10.0  # an attribute is a finding in the lowest or highest 10 % of the reference photos
+BOUND = 0.2  # and, where the bundle has no reference, within 0.2 of the end of its range
+
+
+@dataclass(frozen=True)
+class Columns:
+    """The columns of the records of one run, in order, with their types."""
+
+    types: Mapping[str, type]
+    run: Mapping[str, str] = field(default_factory=dict)  # those that say how it scores: the same in every record
+
+    @staticmethod
+    def of(
+        bundle: Bundle, prompts: Sequence[Prompts] = (), *, precision: str = "fp32", decode_scale: str = "full"
+    ) -> Columns:
+        """Raises ConfigError where prompts have the name of another column."""
+        heads = [head.name for head in bundle.heads]
+        ordered = ["technical", "aesthetic", *(name for name in heads if name not in ("technical", "aesthetic"))]
+        front = {"path": str, "width": int, "height": int} | dict.fromkeys(ordered, float)
+        calibrated = {"percentile": float} | dict.fromkeys(mos_columns(bundle), float)
+        run = {"model": bundle.name, "bundle": bundle.hash, "precision": precision, "decode_scale": decode_scale}
+        if prompts:
+            run["prompts_hash"] = digest(prompts)
+        back = calibrated | {"error": str} | dict.fromkeys(run, str) | {"size": int, "mtime_ns": int}
+        own = dict.fromkeys((p.name for p in prompts), float)
+        if taken := own.keys() & (front | back).keys():
+            raise ConfigError(f"prompts cannot be called {min(taken)!r}, as a column is; give them another NAME=")
+        return Columns(front | own | back, run)
+
+    def record(self, /, **values: Any) -> Record:
+        """A record with None where no value is given."""
+        return {name: values.get(name, self.run.get(name)) for name in self.types}
+
+
+def mos_columns(bundle: Bundle) -> dict[str, str]:
+    """The columns of the MOS that the bundle's heads are mapped to: name -> head."""
+    return {f"{head}_mos": head for head in bundle.mos}
+
+
+def key(path: str) -> str:
+    """The path as every format can hold it: bytes that are no UTF-8 are escaped as \\xNN."""
+    return path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+def scored(columns: Columns, bundle: Bundle, path: str, facts: Facts, score: Score) -> Record:
+    return columns.record(
+        path=path,
+        width=score.width,
+        height=score.height,
+        technical=score.technical,
+        aesthetic=score.aesthetic,
+        **score.attributes,
+        **score.prompts,
+        percentile=score.percentile,
+        **{column: (score.mos or {})[head] for column, head in mos_columns(bundle).items()},
+        size=facts.size,
+        mtime_ns=facts.mtime_ns,
+    )
+
+
+def failed(columns: Columns, path: str, reason: str) -> Record:
+    return columns.record(path=path, error=reason)
+
+
+def findings(record: Record, bundle: Bundle, most: int = 2) -> list[str]:
+    """The words for the attributes that are most unlike the reference photos, strongest first."""
+    found: list[tuple[float, str]] = []
+    for head in bundle.heads:
+        value = record[head.name]
+        if head.kind != "attribute" or value is None:
+            continue
+        rank = bundle.percentile(head.name, value)
+        near, far = (rank, STRIKING) if rank is not None else (100 * value, 100 * BOUND)
+        if near <= far or near >= 100 - far:
+            found.append((abs(near - 50), _word(head, near)))
+    found.sort(key=lambda entry: -entry[0])
+    return [word for _, word in found[:most]]
+
+
+def _word(head: Head, near: float) -> str:
+    return head.low if near < 50 else head.high

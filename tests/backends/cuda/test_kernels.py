@@ -1,0 +1,133 @@
+"""The kernels' arithmetic, on a CPU: byte for byte that of the resampler, and so of Pillow."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import struct
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from declip_rt import native
+from declip_rt.backends.cuda.kernels import JOB, DeviceImage, Views
+from declip_rt.images.views import Box
+from declip_rt.native import _native
+from tests.conftest import picture
+
+SOURCE = Path(native.__file__).parent
+pytestmark = pytest.mark.skipif(native.level() is None, reason="built without a compiler")
+
+
+def image_of(rgb: np.ndarray) -> DeviceImage:
+    return DeviceImage(rgb.ctypes.data, *rgb.shape[:2], rgb.strides)
+
+
+def cut(images: list[tuple[np.ndarray, Box]], size: int) -> np.ndarray:
+    out = np.full((len(images), size, size, 3), 77, np.uint8)
+    jobs = [(image_of(rgb), box, n * out[0].nbytes) for n, (rgb, box) in enumerate(images)]
+    table = Views.planned(jobs, size).jobs.view(np.uint8).reshape(-1, JOB.itemsize)
+    _native.ragged(table, size, out)
+    return out
+
+
+def expected(rgb: np.ndarray, box: Box, size: int) -> np.ndarray:
+    out = np.empty((1, size, size, 3), np.uint8)
+    native.resample_into(rgb, [box], out)
+    return out[0]
+
+
+sides = st.integers(1, 400)
+
+
+@settings(max_examples=300, deadline=None)
+@given(sides, sides, st.integers(1, 90), st.lists(st.floats(0, 1), min_size=4, max_size=4), st.integers(0, 3))
+def test_any_box_of_any_image(width: int, height: int, size: int, corners: list[float], turn: int) -> None:
+    rgb = np.rot90(picture(width * height, width, height), turn)
+    height, width = rgb.shape[:2]
+    (left, right), (top, bottom) = (sorted(corners[i::2]) for i in (0, 1))
+    box = Box(left * width, top * height, right * width, bottom * height)
+    box = Box(*np.array(box, np.float32).tolist())
+    if box.right <= box.left or box.bottom <= box.top:
+        return
+    assert np.array_equal(cut([(rgb, box)], size)[0], expected(rgb, box, size))
+
+
+@pytest.mark.parametrize(("width", "height"), [(3000, 40), (40, 3000), (1333, 2000), (224, 224), (100, 100), (60, 500)])
+def test_shapes_that_cameras_and_screens_make(width: int, height: int) -> None:
+    rgb = picture(3, width, height)
+    box = Box(0, 0, width, height)
+    assert np.array_equal(cut([(rgb, box)], 224)[0], expected(rgb, box, 224))
+
+
+def test_a_ragged_batch_of_any_layout() -> None:
+    chw = np.ascontiguousarray(picture(1, 300, 200).transpose(2, 0, 1)).transpose(1, 2, 0)
+    layouts = [picture(0, 640, 480), chw, picture(2, 90, 700)[::-1, ::-1], picture(3, 500, 333)[20:, 30:, ::-1]]
+    boxes = [Box(1.5, 2.25, 400, 333.3), Box(0, 0, 200, 200), Box(5, 100, 85, 180), Box(0, 0, 64, 64)]
+    found = cut(list(zip(layouts, boxes, strict=True)), 64)
+    for view, rgb, box in zip(found, layouts, boxes, strict=True):
+        assert np.array_equal(view, expected(rgb, box, 64))
+
+
+def test_copies_upscaling_and_extremes() -> None:
+    """Extremes are where rounding and clipping show."""
+    for height, width, size in ((32, 32, 32), (3, 5, 64), (1, 1, 9), (200, 9, 33), (9, 200, 33)):
+        rgb = np.random.default_rng(height).choice(np.array([0, 255], np.uint8), (height, width, 3))
+        for box in (Box(0, 0, width, height), Box(0.25, 0.5, width - 0.125, height)):
+            assert np.array_equal(cut([(rgb, box)], size)[0], expected(rgb, box, size))
+
+
+@pytest.mark.parametrize("box", [(0, 0, 41, 30), (-1, 0, 10, 10), (5, 5, 5, 9), (0, 0, float("nan"), 9)])
+def test_a_box_outside_its_image_is_never_launched(box: tuple[float, ...]) -> None:
+    with pytest.raises(ValueError, match="empty or leaves its image"):
+        cut([(picture(width=40, height=30), Box(*box))], 8)
+
+
+def test_the_table_is_laid_out_as_the_kernels_read_it() -> None:
+    assert JOB.fields is not None
+    ours = {name: field[1] for name, field in JOB.fields.items()}
+    assert ours | {"all": JOB.itemsize} == _native.job_layout()
+
+
+needs_nvcc = pytest.mark.skipif(shutil.which("nvcc") is None, reason="NOT RUN: no nvcc on the PATH")
+
+
+def said(*command: str | Path) -> str:
+    return subprocess.run(list(map(str, command)), check=True, capture_output=True, text=True).stdout
+
+
+@needs_nvcc
+def test_nvcc_compiles_them_for_all_gpus() -> None:
+    known = said("nvcc", "--list-gpu-code").split()
+    wanted = [gpu for gpu in (75, 80, 86, 89, 90, 100, 120) if f"sm_{gpu}" in known]
+    assert sections(native.fatbin()) == {("binary", gpu) for gpu in wanted} | {("PTX", wanted[0]), ("PTX", wanted[-1])}
+
+
+def sections(fatbin: bytes) -> set[tuple[str, int]]:
+    """What a fatbin holds, and for which GPU, as `cuobjdump --list-elf --list-ptx` would say."""
+    assert fatbin, "built without nvcc, which is here"
+    magic, _, at, rest = struct.unpack_from("<IHHQ", fatbin)
+    assert (magic, at + rest) == (0xBA55ED50, len(fatbin)), "not a whole fatbin"
+    found = set()
+    while at < len(fatbin):
+        kind, _, header, size, _, _, _, gpu = struct.unpack_from("<HHIQIIII", fatbin, at)
+        found.add(({1: "PTX", 2: "binary"}[kind], gpu))
+        at += header + size
+    return found
+
+
+@needs_nvcc
+def test_no_gpu_may_round_differently(tmp_path: Path) -> None:
+    """A compiler, the driver's too, may contract a product and a sum unless both name their rounding."""
+    flags = re.search(r"-fatbin (.*) \$\{targets\}", (SOURCE / "kernels.cmake").read_text())
+    assert flags, "the build's own flags"
+    said("nvcc", "-ptx", *flags[1].split(), SOURCE / "ragged.cu", "-o", tmp_path / "ptx")
+    ptx = (tmp_path / "ptx").read_text()
+    assert set(re.findall(r"\.entry (\w+)", ptx)) == {"declip_weigh", "declip_pass_one", "declip_pass_two"}
+    arithmetic = set(re.findall(r"\b((?:add|sub|mul|div|fma|mad)\.\S*f(?:32|64))\b", ptx))
+    assert arithmetic
+    assert {each for each in arithmetic if ".rn." not in each or each.startswith(("fma", "mad"))} == set()

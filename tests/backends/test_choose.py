@@ -1,0 +1,70 @@
+"""Devices are named, found or refused with a remedy; outputs that are not finite never pass."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from declip_rt import Bundle, ConfigError, EngineError
+from declip_rt.backends.choose import Device, open_engine
+from declip_rt.backends.contract import Outputs
+from declip_rt.backends.trt.recipe import Recipe
+
+
+@pytest.mark.parametrize(
+    ("text", "device"),
+    [
+        ("auto", ("auto", 0)),
+        ("cpu", ("cpu", 0)),
+        ("cuda", ("cuda", 0)),
+        ("cuda:3", ("cuda", 3)),
+        ("tensorrt:1", ("tensorrt", 1)),
+    ],
+)
+def test_devices_as_users_write_them(text: str, device: tuple[str, int]) -> None:
+    assert Device.parse(text) == Device(*device)
+
+
+@pytest.mark.parametrize("text", ["gpu", "cpu:1", "cuda:", "cuda:-1", "CUDA", ""])
+def test_other_names_list_the_choices(text: str) -> None:
+    with pytest.raises(ConfigError, match=r"auto, cpu, cuda\[:i\] or tensorrt\[:i\]"):
+        Device.parse(text)
+
+
+def test_a_batch_of_none_is_refused(bundle: Bundle) -> None:
+    with pytest.raises(ConfigError, match="at least 1"):
+        open_engine(bundle, "cpu", 0)
+
+
+@pytest.mark.parametrize("device", ["tensorrt", "tensorrt:1"])
+def test_without_a_driver_tensorrt_says_what_to_check(device: str, bundle: Bundle) -> None:
+    with pytest.raises(EngineError, match=r"CUDA cannot be used: .*nvidia-smi"):
+        open_engine(bundle, device)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"lanes": 2}, "lanes are of GPUs"),
+        ({"lanes": 0}, "lanes must be at least 1, not 0"),
+        ({"recipe": Recipe()}, "a recipe is for TensorRT"),
+        ({"precision": "fp8"}, "choose auto, fp32, fp16, int8"),
+    ],
+)
+def test_options_of_other_devices_are_refused(options: dict[str, object], said: str, bundle: Bundle) -> None:
+    with pytest.raises(ConfigError, match=said):
+        open_engine(bundle, "cpu", **options)  # type: ignore[arg-type]
+
+
+def test_fp16_is_not_for_cpus(bundle: Bundle) -> None:
+    with pytest.raises(EngineError, match="fp16 graphs are for GPUs"):
+        open_engine(bundle, "cpu", precision="fp16")
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("name", ["scores", "perceptual", "semantic"])
+def test_non_finite_outputs_are_an_error(name: str, bad: float) -> None:
+    arrays = {n: np.zeros((2, 3), np.float32) for n in ("scores", "perceptual", "semantic")}
+    arrays[name][1, 2] = bad
+    with pytest.raises(EngineError, match=f"non-finite {name}"):
+        Outputs(**arrays)
