@@ -32,6 +32,7 @@ from benchmarks.contenders import ours, torch_loader
 from benchmarks.peers import peak, random_model
 from declip_rt import Bundle, DeclipError, Scorer, native
 from declip_rt.backends.choose import open_engine
+from declip_rt.backends.contract import EngineOptions
 from declip_rt.backends.cuda.context import Context
 from declip_rt.bench.machine import Machine
 from declip_rt.bench.measure import Effort, fill, throughput
@@ -143,7 +144,9 @@ class Model:
                 command += ["--against", "torch-compile", "--checkpoint", str(self.checkpoint)]
             done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
             if not report.exists():
-                open_engine(Bundle(self.bundle), device, 1).close()  # which says so where it is not installed
+                open_engine(
+                    Bundle(self.bundle), EngineOptions(device=device, batch=1)
+                ).close()  # which says so where it is not installed
                 raise RuntimeError(done.stderr[-300:])
             found = json.loads(report.read_text())
         check.said += done.stdout.splitlines()
@@ -160,7 +163,7 @@ class Model:
     def busy(self, check: Check) -> None:
         """All lanes full of images that are decoded already, while nvidia-smi watches."""
         bundle = Bundle(self.bundle)
-        with closing(open_engine(bundle, "tensorrt", 32)) as engine, watched() as shares:
+        with closing(open_engine(bundle, EngineOptions(device="tensorrt", batch=32))) as engine, watched() as shares:
             fill(engine, bundle.views)
             throughput(engine, Effort(seconds=BUSY))
         if not shares[2:]:

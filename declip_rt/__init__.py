@@ -6,13 +6,25 @@ with Scorer() as scorer:
     print(scorer.score("photo.jpg").technical)
 """
 
-from declip_rt.errors import BundleError, ConfigError, DeclipError, EngineError, ImageError
+from typing import Any
+
+from declip_rt.backends.contract import EngineInfo
+from declip_rt.errors import (
+    BundleError,
+    ConfigError,
+    DeclipError,
+    EngineError,
+    ImageError,
+    OutOfMemory,
+    ParityError,
+    Unavailable,
+)
+from declip_rt.images.load import Frame, ImageLike
 from declip_rt.model.bundle import Bundle
+from declip_rt.model.manifest import Head
 from declip_rt.prompts import Prompts
 from declip_rt.score import Embedding, Score
 from declip_rt.scorer import Scorer
-
-__version__ = "0.1.0"
 
 __all__ = [
     "Bundle",
@@ -21,9 +33,24 @@ __all__ = [
     "DeclipError",
     "Embedding",
     "EngineError",
+    "EngineInfo",
+    "Frame",
+    "Head",
     "ImageError",
+    "ImageLike",
+    "OutOfMemory",
+    "ParityError",
     "Prompts",
     "Score",
     "Scorer",
-    "__version__",
+    "Unavailable",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """`__version__`, which only who asks for it waits for."""
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("declip-rt")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

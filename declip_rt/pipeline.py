@@ -1,13 +1,13 @@
-"""Overlaps preparing images with computing them, in bounded memory and in input order."""
+"""Overlaps loading images with computing them: in bounded memory, in input order, for any number of callers."""
 
 from __future__ import annotations
 
 import itertools
+import os
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor, wait
-from contextlib import suppress
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
@@ -19,7 +19,9 @@ from declip_rt.errors import EngineError, ImageError
 from declip_rt.stats import Stats
 
 Item = TypeVar("Item")
+Loaded = TypeVar("Loaded")
 Facts = TypeVar("Facts")
+CLOSED = "this scorer is closed; open another"
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,7 @@ class Slot:
 
 @dataclass(frozen=True)
 class Done(Generic[Item, Facts]):
-    """One item after its way: what `prepare` said of it and its row of `outputs`, or the error that it met."""
+    """One item after its way: what `place` said of it and its row of `outputs`, or the error that it met."""
 
     item: Item
     facts: Facts | None = None
@@ -51,103 +53,269 @@ class Done(Generic[Item, Facts]):
 
 @dataclass
 class _Batch(Generic[Item, Facts]):
-    """Items on their way into one lane. An item takes a slot when it is ready for it, so failures leave no holes."""
+    """Items on their way into one lane. An item takes a slot when it is loaded, so failures leave no holes.
+
+    The last that holds it starts it: its filler holds it until it is full, and each item until it is placed.
+    """
 
     lane: Lane
     items: list[Item] = field(default_factory=list)
-    prepared: list[Future[tuple[Facts, int]]] = field(default_factory=list)
+    placed: list[Future[tuple[Facts, int] | ImageError]] = field(default_factory=list)
     taken: int = 0
+    holders: int = 1
+    is_dropped: bool = False  # nobody wants its results
+    error: EngineError | None = None
+    outputs: Outputs | None = None
+    is_done: bool = False
+    started: threading.Event = field(default_factory=threading.Event)
     lock: threading.Lock = field(default_factory=threading.Lock)
+    collecting: threading.Lock = field(default_factory=threading.Lock)
 
     def take_slot(self) -> Slot:
         with self.lock:
             self.taken += 1
             return Slot(self.lane, self.taken - 1)
 
+    def hold(self) -> None:
+        with self.lock:
+            self.holders += 1
 
-def run(
-    items: Iterable[Item],
-    prepare: Callable[[Item, Callable[[], Slot]], Facts],
-    engine: Engine,
-    workers: int,
-    stats: Stats | None = None,
-    at_once: Callable[[Item], bool] = lambda item: False,
-) -> Generator[Done[Item, Facts]]:
-    """Yields a Done for each item, in order.
+    def release(self) -> None:
+        with self.lock:
+            self.holders -= 1
+            if self.holders:
+                return
+        try:
+            if self.taken:
+                self.lane.launch(self.taken)
+        except EngineError as error:
+            self.error = error
+        self.started.set()
+
+
+@dataclass(eq=False)
+class _Request(Generic[Item, Facts]):
+    """One item whose caller waits for a lane: the first that gets one takes the others along."""
+
+    item: Item
+    batch: _Batch[Item, Facts] | None = None
+    index: int = 0
+
+
+class Pipeline(Generic[Item, Loaded, Facts]):
+    """Computes items on an engine's lanes. Threads may share it: whoever needs a lane collects the oldest batch.
 
     Args:
-        items: read no further ahead than the engine's lanes hold.
-        prepare: called in a pool of `workers` threads; decodes the item, calls its second argument once, and only then,
-            for its Slot. What it returns is passed on. An ImageError that it raises becomes the item's error; any
-            other exception ends the run.
-        engine: its lanes are used by this run alone.
-        stats: told how long the run stood still.
-        at_once: items for which `prepare` is called in the caller's thread instead, as soon as each is read.
+        engine: its lanes are used by this pipeline alone. It is closed with it.
+        load: called in a pool of threads. What it returns goes to `place`.
+        place: called after it, by the same thread, with a Slot to fill. What it returns becomes the item's facts.
+        workers: threads of the pool.
+        stats: told how long callers stood still.
+        at_once: items that the caller's own thread loads and places, before it reads the next.
+
+    An ImageError that `load` or `place` raises becomes the item's error; any other exception ends the run.
     """
-    stats, left = stats or Stats(), iter(items)
-    free = deque(engine.lanes)
-    filling: deque[_Batch[Item, Facts]] = deque()
-    computing: deque[_Batch[Item, Facts]] = deque()
 
-    def put(batch: _Batch[Item, Facts], item: Item) -> tuple[Facts, int]:
-        slots: list[Slot] = []
+    def __init__(
+        self,
+        engine: Engine,
+        load: Callable[[Item], Loaded],
+        place: Callable[[Loaded, Slot], Facts],
+        workers: int,
+        stats: Stats | None = None,
+        at_once: Callable[[Item], bool] = lambda item: False,
+    ) -> None:
+        self.engine, self._load, self._place, self._at_once = engine, load, place, at_once
+        self._stats, self._process = stats or Stats(), os.getpid()
+        self._pool = ThreadPoolExecutor(workers, thread_name_prefix="declip-load")
+        self._changed = threading.Condition()
+        self._free = deque(engine.lanes)
+        self._in_flight: deque[_Batch[Item, Facts]] = deque()  # full ones, the oldest first
+        self._fillers: list[int] = []  # threads that fill a batch
+        self._requests: deque[_Request[Item, Facts]] = deque()
+        self._waiting = 0  # callers that need a lane to go on
+        self._closed = False
 
-        def take() -> Slot:
-            slots.append(batch.take_slot())
-            return slots[0]
+    def check(self) -> None:
+        """Raises EngineError where the pipeline is closed, or was made by the parent of this process."""
+        if self._process != os.getpid():
+            raise EngineError(
+                f"this scorer was opened in process {self._process}, of which this one is a fork without its threads: "
+                'open a Scorer in each process, or start them by `multiprocessing.get_context("spawn")`'
+            )
+        if self._closed:
+            raise EngineError(CLOSED)
 
-        return prepare(item, take), slots[0].i
-
-    def submit(batch: _Batch[Item, Facts], item: Item) -> Future[tuple[Facts, int]]:
-        if not at_once(item):
-            return pool.submit(put, batch, item)
-        done: Future[tuple[Facts, int]] = Future()
+    def run(self, items: Iterable[Item]) -> Generator[Done[Item, Facts]]:
+        """Yields a Done for each item, in order. Reads `items` no further ahead than the engine's lanes hold."""
+        left, mine, ended = iter(items), deque[_Batch[Item, Facts]](), False
         try:
-            done.set_result(put(batch, item))
-        except ImageError as error:
-            done.set_exception(error)
-        return done
+            while True:
+                self.check()
+                while not ended and (lane := self._take_lane(wait=not mine)):
+                    batch = self._fill(lane, itertools.islice(left, self.engine.info.batch))
+                    ended = not batch.items
+                    mine.append(batch)
+                if not mine:
+                    return
+                self._collect(mine[0])
+                yield from _finish(mine.popleft())
+        finally:
+            for batch in mine:
+                batch.is_dropped = True
+            while mine and self._process == os.getpid():  # the caller may now change or free its images
+                self._collect(mine.popleft())
 
-    pool = ThreadPoolExecutor(workers, thread_name_prefix="declip-prepare")
-    try:
-        while True:
-            while free:
-                batch = _Batch[Item, Facts](free[0])
-                for item in itertools.islice(left, engine.batch):
-                    batch.items.append(item)
-                    batch.prepared.append(submit(batch, item))
-                if not batch.items:
-                    break
-                filling.append(batch)
-                free.popleft()
-            if filling:
-                batch = filling.popleft()
-                with stats.timed("images"):
-                    wait(batch.prepared)
-                if batch.taken:
-                    batch.lane.launch(batch.taken)
-                computing.append(batch)
-            if not computing:
-                return
-            if len(computing) >= len(engine.lanes) - 1 or not filling:  # else let it compute while others are filled
-                batch = computing.popleft()
-                with stats.timed("model"):
-                    outputs = batch.lane.result() if batch.taken else None
-                yield from _finish(batch, outputs)
-                free.append(batch.lane)
-    finally:
-        pool.shutdown(cancel_futures=True)
-        for batch in computing:  # a lane is left idle, so that the next run can use it
-            if batch.taken:
-                with suppress(EngineError):  # the run has ended already, perhaps by the same failure
-                    batch.lane.result()
-
-
-def _finish(batch: _Batch[Item, Facts], outputs: Outputs | None) -> Iterator[Done[Item, Facts]]:
-    for item, future in zip(batch.items, batch.prepared, strict=True):
-        try:
-            facts, row = future.result()
-        except ImageError as error:
-            yield Done(item, error=error)
+    def one(self, item: Item) -> Done[Item, Facts]:
+        """The Done of one item. Callers that wait for a lane at the same time share a batch."""
+        self.check()
+        request = _Request[Item, Facts](item)
+        if self._at_once(item):
+            lane = self._take_lane(wait=True)
+            assert lane is not None
+            request.batch = self._fill(lane, [item])
         else:
-            yield Done(item, facts, outputs, row)
+            with self._changed:
+                self._requests.append(request)
+            while request.batch is None and (lane := self._take_lane(wait=True, request=request)):
+                self._serve(lane)
+        assert request.batch is not None
+        self._collect(request.batch)
+        return next(_finish(request.batch, request.index))
+
+    def close(self) -> None:
+        """Waits for what is on its way, and closes the engine. Callers that have not got their results fail.
+
+        A fork of the process that made it has nothing to close.
+        """
+        if self._closed or self._process != os.getpid():
+            return
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+        self._pool.shutdown()
+        while self._in_flight:
+            self._collect(self._in_flight[0])
+        self.engine.close()
+        self._free.clear()
+
+    def _take_lane(self, wait: bool, request: _Request[Item, Facts] | None = None) -> Lane | None:
+        """A free lane. None where it would have to `wait` and must not, or where `request` got a batch meanwhile."""
+        self.check()
+        with self._changed:
+            self._waiting += wait
+        try:
+            while True:
+                with self._changed:
+                    self.check()
+                    if request is not None and request.batch is not None:
+                        return None
+                    if self._free and (wait or not self._waiting):
+                        return self._free.popleft()
+                    if not wait:
+                        return None
+                    oldest = self._in_flight[0] if self._in_flight else None
+                    if oldest is None:
+                        self._wait_for_fillers()
+                if oldest is not None:
+                    self._collect(oldest)
+        finally:
+            with self._changed:
+                self._waiting -= wait
+
+    def _wait_for_fillers(self) -> None:
+        if threading.get_ident() in self._fillers:
+            raise EngineError(
+                "the images of a call are made by a call of the same scorer, and no lane is left for it: "
+                "make them with a scorer of their own, or take more `lanes`"
+            )
+        self._changed.wait()
+
+    def _serve(self, lane: Lane) -> None:
+        """Puts the requests that wait into a batch on this lane; gives it back where there are none."""
+        with self._changed:
+            size = min(len(self._requests), self.engine.info.batch)
+            served = [self._requests.popleft() for _ in range(size)]
+            if not served:
+                self._free.append(lane)
+                self._changed.notify_all()
+                return
+        batch = self._fill(lane, [request.item for request in served])
+        with self._changed:
+            for index, request in enumerate(served):
+                request.index, request.batch = index, batch
+            self._changed.notify_all()
+
+    def _fill(self, lane: Lane, items: Iterable[Item]) -> _Batch[Item, Facts]:
+        """A batch in flight, with the items as they are read."""
+        batch = _Batch[Item, Facts](lane)
+        with self._changed:
+            self._fillers.append(threading.get_ident())
+        try:
+            for item in items:
+                batch.items.append(item)
+                batch.placed.append(self._submit(batch, item))
+        finally:
+            with self._changed:
+                self._fillers.remove(threading.get_ident())
+                self._in_flight.append(batch)
+                self._changed.notify_all()
+            batch.release()
+        return batch
+
+    def _submit(self, batch: _Batch[Item, Facts], item: Item) -> Future[tuple[Facts, int] | ImageError]:
+        batch.hold()
+        if self._at_once(item):
+            done: Future[tuple[Facts, int] | ImageError] = Future()
+            try:
+                done.set_result(self._prepare(batch, item))
+            except Exception as error:
+                done.set_exception(error)
+            return done
+        try:
+            return self._pool.submit(self._prepare, batch, item)
+        except RuntimeError as error:  # another thread has closed it
+            batch.release()
+            raise EngineError(CLOSED) from error
+
+    def _prepare(self, batch: _Batch[Item, Facts], item: Item) -> tuple[Facts, int] | ImageError:
+        try:
+            if self._closed or batch.is_dropped:
+                raise EngineError(CLOSED)
+            loaded = self._load(item)
+            slot = batch.take_slot()
+            return self._place(loaded, slot), slot.i
+        except ImageError as error:
+            return ImageError(error.reason)  # without its traceback, which holds the image and the batch
+        finally:
+            batch.release()
+
+    def _collect(self, batch: _Batch[Item, Facts]) -> None:
+        """Waits until the batch has its outputs or its error, and frees its lane. Any thread may; one does."""
+        with batch.collecting:
+            if batch.is_done:
+                return
+            with self._stats.timed("images"):
+                batch.started.wait()
+            with self._stats.timed("model"):
+                try:
+                    if batch.taken and batch.error is None:
+                        batch.outputs = batch.lane.result()
+                except EngineError as error:
+                    batch.error = error
+            batch.is_done = True
+        with self._changed:
+            self._in_flight.remove(batch)
+            self._free.append(batch.lane)
+            self._changed.notify_all()
+
+
+def _finish(batch: _Batch[Item, Facts], first: int = 0) -> Iterator[Done[Item, Facts]]:
+    if batch.error is not None:
+        raise batch.error
+    for item, future in itertools.islice(zip(batch.items, batch.placed, strict=True), first, None):
+        placed = future.result()
+        if isinstance(placed, ImageError):
+            yield Done(item, error=placed)
+        else:
+            yield Done(item, placed[0], batch.outputs, placed[1])

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import html
-import importlib
 import math
 import re
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass
 from pathlib import Path
-from types import ModuleType
 from typing import Literal, TypeAlias, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from declip_rt.backends.contract import Floats
+from declip_rt.backends.onnxrt.session import open_session, session_options
 from declip_rt.errors import BundleError, ConfigError
+from declip_rt.extras import load
 from declip_rt.model.bundle import Bundle
 
 Space: TypeAlias = Literal["perceptual", "semantic"]
@@ -89,19 +89,22 @@ def axes(bundle: Bundle, prompts: Sequence[Prompts]) -> tuple[Axis, ...]:
 
     Raises:
         BundleError: the bundle has no text tower.
-        ConfigError: a library is missing, a name comes twice, or a text is longer than the model reads.
+        ConfigError: a name comes twice, or is that of another value; or a text is longer than the model reads.
+        Unavailable: a library is not installed.
     """
     if not prompts:
         return ()
     names = [p.name for p in prompts]
     if twice := {name for name in names if names.count(name) > 1}:
         raise ConfigError(f"two prompts are called {min(twice)!r}; give one of them another name")
+    if taken := {"width", "height", "percentile", *(head.name for head in bundle.heads)} & set(names):
+        raise ConfigError(f"prompts cannot be called {min(taken)!r}, as another value is; give them another name")
     encoder = TextEncoder(bundle)
     return tuple(Axis(p.name, p.space, encoder.scale * (encoder.mean(p.high) - encoder.mean(p.low))) for p in prompts)
 
 
 class TextEncoder:
-    """A bundle's text tower, on the CPU. Raises BundleError where there is none, ConfigError where a library lacks."""
+    """A bundle's text tower, on the CPU. Raises BundleError where there is none, Unavailable without its libraries."""
 
     def __init__(self, bundle: Bundle) -> None:
         tower = bundle.manifest.text
@@ -112,8 +115,7 @@ class TextEncoder:
             )
         self.scale = tower.scale
         self._tokenizer = Tokenizer(bundle.path / tower.tokenizer.file, tower.context)
-        graph = str(bundle.path / tower.graph.file)
-        self._session = _import("onnxruntime", "cpu").InferenceSession(graph, providers=["CPUExecutionProvider"])
+        self._session = open_session(bundle.path / tower.graph.file, session_options("fp32"))
 
     def mean(self, texts: Sequence[str]) -> Floats:
         """The L2-normalised mean (D,) of the texts' L2-normalised features. Raises ConfigError for a text too long."""
@@ -130,8 +132,8 @@ class Tokenizer:
 
     def __init__(self, file: Path, context: int) -> None:
         self._context = context
-        self._ftfy = _import("ftfy", "prompts")
-        self._encode = _import("tokenizers", "prompts").Tokenizer.from_file(str(file)).encode
+        self._ftfy = load("ftfy")
+        self._encode = load("tokenizers").Tokenizer.from_file(str(file)).encode
 
     def __call__(self, texts: Sequence[str]) -> NDArray[np.int64]:
         """(M, L), padded with 0. Raises ConfigError for a text of more than L tokens, its two ends included."""
@@ -150,10 +152,3 @@ class Tokenizer:
         clean = html.unescape(html.unescape(self._ftfy.fix_text(text)))
         ids: list[int] = self._encode(" ".join(clean.split()).lower()).ids
         return ids
-
-
-def _import(name: str, extra: str) -> ModuleType:
-    try:
-        return importlib.import_module(name)
-    except ImportError as error:
-        raise ConfigError(f'prompts need {name}: pip install "declip-rt[{extra}]"') from error

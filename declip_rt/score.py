@@ -4,23 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from declip_rt.backends.contract import Floats
-
-if TYPE_CHECKING:
-    pass
 
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """What the model says of one image.
+    """What the model says of one image. `score["technical"]` gives any value by its name: see `flat`.
 
-    technical, aesthetic: in [0, 1], higher is better. attributes: name -> value in [0, 1], whose ends the bundle names
-    (`Head.low`, `Head.high`). percentile: the share, in percent, of the bundle's reference photos whose technical score
-    is lower; None where the bundle has no reference. width, height: of the image, upright, in pixels. prompts: name ->
-    value in [0, 1] of the scorer's own prompts. mos: head -> MOS, in the units of its raters, for each head that the
-    bundle maps to MOS (`declip-rt calibrate`); None where it maps none.
+    Attributes:
+        technical, aesthetic: in [0, 1], higher is better.
+        attributes: name -> value in [0, 1], whose ends the bundle names (`Head.low`, `Head.high`).
+        percentile: the share, in percent, of the bundle's reference photos whose technical score is lower; None where
+            the bundle has no reference.
+        width, height: of the image, upright, in pixels.
+        prompts: name -> value in [0, 1] of the scorer's own prompts.
+        mos: head -> MOS, in the units of its raters, for each head that the bundle maps to MOS (`declip-rt calibrate`).
     """
 
     technical: float
@@ -30,10 +30,33 @@ class Score:
     width: int
     height: int
     prompts: Mapping[str, float] = field(default_factory=dict)
-    mos: Mapping[str, float] | None = None
+    mos: Mapping[str, float] = field(default_factory=dict)
+
+    def flat(self) -> dict[str, Any]:
+        """All values by their names, as a row of a table: a MOS is called `technical_mos`, as in the CLI's rows."""
+        return {
+            "width": self.width,
+            "height": self.height,
+            "technical": self.technical,
+            "aesthetic": self.aesthetic,
+            **self.attributes,
+            **self.prompts,
+            "percentile": self.percentile,
+            **{f"{head}_mos": value for head, value in self.mos.items()},
+        }
+
+    def __getitem__(self, name: str) -> Any:
+        """One of the values of `flat`. Raises KeyError, which lists the names."""
+        values = self.flat()
+        if name not in values:
+            raise KeyError(f"{name!r}; a score has {', '.join(values)}")
+        return values[name]
+
+    def __hash__(self) -> int:
+        return hash(tuple(self.flat().items()))
 
     def to_dict(self) -> dict[str, Any]:
-        """A plain, JSON-ready dictionary."""
+        """A plain, JSON-ready dictionary, with the fields of this class."""
         return {
             "technical": self.technical,
             "aesthetic": self.aesthetic,
@@ -42,7 +65,7 @@ class Score:
             "width": self.width,
             "height": self.height,
             "prompts": dict(self.prompts),
-            "mos": None if self.mos is None else dict(self.mos),
+            "mos": dict(self.mos),
         }
 
 
@@ -53,12 +76,5 @@ class Embedding:
     perceptual: Floats
     semantic: Floats
 
-
-@dataclass(frozen=True, slots=True)
-class Facts:
-    """What is known of an image before it is scored. size (bytes) and mtime_ns are those of its file, if it has one."""
-
-    width: int
-    height: int
-    size: int | None = None
-    mtime_ns: int | None = None
+    def __repr__(self) -> str:
+        return f"Embedding(perceptual: float32 {self.perceptual.shape}, semantic: float32 {self.semantic.shape})"

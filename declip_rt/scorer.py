@@ -3,57 +3,37 @@
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Callable, Generator, Iterable, Sequence
-from contextlib import closing
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, overload
+from typing import Literal, TypeAlias, TypeVar, get_args, overload
 
-import numpy as np
-from numpy.typing import NDArray
-from PIL import Image
-
-from declip_rt import pipeline
 from declip_rt.backends.choose import open_engine
-from declip_rt.backends.contract import Engine
-from declip_rt.backends.trt.recipe import Recipe
-from declip_rt.errors import ConfigError, DeclipError, EngineError, ImageError
-from declip_rt.images import decode, sources
-from declip_rt.images.decode import Decoded, Scratch
-from declip_rt.images.views import least_side, write_views
+from declip_rt.backends.contract import Engine, EngineInfo, EngineOptions, Precision
+from declip_rt.errors import ConfigError, DeclipError, ImageError
+from declip_rt.images.load import DecodeScale, Facts, Frame, ImageLike, Loaded, Loader, is_on_gpu, is_one
 from declip_rt.model.bundle import Bundle
+from declip_rt.pipeline import Done, Pipeline
 from declip_rt.prompts import Prompts, axes
-from declip_rt.score import Embedding, Facts, Score
+from declip_rt.score import Embedding, Score
 from declip_rt.stats import Stats, cores
 
-if TYPE_CHECKING:
-    from declip_rt.backends.cuda.decoder import GpuDecoder
-
-DECODE_SCALES = ("full", "auto")
-DECODERS = ("cpu", "gpu")
-CUDA = 2  # as DLPack numbers devices
-ImageLike: TypeAlias = "str | os.PathLike[str] | bytes | NDArray[np.uint8] | Image.Image | Frame"
-
-
-class Frame(Protocol):
-    """An array of another library, on the host or on a GPU: of torch, CuPy, PyNvVideoCodec, …
-
-    Those with `__cuda_array_interface__` alone are taken too.
-    """
-
-    def __dlpack__(self) -> object: ...
-    def __dlpack_device__(self) -> tuple[int, int]: ...
+Decoder: TypeAlias = Literal["cpu", "gpu"]
+Scored: TypeAlias = Done[ImageLike, Facts]
+Result = TypeVar("Result", Score, Embedding)
 
 
 class Scorer:
     """Scores images with one bundle on one device.
 
-    A scorer runs one call at a time, and a call runs until its iterator is exhausted or closed: give each thread its
-    own. It is a context manager; closing it frees the engine.
+    Threads may share a scorer: `score` and `embed` wait their turn, and calls that meet fill one batch together.
+    Several iterators of `score_many` may be open at once; one that is not read to its end holds nobody up. Several
+    scorers may share a GPU, where each takes memory of its own. A fork of the process needs a scorer of its own.
+
+    It is a context manager. Closing it frees the engine, its memory and its threads at once.
 
     Args:
         model: a bundle's folder, or the name of an embedded one; None is `declip-tiny`.
-        device: auto, cpu, cuda[:i] or tensorrt[:i]. What was chosen is `scorer.device` and `scorer.precision`.
+        device: auto, cpu, cuda[:i] or tensorrt[:i].
         prompts: own scores, one for each; the bundle needs a text tower for them.
         batch: images that are computed together. The scores do not depend on it. 1 is for latency: all threads
             compute one image; with more each batch has its share of them, and several compute at once.
@@ -67,11 +47,21 @@ class Scorer:
         recipe: how to build a TensorRT plan: a TOML file, or the name of one that ships (`portable`); None is the
             default one.
         decoder: cpu, or gpu: JPEGs are decoded by nvImageCodec, on the GPU that scores. Pixels differ by rounding.
-        say: told in a line what takes long, and what was done otherwise than asked.
+
+    Attributes:
+        bundle: the Bundle that was opened.
+        engine: what computes, and where: an EngineInfo. Its `fallback` says why that is not what was asked for.
+        prompts: the own scores.
+        workers: threads that read and decode.
+        stats: where the time went, so far.
+
+    What is done otherwise than asked is logged as a warning, and what takes long as info, by the logger "declip_rt".
 
     Raises:
-        BundleError, EngineError, ConfigError: see `Bundle`, `open_engine` and `prompts.axes`; EngineError too where
-            a call starts before the last has ended.
+        BundleError: there is no such model, or it is damaged, or it lacks what is asked of it.
+        EngineError: the device is missing or fails; a ParityError where it does not score as the reference does.
+        Unavailable: an optional library is not installed.
+        ConfigError: an argument is wrong, or does not go with another.
     """
 
     def __init__(
@@ -80,58 +70,56 @@ class Scorer:
         device: str = "auto",
         *,
         prompts: Sequence[Prompts] = (),
-        batch: int = 8,
+        batch: int = EngineOptions.batch,
         workers: int | None = None,
         threads: int | None = None,
-        decode_scale: str = "full",
-        precision: str = "auto",
+        decode_scale: DecodeScale = "full",
+        precision: Precision = "auto",
         lanes: int | None = None,
         recipe: str | os.PathLike[str] | None = None,
-        decoder: str = "cpu",
-        say: Callable[[str], None] = lambda line: None,
+        decoder: Decoder = "cpu",
     ) -> None:
+        ConfigError.check_counts(workers=workers)
+        ConfigError.check_choice("decode_scale", decode_scale, get_args(DecodeScale))
+        ConfigError.check_choice("decoder", decoder, get_args(Decoder))
+        if decoder == "gpu" and decode_scale != "full":
+            raise ConfigError('`decoder="gpu"` decodes whole images: leave `decode_scale` out')
+        options = EngineOptions(
+            device=device, precision=precision, batch=batch, threads=threads, lanes=lanes, recipe=recipe
+        )
         self.bundle = Bundle(model)
         self.prompts = tuple(prompts)
-        self._axes = axes(self.bundle, self.prompts)
-        for name, count in (("workers", workers), ("threads", threads)):
-            if count is not None and count < 1:
-                raise ConfigError(f"{name} must be at least 1, not {count}")
         self.workers = workers or cores()
         self.stats = Stats()
-        for what, given, choices in (("decode scale", decode_scale, DECODE_SCALES), ("decoder", decoder, DECODERS)):
-            if given not in choices:
-                raise ConfigError(f"no {what} is called {given!r}; choose {' or '.join(choices)}")
-        if decoder == "gpu" and decode_scale != "full":
-            raise ConfigError("--decode gpu decodes whole images: leave --decode-scale out")
-        self._least = least_side(self.bundle.views) if decode_scale == "auto" else None
-        self._scratch = Scratch()
-        self._engine = open_engine(
-            self.bundle,
-            device,
-            batch,
-            precision=precision,
-            threads=threads,
-            lanes=lanes,
-            recipe=None if recipe is None else Recipe.find(recipe),
-            stats=self.stats,
-            say=say,
-        )
+        self._axes = axes(self.bundle, self.prompts)
+        engine = open_engine(self.bundle, options, self.stats)
         try:
-            self._decoder = _gpu_decoder(self._engine) if decoder == "gpu" else None
+            loader = Loader(self.bundle.views, self.stats, decode_scale, _on_gpu(engine) if decoder == "gpu" else None)
         except DeclipError:
-            self._engine.close()
+            engine.close()
             raise
-        self.device, self.precision = self._engine.device, self._engine.precision
-        self._busy = threading.Lock()
+        # A frame on a GPU is taken by the thread that gives it, whose stream its library has queued it on.
+        self._pipeline = Pipeline[ImageLike, Loaded, Facts](
+            engine, loader.load, loader.place, self.workers, self.stats, is_on_gpu
+        )
+        self.engine: EngineInfo = engine.info
 
     def score(self, image: ImageLike) -> Score:
-        """The score of one image. Raises ImageError.
+        """The score of one image.
 
-        image: a path, encoded bytes, a Pillow image, or RGB uint8 (H, W, 3) of NumPy or another library. On a GPU it
-        may be (3, H, W) too, and must not change before its score is there; `device` is then that GPU.
+        image: a path, encoded bytes, a Pillow image, or RGB uint8 (H, W, 3) of NumPy or another library. Transparency
+        is laid over white; of several frames the first counts. On a GPU it may be (3, H, W) too, and must not change
+        before its score is there; `device` is then that GPU.
+
+        Raises:
+            ImageError: it cannot be read or decoded; `error.image` is its path.
+            EngineError: the engine failed, or the scorer is closed or another process's.
         """
-        with closing(self.score_many([image])) as scores:
-            return next(scores)
+        return self._one(image, self._score_of)
+
+    def embed(self, image: ImageLike) -> Embedding:
+        """The perceptual and the semantic feature of one image, given as to `score`. Raises what `score` raises."""
+        return self._one(image, _embedding_of)
 
     @overload
     def score_many(self, images: Iterable[ImageLike], *, return_errors: Literal[False] = False) -> Generator[Score]: ...
@@ -144,51 +132,36 @@ class Scorer:
     ) -> Generator[Score] | Generator[Score | ImageError]:
         """Yields the score of each image, in order; reads `images` only a few batches ahead.
 
-        An image that cannot be scored raises its ImageError or, with `return_errors`, is yielded as that error.
+        An image that cannot be scored raises its ImageError or, with `return_errors`, is yielded as that error; its
+        `image` is the path, its `index` the place among the images.
+
+        Raises:
+            TypeError: `images` is one image.
+            EngineError: as `score` does.
         """
-        for done in self.stream(images):
-            if done.error is None:
-                yield self.score_of(done)
-            elif return_errors:
-                yield done.error
-            else:
-                raise done.error
+        return self._many(images, self._score_of, return_errors)
 
-    def embed(self, image: ImageLike) -> Embedding:
-        """The perceptual and the semantic feature of one image. Raises ImageError."""
-        with closing(self.stream([image])) as stream:
-            done = next(stream)
-        if done.error is not None:
-            raise done.error
-        assert done.outputs is not None
-        return Embedding(done.outputs.perceptual[done.row], done.outputs.semantic[done.row])
+    @overload
+    def embed_many(
+        self, images: Iterable[ImageLike], *, return_errors: Literal[False] = False
+    ) -> Generator[Embedding]: ...
+    @overload
+    def embed_many(
+        self, images: Iterable[ImageLike], *, return_errors: Literal[True]
+    ) -> Generator[Embedding | ImageError]: ...
+    def embed_many(
+        self, images: Iterable[ImageLike], *, return_errors: bool = False
+    ) -> Generator[Embedding] | Generator[Embedding | ImageError]:
+        """Yields the features of each image, in order, as `score_many` yields scores."""
+        return self._many(images, _embedding_of, return_errors)
 
-    def stream(self, images: Iterable[ImageLike]) -> Generator[pipeline.Done[ImageLike, Facts]]:
-        """The pipeline's own records, for callers that need what `score_many` leaves out."""
-        if not self._busy.acquire(blocking=False):
-            raise EngineError("this scorer is scoring already: finish or close that iterator, or open a second Scorer")
-        try:
-            # A frame on a GPU is taken by the thread that gives it, whose stream its library has queued it on.
-            yield from pipeline.run(images, self._prepare, self._engine, self.workers, self.stats, _is_on_gpu)
-        finally:
-            self._busy.release()
-
-    def score_of(self, done: pipeline.Done[ImageLike, Facts]) -> Score:
-        """The Score in a record without an error."""
-        assert done.outputs is not None
-        assert done.facts is not None
-        values = {
-            head.name: float(value)
-            for head, value in zip(self.bundle.heads, done.outputs.scores[done.row], strict=True)
-        }
-        mos = {head: to_mos(values[head]) for head, to_mos in self.bundle.mos.items()} or None
-        technical, aesthetic = values.pop("technical"), values.pop("aesthetic")
-        percentile = self.bundle.percentile("technical", technical)
-        prompts = {axis.name: axis.score(getattr(done.outputs, axis.space)[done.row]) for axis in self._axes}
-        return Score(technical, aesthetic, values, percentile, done.facts.width, done.facts.height, prompts, mos)
+    @property
+    def is_closed(self) -> bool:
+        return self._pipeline.engine.is_closed
 
     def close(self) -> None:
-        self._engine.close()
+        """Waits for what is on its way, and frees the engine. It may be called again; other calls then fail."""
+        self._pipeline.close()
 
     def __enter__(self) -> Scorer:
         return self
@@ -198,62 +171,70 @@ class Scorer:
     ) -> None:
         self.close()
 
-    def _prepare(self, image: ImageLike, take: Callable[[], pipeline.Slot]) -> Facts:
-        content = None
-        if isinstance(image, (str, os.PathLike)):
-            with self.stats.timed("read"):
-                content = sources.read(image)
-            image = content.data
-        with self.stats.timed("decode"):
-            decoded = self._decoded(image)
-        with self.stats.timed("views"):
-            if isinstance(decoded, Decoded):
-                write_views(decoded.rgb, self.bundle.views, take().memory)
-                size = decoded.width, decoded.height
-            else:
-                size = take().put(decoded)
-        return Facts(*size, *(content.size, content.mtime_ns) if content else ())
+    def __repr__(self) -> str:
+        info, closed = self.engine, ", closed" if self.is_closed else ""
+        return f"Scorer({self.bundle.name}, {info.where}, {info.precision}, batch {info.batch}{closed})"
 
-    def _decoded(self, image: Any) -> Decoded | Frame:
-        """Pixels on the host, or a frame on the GPU."""
-        if isinstance(image, (bytes, bytearray, memoryview)):
-            on_gpu: Frame | None = self._decoder.decode(bytes(image)) if self._decoder else None
-            return decode.decode_for(bytes(image), self._least, self._scratch) if on_gpu is None else on_gpu
-        if isinstance(image, Image.Image):
-            rgb = decode.from_pil(image)
-        elif isinstance(image, np.ndarray):
-            rgb = decode.from_array(image)
-        elif _is_on_gpu(image):
-            frame: Frame = image
-            return frame
-        elif hasattr(image, "__dlpack__"):
-            rgb = _from_dlpack(image)
-        else:
-            raise ImageError(
-                f"cannot score a {type(image).__name__}; give a path, bytes, a Pillow image, or RGB uint8 (H, W, 3) "
-                "of NumPy, torch, CuPy or the like"
-            )
-        return Decoded(rgb, rgb.shape[1], rgb.shape[0])
+    def _one(self, image: ImageLike, result_of: Callable[[Scored], Result]) -> Result:
+        done = self._pipeline.one(image)
+        if done.error is not None:
+            raise _named(done)
+        return result_of(done)
+
+    def _many(
+        self, images: Iterable[ImageLike], result_of: Callable[[Scored], Result], return_errors: bool
+    ) -> Generator[Result | ImageError]:
+        stream = self._stream(images)  # here, so that the call itself raises
+
+        def results() -> Generator[Result | ImageError]:
+            for index, done in enumerate(stream):
+                if done.error is None:
+                    yield result_of(done)
+                elif return_errors:
+                    yield _named(done, index)
+                else:
+                    raise _named(done, index)
+
+        return results()
+
+    def _stream(self, images: Iterable[ImageLike]) -> Generator[Scored]:
+        """The pipeline's own records, for those in this package that need what `score_many` leaves out."""
+        if is_one(images):
+            raise TypeError(f"images must be an iterable of images, not one {type(images).__name__}; give [image]")
+        self._pipeline.check()
+        return self._pipeline.run(images)
+
+    def _score_of(self, done: Scored) -> Score:
+        """The Score in a record without an error."""
+        assert done.outputs is not None
+        assert done.facts is not None
+        values = {
+            head.name: float(value)
+            for head, value in zip(self.bundle.heads, done.outputs.scores[done.row], strict=True)
+        }
+        mos = {head: to_mos(values[head]) for head, to_mos in self.bundle.mos.items()}
+        technical, aesthetic = values.pop("technical"), values.pop("aesthetic")
+        percentile = self.bundle.percentile("technical", technical)
+        prompts = {axis.name: axis.score(getattr(done.outputs, axis.space)[done.row]) for axis in self._axes}
+        return Score(technical, aesthetic, values, percentile, done.facts.width, done.facts.height, prompts, mos)
 
 
-def _from_dlpack(image: Any) -> NDArray[np.uint8]:
-    try:
-        array: Any = np.from_dlpack(image)
-    except Exception as error:  # each library has its own for types that NumPy lacks
-        raise ImageError(f"cannot read a {type(image).__name__}: {error}") from error
-    return decode.from_array(array)
+def _embedding_of(done: Scored) -> Embedding:
+    assert done.outputs is not None
+    return Embedding(done.outputs.perceptual[done.row], done.outputs.semantic[done.row])
 
 
-def _gpu_decoder(engine: Engine) -> GpuDecoder:
-    index = getattr(engine, "index", None)
-    if index is None:
-        raise ConfigError("--decode gpu needs --device tensorrt or cuda")
+def _named(done: Scored, index: int | None = None) -> ImageError:
+    """The record's error, which knows its image."""
+    assert done.error is not None
+    done.error.image = os.fsdecode(done.item) if isinstance(done.item, (str, os.PathLike)) else None
+    done.error.index = index
+    return done.error
+
+
+def _on_gpu(engine: Engine) -> Callable[[bytes], Frame | None]:
+    if engine.info.index is None:
+        raise ConfigError('`decoder="gpu"` needs `device="tensorrt"` or `device="cuda"`')
     from declip_rt.backends.cuda.decoder import GpuDecoder
 
-    return GpuDecoder(index)
-
-
-def _is_on_gpu(image: Any) -> bool:
-    if hasattr(image, "__dlpack_device__"):
-        return bool(image.__dlpack_device__()[0] == CUDA)
-    return hasattr(image, "__cuda_array_interface__")
+    return GpuDecoder(engine.info.index).decode

@@ -22,7 +22,7 @@ from declip_rt.errors import ConfigError, DeclipError
 from declip_rt.images import sources
 from declip_rt.images.decode import decode
 from declip_rt.images.views import write_views
-from declip_rt.model.manifest import LEAST_SRCC, MOST_CHANGE, Card, File, Graph, Head, Manifest, TextTower, ViewSpec
+from declip_rt.model.manifest import LIMITS, Card, File, Graph, Head, Manifest, TextTower, ViewSpec
 from export import fp16, parity
 from export.graph import pixels, write_graph
 from export.int8 import write_int8
@@ -47,7 +47,7 @@ def export(checkpoint: Path, out: Path, data: Path | None, photos: Path | None =
     half = fp16.write_fp16(out / "fp32.onnx", out / "fp16.onnx", views)
     print(f"fp16.onnx: {half}")
     if not half.passes:
-        print(f"left out: cosines must be {fp16.LEAST_COSINE} or more, and no score may move over {fp16.MOST_CHANGE}")
+        print(f"left out, as it must keep to: {LIMITS['fp16']}")
     manifest = Manifest(
         schema=1,
         name=config.name,
@@ -97,15 +97,12 @@ def _with_int8(manifest: Manifest, out: Path, photos: list[Path], views: NDArray
     trial = msgspec.structs.replace(manifest, graphs=manifest.graphs | {"int8": Graph.of(file)})
     trial.write(out)
     found = parity.measure(out, "int8", photos)
-    print(
-        f"int8.onnx: {made}; lowest SRCC with fp32 {found.srcc:.4f}, largest change {found.change:.4f} "
-        f"on {found.n} photos"
-    )
-    if found.is_proven:
+    print(f"int8.onnx: {made}; {found}")
+    if found.keeps(LIMITS["int8"]):
         proven = msgspec.structs.replace(trial.graphs["int8"], parity=found)
         manifest = msgspec.structs.replace(manifest, graphs=manifest.graphs | {"int8": proven})
     else:
-        print(f"left out: SRCC must be at least {LEAST_SRCC} and no score may change by more than {MOST_CHANGE}")
+        print(f"left out, as it must keep to: {LIMITS['int8']}")
         file.unlink()
     manifest.write(out)
     return manifest

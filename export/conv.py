@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize_static
 
+from declip_rt.model.manifest import INPUT
 from export.activations import activations
 
 STEPS = 255  # of unsigned activations
@@ -24,7 +25,7 @@ MOST = 127  # the largest 8-bit integer of a weight
 BATCH = 8
 
 
-class Photos(CalibrationDataReader):
+class Photos(CalibrationDataReader):  # type: ignore[misc]  # of an untyped package
     """Feeds pixels (N, V, S, S, 3) to the calibration."""
 
     def __init__(self, pixels: NDArray[np.uint8]) -> None:
@@ -32,7 +33,7 @@ class Photos(CalibrationDataReader):
 
     def get_next(self) -> dict[str, NDArray[np.uint8]] | None:
         batch = next(self._batches, None)
-        return None if batch is None else {"pixels": batch}
+        return None if batch is None else {INPUT: batch}
 
 
 def quantise(source: Path, out: Path, pixels: NDArray[np.uint8], keep: frozenset[str] = frozenset()) -> int:
@@ -113,4 +114,5 @@ def _rounded(x: NDArray[np.float32]) -> NDArray[np.float32]:
 def _rounded_weight(weight: NDArray[np.float32]) -> NDArray[np.float32]:
     """By a range for each output channel."""
     steps = np.maximum(np.abs(weight).max(tuple(range(1, weight.ndim)), keepdims=True), 1e-30) / MOST
-    return np.round(weight / steps) * steps
+    rounded: NDArray[np.float32] = np.round(weight / steps) * steps
+    return rounded

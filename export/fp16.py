@@ -13,52 +13,45 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 import onnx
-import onnxruntime
+from msgspec.structs import replace
 from numpy.typing import NDArray
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 from onnxruntime.quantization.calibrate import create_calibrator
 from onnxruntime.transformers.float16 import convert_float_to_float16
 from onnxruntime.transformers.onnx_model import OnnxModel
-from scipy.stats import spearmanr
 
+from declip_rt.backends.onnxrt.session import open_session, session_options
+from declip_rt.backends.parity import compare
+from declip_rt.model.manifest import INPUT, LIMITS, OUTPUTS, Parity
 from export.conv import Photos
+from export.parity import lowest_srcc
 
 PRECISE = ("LayerNormalization", "Log", "Exp", "Pow", "Sqrt", "Reciprocal", "Range", "CumSum")  # in FP32, wherever
 LARGEST = 4096  # of the 65504 that FP16 holds: sums need room
 EPSILON = 2**-11  # the relative error of rounding to FP16
-LEAST_COSINE = 0.999
-MOST_CHANGE = 0.01
 RANKED = 50  # images from which on an SRCC says something
-FEATURES = ("perceptual", "semantic")
 
 
 @dataclass(frozen=True)
 class Fp16:
-    """How near the FP16 graph comes to the FP32 one on n images, and what it had to keep."""
+    """How near the FP16 graph comes to the FP32 one, and what it had to keep."""
 
-    cosine: float  # lowest, of both features
-    change: float  # largest, of any score
-    srcc: float | None  # lowest of any head; NaN where one gives all images the same score
-    n: int
+    parity: Parity
     kept: int  # nodes in FP32
     nodes: int
     largest: tuple[tuple[str, float], ...]  # activations in FP16, by name
 
     @property
     def passes(self) -> bool:
-        return self.cosine >= LEAST_COSINE and self.change <= MOST_CHANGE  # which NaN does not
+        return self.parity.keeps(LIMITS["fp16"])
 
     def __str__(self) -> str:
-        srcc = "" if self.srcc is None else f", lowest SRCC {self.srcc:.4f}"
         largest = ", ".join(f"{name} {value:.3g}" for name, value in self.largest)
-        return (
-            f"{self.kept} of {self.nodes} nodes in FP32; lowest cosine {self.cosine:.6f}, largest change "
-            f"{self.change:.5f}{srcc} on {self.n} images; largest in FP16: {largest}"
-        )
+        return f"{self.kept} of {self.nodes} nodes in FP32; {self.parity}; largest in FP16: {largest}"
 
 
 def write_fp16(fp32: Path, fp16: Path, pixels: NDArray[np.uint8]) -> Fp16:
-    """Writes the FP16 graph where it passes: no cosine below LEAST_COSINE, no score moved by more than MOST_CHANGE.
+    """Writes the FP16 graph where it keeps to LIMITS.
 
     pixels: views (N, V, S, S, 3), for the ranges of activations and for the comparison of both graphs.
     """
@@ -79,8 +72,7 @@ def write_fp16(fp32: Path, fp16: Path, pixels: NDArray[np.uint8]) -> Fp16:
     tidy.topological_sort()
     onnx.checker.check_model(converted, full_check=True)
     graph = converted.SerializeToString()
-    ours, reference = (_outputs(source, pixels) for source in (graph, fp32.read_bytes()))
-    found = _compare(ours, reference, len(kept), nodes, _top(largest, halved))
+    found = Fp16(_measure(graph, fp32, pixels), len(kept), nodes, _top(largest, halved))
     fp16.unlink(missing_ok=True)
     if found.passes:
         fp16.write_bytes(graph)
@@ -153,26 +145,15 @@ def _to(cast: NodeProto) -> int:
     return int(next(attribute.i for attribute in cast.attribute if attribute.name == "to"))
 
 
-def _outputs(graph: bytes, pixels: NDArray[np.uint8]) -> dict[str, NDArray[np.float64]]:
-    options = onnxruntime.SessionOptions()
-    level = onnxruntime.GraphOptimizationLevel
-    options.graph_optimization_level = level.ORT_ENABLE_BASIC  # above it, 1.32 crashes on FP16 graphs
-    session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
-    names = ("scores", *FEATURES)
-    rows = [session.run(names, {"pixels": each[None]}) for each in pixels]
-    return {name: np.concatenate([row[i] for row in rows]).astype(np.float64) for i, name in enumerate(names)}
+def _measure(fp16: bytes, fp32: Path, pixels: NDArray[np.uint8]) -> Parity:
+    ours, reference = _outputs(fp16, "fp16", pixels), _outputs(fp32, "fp32", pixels)
+    found = compare(ours, reference)
+    if len(pixels) < RANKED:
+        return found
+    return replace(found, srcc=lowest_srcc(ours["scores"], reference["scores"]))
 
 
-def _compare(
-    ours: dict[str, NDArray[np.float64]],
-    reference: dict[str, NDArray[np.float64]],
-    kept: int,
-    nodes: int,
-    largest: tuple[tuple[str, float], ...],
-) -> Fp16:
-    cosines = [(ours[name] * reference[name]).sum(1).min() for name in FEATURES]  # of unit vectors
-    n = len(ours["scores"])
-    pairs = zip(ours["scores"].T, reference["scores"].T, strict=True)
-    srcc = float(np.min([spearmanr(*pair).statistic for pair in pairs])) if n >= RANKED else None  # NaN stays
-    change = np.abs(ours["scores"] - reference["scores"]).max()
-    return Fp16(float(min(cosines)), float(change), srcc, n, kept, nodes, largest)
+def _outputs(graph: Path | bytes, precision: str, pixels: NDArray[np.uint8]) -> dict[str, NDArray[np.float64]]:
+    session = open_session(graph, session_options(precision))
+    rows = [session.run(OUTPUTS, {INPUT: each[None]}) for each in pixels]
+    return {name: np.concatenate([row[i] for row in rows]).astype(np.float64) for i, name in enumerate(OUTPUTS)}

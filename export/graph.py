@@ -7,13 +7,14 @@ from pathlib import Path
 import numpy as np
 import onnx
 import torch
+from numpy.typing import NDArray
 
+from declip_rt.backends.onnxrt.session import open_session, session_options
 from declip_rt.errors import EngineError
-from declip_rt.model.manifest import ViewSpec
+from declip_rt.model.manifest import INPUT, OUTPUTS, ViewSpec
 from train.model import Declip
 
 OPSET = 18
-OUTPUTS = ["scores", "perceptual", "semantic"]
 TOLERANCE = 1e-4  # largest difference from torch that a score may have
 
 
@@ -29,13 +30,14 @@ def write_graph(model: Declip, spec: ViewSpec, path: Path) -> float:
     program = torch.onnx.export(
         model.eval(),
         (example,),
-        input_names=["pixels"],
-        output_names=OUTPUTS,
+        input_names=[INPUT],
+        output_names=list(OUTPUTS),
         dynamic_shapes=({0: torch.export.Dim("N", min=1, max=4096)},),
         opset_version=OPSET,
         dynamo=True,
         verbose=False,
     )
+    assert program is not None  # as dynamo is asked for
     proto = program.model_proto
     _cast_first(proto.graph)
     onnx.checker.check_model(proto, full_check=True)
@@ -48,28 +50,27 @@ def write_graph(model: Declip, spec: ViewSpec, path: Path) -> float:
 
 def _cast_first(graph: onnx.GraphProto) -> None:
     """Lets all that reads `pixels` read its Cast, its shape too: TensorRT takes a uint8 input only so."""
-    (cast,) = (node for node in graph.node if node.op_type == "Cast" and "pixels" in node.input)
+    (cast,) = (node for node in graph.node if node.op_type == "Cast" and INPUT in node.input)
     others = [node for node in graph.node if node is not cast]
     for node in others:
-        node.input[:] = [cast.output[0] if name == "pixels" else name for name in node.input]
+        node.input[:] = [cast.output[0] if name == INPUT else name for name in node.input]
     del graph.node[:]
     graph.node.extend([cast, *others])
 
 
 @torch.no_grad()
 def _difference(graph: bytes, model: Declip, spec: ViewSpec) -> float:
-    import onnxruntime
-
-    session = onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
+    session = open_session(graph, session_options("fp32"))
     given = pixels(spec, 5)
     given[-1] = 0  # a black photo has no contrast to divide by
-    ours = session.run(["scores"], {"pixels": given})[0]
+    ours = session.run([OUTPUTS[0]], {INPUT: given})[0]
     return float(np.abs(ours - model(torch.from_numpy(given))[0].numpy()).max())
 
 
-def pixels(spec: ViewSpec, n: int) -> np.ndarray:
+def pixels(spec: ViewSpec, n: int) -> NDArray[np.uint8]:
     """Noise of n different contrasts around n different greys."""
     rng = np.random.default_rng(0)
     level, contrast = rng.uniform(40, 215, (2, n, 1, 1, 1, 1))
     noise = rng.standard_normal((n, *spec.shape))
-    return np.clip(level + 0.4 * contrast * noise, 0, 255).astype(np.uint8)
+    made: NDArray[np.uint8] = np.clip(level + 0.4 * contrast * noise, 0, 255).astype(np.uint8)
+    return made

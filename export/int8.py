@@ -11,6 +11,7 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
+from declip_rt.model.manifest import INPUT, OUTPUTS
 from export import conv, matmul
 
 PROBED = 8  # photos that the layers' errors are measured on
@@ -68,6 +69,6 @@ def speedup(fp32: Path, int8: Path, pixels: NDArray[np.uint8]) -> float:
     for _ in range(TIMED):
         for session, times in zip(sessions, seconds, strict=True):
             began = time.perf_counter()
-            session.run(["scores"], {"pixels": pixels})
+            session.run([OUTPUTS[0]], {INPUT: pixels})
             times.append(time.perf_counter() - began)
     return min(seconds[0]) / min(seconds[1])

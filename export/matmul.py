@@ -173,4 +173,5 @@ def layer_errors(fp32: Path, pixels: NDArray[np.uint8]) -> dict[str, float]:
 
 def _steps(weight: NDArray[np.float32]) -> NDArray[np.float32]:
     """The size of a step of 1 in each column (columns,)."""
-    return np.maximum(np.abs(weight).max(0), 1e-30) / MOST
+    steps: NDArray[np.float32] = np.maximum(np.abs(weight).max(0), 1e-30) / MOST
+    return steps

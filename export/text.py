@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-import onnxruntime
 import open_clip
 import regex
 import torch
@@ -20,6 +19,7 @@ from tokenizers.pre_tokenizers import ByteLevel, Sequence, Split
 from tokenizers.processors import TemplateProcessing
 from torch import Tensor, nn
 
+from declip_rt.backends.onnxrt.session import open_session, session_options
 from declip_rt.errors import EngineError
 from export.graph import OPSET, TOLERANCE
 from train.model import ATTRIBUTES
@@ -56,7 +56,8 @@ class Tower(nn.Module):
         owner.token_embedding = RoundedEmbedding(owner.token_embedding.weight)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        return self.clip.encode_text(tokens, normalize=True)
+        text: Tensor = self.clip.encode_text(tokens, normalize=True)
+        return text
 
 
 def is_supported(name: str) -> bool:
@@ -88,9 +89,10 @@ def write_text(model: CLIP, name: str, path: Path) -> float:
         dynamo=True,
         verbose=False,
     )
+    assert program is not None  # as dynamo is asked for
     onnx.checker.check_model(program.model_proto, full_check=True)
     graph = program.model_proto.SerializeToString()
-    session = onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
+    session = open_session(graph, session_options("fp32"))
     features = session.run(["text"], {"tokens": tokens.numpy()})[0]
     if (difference := float(np.abs(features - tower(tokens).numpy()).max())) > TOLERANCE:
         raise EngineError(f"the text features differ from torch's by {difference:.2e}, more than {TOLERANCE:.0e}")

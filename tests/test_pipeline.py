@@ -5,14 +5,17 @@ from __future__ import annotations
 import itertools
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import pytest
 
 from declip_rt import EngineError, ImageError
-from declip_rt.backends.contract import Outputs
-from declip_rt.pipeline import Done, Slot, run
+from declip_rt.backends.contract import EngineInfo, Outputs
+from declip_rt.pipeline import Done, Pipeline, Slot
 
 
 class SumLane:
@@ -46,21 +49,32 @@ class SumLane:
 
 
 class SumEngine:
-    device = "test"
-
     def __init__(self, batch: int, lanes: int, fail_at: int | None = None) -> None:
-        self.batch = batch
+        self.info = EngineInfo("cpu", None, "a test", "fp32", batch, lanes)
         self.lanes = [SumLane(batch, fail_at) for _ in range(lanes)]
+        self.is_closed = False
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        self.is_closed = True
 
 
-def prepare(item: int, slot: Callable[[], Slot]) -> int:
+def load(item: int) -> int:
     time.sleep(0.0005 * (item * 7 % 5))
     if item % 5 == 3:
         raise ImageError(f"bad {item}")
-    slot().memory[...] = item % 256
+    return item
+
+
+def place(item: int, slot: Slot) -> int:
+    slot.memory[...] = item % 256
     return -item
+
+
+@contextmanager
+def pipeline_of(engine: SumEngine, workers: int = 2, **options: Any) -> Iterator[Pipeline[int, int, int]]:
+    made = Pipeline[int, int, int](engine, options.pop("load", load), options.pop("place", place), workers, **options)
+    yield made
+    made.close()
 
 
 def value(done: Done[int, int]) -> object:
@@ -71,17 +85,23 @@ def value(done: Done[int, int]) -> object:
     return float(done.outputs.scores[done.row, 0])
 
 
+def expected(items: Iterable[int]) -> list[object]:
+    return [f"bad {i}" if i % 5 == 3 else float(i % 256) for i in items]
+
+
 @pytest.mark.parametrize(
     ("batch", "lanes", "workers", "n"), [*itertools.product((1, 3, 8), (1, 2, 3), (1, 4), (0, 1, 23))]
 )
 def test_everything_comes_out_once_in_order(batch: int, lanes: int, workers: int, n: int) -> None:
-    found = [value(done) for done in run(range(n), prepare, SumEngine(batch, lanes), workers)]
-    assert found == [f"bad {i}" if i % 5 == 3 else float(i) for i in range(n)]
+    with pipeline_of(SumEngine(batch, lanes), workers) as pipeline:
+        for _ in range(2):
+            assert [value(done) for done in pipeline.run(range(n))] == expected(range(n))
 
 
 def test_a_batch_of_failures_is_not_launched() -> None:
     engine = SumEngine(2, 2)
-    found = [value(done) for done in run([3, 8, 13, 18], prepare, engine, 2)]
+    with pipeline_of(engine) as pipeline:
+        found = [value(done) for done in pipeline.run([3, 8, 13, 18])]
     assert found == ["bad 3", "bad 8", "bad 13", "bad 18"]
     assert [lane.launches for lane in engine.lanes] == [0, 0]
 
@@ -95,39 +115,58 @@ def test_it_reads_no_further_ahead_than_the_lanes_hold() -> None:
             read += 1
             yield 1
 
-    stream = run(endless(), prepare, SumEngine(4, 3), 2)
-    for taken in range(1, 50):
-        next(stream)
-        assert read <= taken + 4 * 3
-    stream.close()
+    with pipeline_of(SumEngine(4, 3)) as pipeline:
+        stream = pipeline.run(endless())
+        for taken in range(1, 50):
+            next(stream)
+            assert read <= taken + 4 * 3
+        stream.close()
 
 
-def test_a_bug_in_prepare_ends_the_run_loudly() -> None:
-    def broken(item: int, slot: Callable[[], Slot]) -> int:
-        raise RuntimeError("bug")
+@pytest.mark.parametrize("stage", ["load", "place"])
+def test_a_bug_ends_the_run_loudly_and_the_next_one_works(stage: str) -> None:
+    bugs = ["a bug"]
 
-    with pytest.raises(RuntimeError, match="bug"):
-        list(run([1], broken, SumEngine(2, 2), 2))
+    def broken(*arguments: Any) -> int:
+        if bugs:
+            raise RuntimeError(bugs.pop())
+        return load(*arguments) if stage == "load" else place(*arguments)
+
+    with pipeline_of(SumEngine(2, 2), **{stage: broken}) as pipeline:
+        with pytest.raises(RuntimeError, match="a bug"):
+            list(pipeline.run([1]))
+        assert [value(done) for done in pipeline.run([1, 2])] == [1.0, 2.0]
 
 
 def test_an_engine_failure_ends_the_run_after_the_rows_before_it() -> None:
-    stream = run([0, 1, 2, 4, 5, 6], prepare, SumEngine(2, 1, fail_at=2), 2)
-    assert [next(stream).item, next(stream).item] == [0, 1]
-    with pytest.raises(EngineError, match="lost"):
+    with pipeline_of(SumEngine(2, 1, fail_at=2)) as pipeline:
+        stream = pipeline.run([0, 1, 2, 4, 5, 6])
+        assert [next(stream).item, next(stream).item] == [0, 1]
+        with pytest.raises(EngineError, match="lost"):
+            next(stream)
+
+
+def test_an_abandoned_run_is_done_with_its_images_and_leaves_the_lanes_free() -> None:
+    engine, at_work, threads = SumEngine(2, 3), set[int](), set(threading.enumerate())
+
+    def noted(item: int) -> int:
+        at_work.add(item)
+        time.sleep(0.01)
+        at_work.discard(item)
+        return item
+
+    with pipeline_of(engine, load=noted) as pipeline:
+        stream = pipeline.run(range(0, 1000, 5))
         next(stream)
+        stream.close()
+        assert at_work == set()
+        assert [lane.launched for lane in engine.lanes] == [None] * 3
+        assert [value(done) for done in pipeline.run([0, 5])] == [0.0, 5.0]
+    assert engine.is_closed
+    assert set(threading.enumerate()) <= threads
 
 
-def test_an_abandoned_run_leaves_the_engine_usable_and_no_threads() -> None:
-    engine = SumEngine(2, 3)
-    stream = run(range(0, 1000, 5), prepare, engine, 2)
-    next(stream)
-    stream.close()
-    assert [lane.launched for lane in engine.lanes] == [None] * 3
-    assert not [t for t in threading.enumerate() if t.name.startswith("declip-prepare")]
-    assert [value(done) for done in run([0, 5], prepare, engine, 2)] == [0.0, 5.0]
-
-
-def test_items_at_once_are_prepared_by_the_thread_that_gives_them_before_the_next_is_read() -> None:
+def test_items_at_once_are_placed_by_the_thread_that_gives_them_before_the_next_is_read() -> None:
     read: list[int] = []
     threads: dict[int, tuple[int, int]] = {}
 
@@ -136,15 +175,96 @@ def test_items_at_once_are_prepared_by_the_thread_that_gives_them_before_the_nex
             read.append(item)
             yield item
 
-    def noted(item: int, slot: Callable[[], Slot]) -> int:
+    def noted(item: int, slot: Slot) -> int:
         threads[item] = threading.get_ident(), len(read)
-        return prepare(item, slot)
+        return place(item, slot)
 
-    done = run(items(), noted, SumEngine(4, 2), 2, at_once=lambda item: item % 2 == 0)
-    assert [value(each) for each in done] == [f"bad {i}" if i % 5 == 3 else float(i) for i in range(23)]
+    with pipeline_of(SumEngine(4, 2), place=noted, at_once=lambda item: item % 2 == 0) as pipeline:
+        assert [value(each) for each in pipeline.run(items())] == expected(range(23))
+        assert value(pipeline.one(24)) == 24.0
     for item, (thread, so_far) in threads.items():
         assert (thread == threading.get_ident()) == (item % 2 == 0)
-        assert item % 2 or so_far == item + 1
+        assert item % 2 or so_far == min(item + 1, 23)
+
+
+@pytest.mark.parametrize("lanes", [1, 2, 4])
+def test_threads_share_a_pipeline_and_get_their_own_results(lanes: int) -> None:
+    with pipeline_of(SumEngine(3, lanes), 2) as pipeline, ThreadPoolExecutor(12) as threads:
+        runs = [threads.submit(lambda s: [value(d) for d in pipeline.run(range(s, s + 40))], s) for s in range(6)]
+        ones = [threads.submit(lambda i: value(pipeline.one(i)), i) for i in range(150)]
+        assert [one.result(60) for one in ones] == expected(range(150))
+        for start, run in enumerate(runs):
+            assert run.result(60) == expected(range(start, start + 40))
+
+
+def test_callers_that_meet_fill_one_batch() -> None:
+    engine, may_go = SumEngine(8, 1), threading.Event()
+
+    class HeldLane(SumLane):
+        def result(self) -> Outputs:
+            may_go.wait(60)
+            return super().result()
+
+    engine.lanes = [HeldLane(8, None)]
+    with pipeline_of(engine, 2) as pipeline, ThreadPoolExecutor(9) as threads:
+        found = [threads.submit(lambda i: value(pipeline.one(i)), 5 * i) for i in range(9)]
+        while len(pipeline._requests) < 8:  # one computes, the others wait for its lane
+            time.sleep(0.001)
+        may_go.set()
+        assert [each.result(60) for each in found] == [float(5 * i) for i in range(9)]
+    assert engine.lanes[0].launches == 2
+
+
+def test_a_run_that_nobody_reads_holds_nobody_up() -> None:
+    with pipeline_of(SumEngine(2, 2)) as pipeline:
+        stream = pipeline.run(range(0, 100, 5))
+        next(stream)
+        assert [value(done) for done in pipeline.run([1, 2, 4])] == [1.0, 2.0, 4.0]
+        assert value(pipeline.one(7)) == 7.0
+        assert [value(done) for done in stream] == [float(i) for i in range(5, 100, 5)]
+
+
+def test_a_call_that_makes_the_images_of_another_never_hangs() -> None:
+    def made(pipeline: Pipeline[int, int, int]) -> Iterator[int]:
+        for i in (1, 2, 4):
+            yield int(value(pipeline.one(i)))  # type: ignore[call-overload]
+
+    with pipeline_of(SumEngine(2, 2)) as pipeline:
+        assert [value(done) for done in pipeline.run(made(pipeline))] == [1.0, 2.0, 4.0]
+    with pipeline_of(SumEngine(2, 1)) as pipeline:
+        with pytest.raises(EngineError, match="take more `lanes`"):
+            list(pipeline.run(made(pipeline)))
+        assert value(pipeline.one(1)) == 1.0
+
+
+def test_closing_ends_what_is_on_its_way_and_refuses_the_rest() -> None:
+    with pipeline_of(SumEngine(2, 2)) as pipeline:
+        stream = pipeline.run(range(0, 100, 5))
+        next(stream)
+        pipeline.close()
+        with pytest.raises(EngineError, match="closed"):
+            list(stream)
+        for call in (lambda: pipeline.one(1), lambda: next(pipeline.run([1]))):
+            with pytest.raises(EngineError, match="this scorer is closed; open another"):
+                call()
+
+
+def test_closing_while_others_score_ends_them_with_an_error() -> None:
+    for _ in range(20):
+        with pipeline_of(SumEngine(2, 2)) as pipeline, ThreadPoolExecutor(4) as threads:
+
+            def score(pipeline: Pipeline[int, int, int] = pipeline) -> str:
+                try:
+                    for i in itertools.count():
+                        pipeline.one(5 * i)
+                except EngineError as error:
+                    return str(error)
+                return ""
+
+            found = [threads.submit(score) for _ in range(4)]
+            time.sleep(0.005)
+            pipeline.close()
+            assert {each.result(60) for each in found} == {"this scorer is closed; open another"}
 
 
 def test_preparing_goes_on_while_a_lane_computes() -> None:
@@ -156,13 +276,13 @@ def test_preparing_goes_on_while_a_lane_computes() -> None:
             during.append(len(prepared))
             return super().result()
 
-    def fast(item: int, slot: Callable[[], Slot]) -> int:
-        slot().memory[...] = item
+    def noted(item: int, slot: Slot) -> int:
         prepared.append(item)
-        return -item
+        return place(item, slot)
 
     during: list[int] = []
     engine = SumEngine(2, 2)
     engine.lanes = [SlowLane(2, None) for _ in range(2)]
-    assert [value(done) for done in run(range(8), fast, engine, 1)] == [float(i) for i in range(8)]
+    with pipeline_of(engine, 1, load=lambda item: item, place=noted) as pipeline:
+        assert [value(done) for done in pipeline.run(range(8))] == [float(i) for i in range(8)]
     assert during[0] == 4, "the second lane was filled while the first computed"

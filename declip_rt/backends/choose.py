@@ -2,94 +2,55 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable
-from dataclasses import dataclass
+import logging
 
-from declip_rt.backends.contract import Engine
-from declip_rt.backends.trt.recipe import Recipe
-from declip_rt.errors import ConfigError, EngineError
+from declip_rt.backends.contract import Engine, EngineOptions
+from declip_rt.backends.onnxrt.cpu import OnnxEngine
+from declip_rt.backends.onnxrt.session import has_cuda
+from declip_rt.errors import ConfigError, EngineError, Unavailable
 from declip_rt.model.bundle import Bundle
 from declip_rt.stats import Stats
 
-PRECISIONS = ("auto", "fp32", "fp16", "int8")
+logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Device:
-    """A device as users name it: auto, cpu, cuda[:i], tensorrt[:i]."""
+def open_engine(bundle: Bundle, options: EngineOptions | None = None, stats: Stats | None = None) -> Engine:
+    """Loads the bundle's graph on the device.
 
-    kind: str
-    index: int = 0
-
-    @staticmethod
-    def parse(text: str) -> Device:
-        """Raises ConfigError."""
-        match = re.fullmatch(r"(auto|cpu)|(cuda|tensorrt)(?::(\d+))?", text)
-        if match is None:
-            raise ConfigError(f"no device is called {text!r}; choose auto, cpu, cuda[:i] or tensorrt[:i]")
-        return Device(match[1] or match[2], int(match[3] or 0))
-
-
-def open_engine(
-    bundle: Bundle,
-    device: str = "auto",
-    batch: int = 8,
-    *,
-    precision: str = "auto",
-    threads: int | None = None,
-    lanes: int | None = None,
-    recipe: Recipe | None = None,
-    stats: Stats | None = None,
-    say: Callable[[str], None] = lambda line: None,
-) -> Engine:
-    """Loads the bundle's graph of a precision (auto, fp32, fp16 or int8) on the device.
-
-    threads: that compute on a CPU; None is one a core. lanes: batches in flight on a GPU. recipe: of a TensorRT plan;
-    None is the default one. stats: told how long the engine computed. say: told in a line what takes long, and what
-    was done otherwise than asked.
+    stats: told how long the engine computed. What takes long is logged; what is done otherwise than asked, too, as a
+    warning, and `info.fallback` says why.
 
     Raises:
-        EngineError: the device, its driver or its library is missing; the message says which.
+        EngineError: the device or its driver is missing, or the engine fails.
+        Unavailable: a library is not installed.
+        ParityError: the engine does not score as the reference does.
         BundleError: the bundle has no graph of this precision.
-        ConfigError: `device` or `precision` names none, `batch` or `lanes` is not positive, or an option is of another
-            device.
+        ConfigError: an option does not go with the device that `auto` found, or a recipe cannot be used.
     """
-    wanted, stats = Device.parse(device), stats or Stats()
-    if precision not in PRECISIONS:
-        raise ConfigError(f"no precision is called {precision!r}; choose {', '.join(PRECISIONS)}")
-    for name, count in (("the batch", batch), ("lanes", lanes)):
-        if count is not None and count < 1:
-            raise ConfigError(f"{name} must be at least 1, not {count}")
-    if recipe is not None and wanted.kind != "tensorrt":
-        raise ConfigError("a recipe is for TensorRT: add --device tensorrt, or leave --recipe out")
-    if wanted.kind == "tensorrt":
-        from declip_rt.backends.trt.engine import TensorRtEngine
+    options, stats = options or EngineOptions(), stats or Stats()
+    kind, fallback = options.on.kind, None
+    if kind == "tensorrt":
+        from declip_rt.backends.trt.engine import open_plan
 
-        return TensorRtEngine(bundle, wanted.index, batch, precision, lanes, recipe, stats, say)
-    from declip_rt.backends.onnxrt.cpu import OnnxEngine
-    from declip_rt.backends.onnxrt.cuda import OnnxCudaEngine, has_cuda
-
-    if wanted.kind == "cuda":
-        return _proven(OnnxCudaEngine(bundle, wanted.index, batch, precision, lanes, stats, say), bundle)
-    if wanted.kind == "auto" and precision != "int8" and has_cuda():
+        return open_plan(bundle, options, stats)
+    if kind == "cuda":
+        return _open_cuda(bundle, options, stats)
+    if kind == "auto" and options.precision != "int8" and has_cuda():
         try:
-            return _proven(OnnxCudaEngine(bundle, 0, batch, precision, lanes, stats, say), bundle)
-        except EngineError as error:
-            say(f"computing on the CPU: {error}")
-    if lanes is not None:
-        raise ConfigError("lanes are of GPUs; leave --lanes out, or choose --device tensorrt or cuda")
-    return OnnxEngine(bundle, batch, precision, threads, stats)
+            return _open_cuda(bundle, options, stats)
+        except (EngineError, Unavailable) as error:
+            fallback = str(error)
+            logger.warning("computing on the CPU: %s", fallback)
+    if options.lanes is not None:
+        raise ConfigError("lanes are of GPUs, and none is used here: leave `lanes` out")
+    return OnnxEngine(bundle, options, stats, fallback)
 
 
-def _proven(engine: Engine, bundle: Bundle) -> Engine:
-    """The engine, open, where it is the reference's precision or scores as the reference does."""
+def _open_cuda(bundle: Bundle, options: EngineOptions, stats: Stats) -> Engine:
     from declip_rt.backends import parity
+    from declip_rt.backends.onnxrt.cuda import open_session
 
-    try:
-        if engine.precision != "fp32":
-            parity.check(engine, bundle)
-    except EngineError:
-        engine.close()
-        raise
+    engine = open_session(bundle, options, stats)
+    if engine.info.precision != "fp32":
+        parity.prove(engine, bundle)
     return engine

@@ -2,65 +2,64 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import closing
+from typing import Any
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from declip_rt.backends.contract import Engine, Outputs
+from declip_rt.backends.contract import Engine, EngineOptions, Outputs
 from declip_rt.backends.onnxrt.cpu import OnnxEngine
-from declip_rt.errors import EngineError
+from declip_rt.errors import DeclipError, ParityError
 from declip_rt.model.bundle import Bundle
-from declip_rt.model.manifest import ViewSpec
+from declip_rt.model.manifest import LIMITS, Parity, ViewSpec
 from declip_rt.stats import Stats
 
 IMAGES = 8
-LEAST_COSINE = 0.999
-MOST_CHANGE = 0.01
 NEIGHBOURLY = 1e-3  # what batch size and neighbours may change a score by
 
 
-class Passed(msgspec.Struct, frozen=True):
-    """How near an engine came to the reference, on `images` images and in batches of every size."""
-
-    cosine: float  # lowest, of both features
-    change: float  # largest, of any score
-    images: int
-
-
-def check(engine: Engine, bundle: Bundle) -> Passed:
-    """Lets the engine and ONNX Runtime, in FP32 on the CPU, score the same images.
+def prove(engine: Engine, bundle: Bundle) -> Parity:
+    """Lets the engine and ONNX Runtime, in FP32 on the CPU, score the same images. An engine that fails is closed.
 
     Raises:
-        EngineError: a cosine is below LEAST_COSINE, a score moved by more than MOST_CHANGE, or it depends on the batch
-            by more than NEIGHBOURLY; with the figures. Or ONNX Runtime is missing.
+        ParityError: the engine's outputs are not finite, do not keep to LIMITS of its precision, or depend on the batch
+            by more than NEIGHBOURLY; with the figures.
+        DeclipError: the engine or the reference cannot run.
     """
-    images = pictures(bundle.views)
-    reference = OnnxEngine(bundle, len(images), "fp32", None, Stats())
     try:
-        expected = next(_run(reference, images, len(images)))
-    finally:
-        reference.close()
-    found = [
-        outputs
-        for size in sorted({1, min(engine.batch, 3), min(engine.batch, IMAGES)})
-        for outputs in [_joined(_run(engine, images, size))]
-    ]
-    cosine = min(
-        float((getattr(each, name) * getattr(expected, name)).sum(1).min())
-        for each in found
-        for name in ("perceptual", "semantic")
-    )
-    change = max(float(np.abs(each.scores - expected.scores).max()) for each in found)
-    apart = max(float(np.abs(each.scores - found[0].scores).max()) for each in found)
-    if not (cosine >= LEAST_COSINE and change <= MOST_CHANGE and apart <= NEIGHBOURLY):
-        raise EngineError(
-            f"{engine.device} does not score as the reference does: lowest cosine {cosine:.5f} (at least "
-            f"{LEAST_COSINE}), largest change of a score {change:.5f} (at most {MOST_CHANGE}), {apart:.5f} between "
-            f"batch sizes (at most {NEIGHBOURLY}); use --precision fp32 or --device cpu, and please report the model"
+        return _measure(engine, bundle)
+    except DeclipError:
+        engine.close()
+        raise
+
+
+def _measure(engine: Engine, bundle: Bundle) -> Parity:
+    images, info = pictures(bundle.views), engine.info
+    options = EngineOptions(device="cpu", precision="fp32", batch=len(images))
+    with closing(OnnxEngine(bundle, options, Stats())) as reference:
+        expected = vars(_join(_run(reference, images, len(images))))
+    sizes = sorted({1, min(info.batch, 3), min(info.batch, IMAGES)})
+    found = [vars(_join(_run(engine, images, size))) for size in sizes]
+    each = [compare(outputs, expected) for outputs in found]
+    parity = Parity(len(images), max(p.change for p in each), min(p.cosine for p in each if p.cosine is not None))
+    apart = max(float(np.abs(outputs["scores"] - found[0]["scores"]).max()) for outputs in found)
+    limits = LIMITS[info.precision]
+    if not (parity.keeps(limits) and apart <= NEIGHBOURLY):
+        raise ParityError(
+            f"{info} does not score as the reference does: {parity}, {apart:.5f} between batch sizes; it must keep to: "
+            f'{limits}, {NEIGHBOURLY} between batch sizes; use `precision="fp32"` or `device="cpu"`, '
+            "and please report the model"
         )
-    return Passed(cosine, change, len(images))
+    return parity
+
+
+def compare(ours: Mapping[str, NDArray[Any]], reference: Mapping[str, NDArray[Any]]) -> Parity:
+    """The parity of two graphs' outputs: scores (n, K); perceptual and semantic (n, D), unit vectors."""
+    cosines = [(ours[name] * reference[name]).sum(1).min() for name in ("perceptual", "semantic")]
+    change = np.abs(ours["scores"] - reference["scores"]).max()
+    return Parity(len(ours["scores"]), float(change), float(np.min(cosines)))  # NaN stays
 
 
 def pictures(views: ViewSpec) -> NDArray[np.uint8]:
@@ -87,6 +86,6 @@ def _run(engine: Engine, images: NDArray[np.uint8], size: int) -> Iterator[Outpu
         yield lane.result()
 
 
-def _joined(parts: Iterator[Outputs]) -> Outputs:
+def _join(parts: Iterable[Outputs]) -> Outputs:
     rows = [vars(part) for part in parts]
     return Outputs(**{name: np.concatenate([row[name] for row in rows]) for name in rows[0]})

@@ -6,17 +6,16 @@ import math
 import time
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 
-from declip_rt.backends.choose import Device
-from declip_rt.backends.onnxrt.cuda import CUDA
-from declip_rt.backends.onnxrt.session import runtime_module
+from declip_rt.backends.contract import Device
+from declip_rt.backends.onnxrt.session import CPU, CUDA, open_session, runtime_module, session_options
 from declip_rt.backends.trt.recipe import default_recipe
 from declip_rt.bench.product import Product
-from declip_rt.errors import ConfigError, EngineError
+from declip_rt.errors import EngineError
+from declip_rt.extras import load
 from declip_rt.stats import cores
 
 SIDES = {"cpu": 2048, "cuda": 8192, "tensorrt": 8192}  # of the matrices that are multiplied
@@ -32,10 +31,10 @@ def count(graph: Path) -> int:
     Nothing else is counted, as is customary: it is little, and no hardware has matrix units for it.
 
     Raises:
-        ConfigError: onnx is not installed.
+        Unavailable: onnx is not installed.
         EngineError: the graph has a matrix product whose shape does not follow from that of its inputs.
     """
-    onnx = import_onnx()
+    onnx = load("onnx")
     model = onnx.load(graph, load_external_data=False)
     for each in model.graph.initializer:
         if math.prod(each.dims) > LARGE:
@@ -52,7 +51,7 @@ def count(graph: Path) -> int:
 def matrix_rate(device: Device, precision: str, threads: int | None = None) -> float:
     """The FLOP/s of one large matrix product through the runtime of the device, in a graph's type: its best run.
 
-    threads: on a CPU; None is one a core. Raises ConfigError where onnx is not installed, EngineError where it cannot
+    threads: on a CPU; None is one a core. Raises Unavailable where onnx is not installed, EngineError where it cannot
     be measured.
     """
     side = SIDES[device.kind]
@@ -71,11 +70,9 @@ def matrix_rate(device: Device, precision: str, threads: int | None = None) -> f
 def _onnx_product(device: Device, left: np.ndarray[Any, Any], right: np.ndarray[Any, Any], threads: int) -> Multiply:
     """What multiplies two matrices that are on the device already."""
     runtime = runtime_module()
-    options = runtime.SessionOptions()
-    options.intra_op_num_threads = threads
-    provider = (CUDA, {"device_id": device.index}) if device.kind == "cuda" else "CPUExecutionProvider"
+    provider: Any = (CUDA, {"device_id": device.index}) if device.kind == "cuda" else CPU
+    session = open_session(_product_graph(left, right), session_options("fp32", threads), provider)
     try:
-        session = runtime.InferenceSession(_product_graph(left, right), options, providers=[provider])
         binding = session.io_binding()
         binding.bind_ortvalue_input("left", runtime.OrtValue.ortvalue_from_numpy(left, device.kind, device.index))
         binding.bind_output("product", device.kind, device.index)
@@ -103,7 +100,7 @@ def _matrices(side: int, precision: str) -> tuple[np.ndarray[Any, Any], np.ndarr
 
 def _product_graph(left: np.ndarray[Any, Any], right: np.ndarray[Any, Any]) -> bytes:
     """`right` is a constant, as a model's weights are, which a runtime may pack as it likes."""
-    onnx = import_onnx()
+    onnx = load("onnx")
     helper, whole = onnx.helper, left.dtype == np.uint8
     kind = helper.np_dtype_to_tensor_dtype(left.dtype)
     node = helper.make_node("MatMulInteger" if whole else "MatMul", ["left", "right"], ["product"])
@@ -117,16 +114,6 @@ def _product_graph(left: np.ndarray[Any, Any], right: np.ndarray[Any, Any]) -> b
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
     serialised: bytes = model.SerializeToString()
     return serialised
-
-
-def import_onnx() -> ModuleType:
-    """onnx. Raises ConfigError where it is not installed."""
-    try:
-        import onnx
-    except ImportError as error:
-        raise ConfigError('counting FLOPs needs onnx: pip install "declip-rt[bench]"') from error
-    module: ModuleType = onnx
-    return module
 
 
 def _shape(value: Any) -> Shape:

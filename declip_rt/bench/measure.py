@@ -58,7 +58,7 @@ def latency(engine: Engine, effort: Effort, stats: Stats) -> Latency:
 
     def step() -> None:
         lane = next(lanes)
-        lane.launch(engine.batch)
+        lane.launch(engine.info.batch)
         lane.result()
 
     effort.warm(step)
@@ -76,15 +76,15 @@ def throughput(engine: Engine, effort: Effort) -> tuple[Range, int]:
     def turn() -> None:  # of all lanes, as several may compute at once and be done together
         for lane in engine.lanes:
             lane.result()
-            lane.launch(engine.batch)
+            lane.launch(engine.info.batch)
 
     for lane in engine.lanes:
-        lane.launch(engine.batch)
+        lane.launch(engine.info.batch)
     effort.warm(turn, 1)  # the latency was measured already
     times = effort.times(turn, count)
     for lane in engine.lanes:
         lane.result()
-    return rate(times, count * engine.batch), count * (len(times) - 1)
+    return rate(times, count * engine.info.batch), count * (len(times) - 1)
 
 
 def rate(times: Times, images: int) -> Range:
@@ -97,7 +97,7 @@ def fill(engine: Engine, views: ViewSpec) -> None:
     """Noise into each slot of each lane, the same every time, and zeros nowhere: they would be computed faster."""
     rng = np.random.default_rng(0)
     for lane in engine.lanes:
-        for i in range(engine.batch):
+        for i in range(engine.info.batch):
             lane.slot(i)[...] = rng.integers(0, 256, views.shape, np.uint8)
 
 
@@ -105,14 +105,14 @@ def measure(contender: str, engine: Engine, views: ViewSpec, effort: Effort, sta
     fill(engine, views)
     alone = latency(engine, effort, stats)
     full, batches = throughput(engine, effort)
-    where = (engine.device, engine.precision, engine.batch, len(engine.lanes))
+    where = (str(engine.info), engine.info.precision, engine.info.batch, len(engine.lanes))
     return Row(contender, *where, alone, full, batches, gpu_memory())
 
 
 def from_files(scorer: Scorer, paths: Sequence[str], what: str, row: Row, effort: Effort) -> Files:
     """Scores the paths over and over, with the batch and lanes of the row. Raises ImageError for one that fails."""
     turn = row.lanes * row.batch
-    with closing(scorer.stream(itertools.cycle(paths))) as stream:
+    with closing(scorer._stream(itertools.cycle(paths))) as stream:
 
         def step() -> None:
             for done in itertools.islice(stream, turn):

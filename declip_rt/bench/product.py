@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from declip_rt.backends.cuda.context import Context
 from declip_rt.backends.trt import builder
-from declip_rt.backends.trt.library import logged
-from declip_rt.backends.trt.network import execution_context, kernel_cache, loaded
+from declip_rt.backends.trt.library import shorten
+from declip_rt.backends.trt.network import execution_context, kernel_cache, load_plan
 from declip_rt.backends.trt.recipe import Recipe
 from declip_rt.errors import EngineError
 
@@ -28,7 +28,7 @@ class Product:
         with self._context.guarded("cannot multiply matrices"), TemporaryDirectory() as folder:
             path = Path(folder) / "product.onnx"
             path.write_bytes(graph)
-            self._loaded = trt, _, _, engine = loaded(builder.build_graph(path, recipe, targets=ahead), recipe)
+            self._loaded = trt, _, _, engine = load_plan(builder.build_graph(path, recipe, targets=ahead), recipe)
             self._stream = self._context.stream()
             self._events = self._context.event(), self._context.event()
             pinned, self._pinned = self._context.pinned(left.shape, left.dtype)
@@ -45,7 +45,7 @@ class Product:
         with self._context.guarded("cannot multiply matrices"):
             self._stream.record(self._events[0])
             if not self._execution.execute_async_v3(int(self._stream.handle)):
-                raise EngineError(f"cannot multiply matrices: {logged(self._loaded[1])}")
+                raise EngineError(f"cannot multiply matrices: {shorten(self._loaded[1].lines)}")
             self._stream.record(self._events[1])
             self._events[1].sync()
             return float(self._events[1] - self._events[0]) / 1e3

@@ -11,6 +11,7 @@ import msgspec
 
 from declip_rt.bench.machine import Machine
 from declip_rt.errors import ConfigError
+from declip_rt.extras import load
 
 PARTS = 5  # that a measurement is cut into, to see how it varies
 
@@ -218,7 +219,5 @@ def _stages(milliseconds: dict[str, float]) -> str:
 
 
 def _figure() -> tuple[Any, Any]:
-    import matplotlib.figure
-    import matplotlib.ticker
-
-    return matplotlib.figure.Figure(figsize=(6, 4.2), dpi=150, layout="constrained"), matplotlib.ticker
+    figure = load("matplotlib.figure").Figure(figsize=(6, 4.2), dpi=150, layout="constrained")
+    return figure, load("matplotlib.ticker")

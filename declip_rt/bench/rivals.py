@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import logging
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -17,16 +18,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from declip_rt.backends import parity
-from declip_rt.backends.choose import Device
-from declip_rt.backends.contract import Engine, Floats, Lane, Outputs
-from declip_rt.backends.onnxrt.cuda import CUDA, has_cuda
-from declip_rt.backends.onnxrt.session import open_session, runtime_module
+from declip_rt.backends.contract import Device, Engine, EngineInfo, Floats, Kind, Lane, Outputs
+from declip_rt.backends.onnxrt.session import CPU, CUDA, has_cuda, open_session, runtime_module, session_options
 from declip_rt.errors import ConfigError, DeclipError, EngineError, ImageError, Unavailable
 from declip_rt.model.bundle import Bundle
-from declip_rt.model.manifest import INPUT, MOST_CHANGE, OUTPUTS, File, ViewSpec
+from declip_rt.model.manifest import INPUT, LIMITS, OUTPUTS, File, ViewSpec
 
 NEEDED = {"torch": "torch", "torch-compile": "torch", "ort": "onnxruntime"}  # rival: its module
-SAME = {"fp32": 1e-3, "fp16": 0.01, "int8": MOST_CHANGE}  # how far scores of a precision may be from others
+logger = logging.getLogger(__name__)
 Pixels = NDArray[np.uint8]  # (N, V, S, S, 3)
 Forward = Callable[[Any], Sequence[Any]]  # of torch tensors
 
@@ -68,7 +67,6 @@ class Task:
     half: bool = True
     threads: int | None = None
     checkpoint: Path | None = None
-    say: Callable[[str], None] = lambda line: None
 
     @property
     def where(self) -> str:
@@ -95,9 +93,9 @@ def open_rival(name: str, task: Task) -> Engine:
 def scores(engine: Engine, views: ViewSpec) -> Floats:
     """Of pictures, the same every time: a whole batch (batch, K)."""
     pictures, lane = parity.pictures(views), engine.lanes[0]
-    for i in range(engine.batch):
+    for i in range(engine.info.batch):
         lane.slot(i)[...] = pictures[i % len(pictures)]
-    lane.launch(engine.batch)
+    lane.launch(engine.info.batch)
     return lane.result().scores
 
 
@@ -106,20 +104,32 @@ def compare(rival: Engine, ours: Floats, precision: str, views: ViewSpec) -> flo
 
     Raises EngineError where it is so large that the rival computes something else.
     """
-    difference, most = float(np.abs(scores(rival, views) - ours).max()), max(SAME[precision], SAME[rival.precision])
+    difference = float(np.abs(scores(rival, views) - ours).max())
+    most = max(map(_limit, (precision, rival.info.precision)))
     if not difference <= most:  # which NaN is not
         raise EngineError(
-            f"{rival.device} is not measured: its scores differ from declip-rt's by {difference:.2g}, at most {most:g}"
+            f"{rival.info} is not measured: its scores differ from declip-rt's by {difference:.2g}, at most {most:g}"
         )
     return difference
+
+
+def _limit(precision: str) -> float:
+    """How far scores of a precision may be from others."""
+    return parity.NEIGHBOURLY if precision == "fp32" else LIMITS[precision].change
 
 
 class Rival:
     """An engine of some other maker."""
 
-    def __init__(self, device: str, precision: str, batch: int, lanes: Sequence[Lane]) -> None:
-        self.device, self.precision, self.batch = device, precision, batch
+    def __init__(self, task: Task, name: str, precision: str, lanes: Sequence[Lane]) -> None:
+        kind: Kind = "cpu" if task.device.kind == "cpu" else "cuda"
+        index = None if kind == "cpu" else task.device.index
+        self.info = EngineInfo(kind, index, name, precision, task.batch, len(lanes))
         self.lanes: Sequence[Lane] = lanes
+
+    @property
+    def is_closed(self) -> bool:
+        return not self.lanes
 
     def close(self) -> None:
         self.lanes = ()
@@ -184,18 +194,13 @@ def _ort(task: Task) -> Engine:
     runtime, on_gpu = runtime_module(), task.where != "cpu"
     if on_gpu and not has_cuda():
         raise EngineError(f'onnxruntime {runtime.__version__} has no CUDA provider: pip install "declip-rt[cuda]"')
-    options = runtime.SessionOptions()
-    if task.precision == "fp16":  # with all of them it can end the process
-        options.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_ENABLE_BASIC
-    if task.threads is not None:
-        options.intra_op_num_threads = task.threads
-    providers: list[Any] = [(CUDA, {"device_id": task.device.index})] if on_gpu else ["CPUExecutionProvider"]
-    session = open_session(runtime, task.bundle.graph(task.precision), options, providers)
+    provider: Any = (CUDA, {"device_id": task.device.index}) if on_gpu else CPU
+    options = session_options(task.precision, task.threads)
+    session = open_session(task.bundle.graph(task.precision), options, provider)
     if on_gpu and CUDA not in session.get_providers():
         raise EngineError("ONNX Runtime could not open CUDA; check that CUDA and cuDNN match onnxruntime-gpu")
     lane = HostLane(np.zeros(task.shape, np.uint8), lambda pixels: session.run(OUTPUTS, {INPUT: pixels}))
-    device = f"{task.where} (plain ONNX Runtime {runtime.__version__}, {task.precision})"
-    return Rival(device, task.precision, task.batch, [lane])
+    return Rival(task, f"plain ONNX Runtime {runtime.__version__}", task.precision, [lane])
 
 
 def _torch(task: Task, compiled: bool) -> Engine:
@@ -214,8 +219,7 @@ def _torch(task: Task, compiled: bool) -> Engine:
     lanes: list[Lane] = [on_host(task, forward)]
     if on_gpu:
         lanes = [TorchLane(task, forward) for _ in range(2)]  # one is launched while the other computes
-    what = f"torch {torch.__version__}{' compiled' if compiled else ''}, {precision}"
-    return Rival(f"{task.where} ({what})", precision, task.batch, lanes)
+    return Rival(task, f"torch {torch.__version__}{' compiled' if compiled else ''}", precision, lanes)
 
 
 def module(task: Task) -> Forward:
@@ -232,7 +236,7 @@ def module(task: Task) -> Forward:
 def in_half(task: Task) -> tuple[Forward, str]:
     """The same with its image tower in FP16, or as it was where that changes scores; and its precision."""
     model = module(task)
-    trial = Rival("torch with a tower in FP16", "fp16", task.batch, [on_host(task, model)])
+    trial = Rival(task, "torch with a tower in FP16", "fp16", [on_host(task, model)])
     expected = scores(trial, task.bundle.views)
     tower = model.clip.visual.half()  # type: ignore[attr-defined]
     tower.register_forward_pre_hook(lambda _, inputs: (inputs[0].half(),))
@@ -240,7 +244,7 @@ def in_half(task: Task) -> tuple[Forward, str]:
     try:
         compare(trial, expected, "fp32", task.bundle.views)
     except EngineError as error:
-        task.say(f"torch runs in FP32: {error}")
+        logger.warning("torch runs in FP32: %s", error)
         return module(task), "fp32"
     return model, "fp16"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import logging
 import os
 import re
 from collections.abc import Iterator, Sequence
@@ -16,24 +17,24 @@ import msgspec
 import numpy as np
 from PIL import Image
 
-from declip_rt.backends.choose import Device, open_engine
-from declip_rt.backends.contract import Floats
-from declip_rt.backends.trt.recipe import Recipe
+from declip_rt.backends.choose import open_engine
+from declip_rt.backends.contract import Device, EngineInfo, Floats
 from declip_rt.bench import flops, rivals
 from declip_rt.bench.machine import Machine, peak_memory
 from declip_rt.bench.measure import Effort, from_files, measure
 from declip_rt.bench.report import Files, Report, Row
 from declip_rt.commands.running import Settings
-from declip_rt.errors import ConfigError, DeclipError, EngineError, ImageError
+from declip_rt.errors import ConfigError, DeclipError, EngineError, ImageError, Unavailable
 from declip_rt.images import sources
 from declip_rt.model.bundle import Bundle
 from declip_rt.output.terminal import printable
 from declip_rt.ratings import plot
 from declip_rt.stats import Stats
 
+logger = logging.getLogger(__name__)
 OURS = "declip-rt"
 MADE = 8  # photos that are made up
-MOST = 1000  # of the photos that are given
+PHOTOS = 1000  # of the photos that are given
 
 
 @dataclass(frozen=True)
@@ -68,19 +69,20 @@ class Bench(Settings):
         """Raises DeclipError where the first batch cannot be measured."""
         bundle, effort = Bundle(self.model), Effort(self.seconds, self.iterations, self.warmup)
         machine = Machine.here()
-        rows, errors, scores = list[Row](), list[DeclipError](), dict[int, Floats]()
+        rows, errors, scores, ran = list[Row](), list[DeclipError](), dict[int, Floats](), list[EngineInfo]()
         for lanes, batch in itertools.product(self._lanes, counts("--batch", self.batches)):
             with self._noting(errors) if rows else nullcontext():  # what fails first would fail again
-                row, scores[batch] = self._ours(bundle, batch, lanes, effort)
+                row, scores[batch], info = self._ours(bundle, batch, lanes, effort)
                 rows.append(row)
+                ran.append(info)
         files = None
         with self._noting(errors):
             files = self._from_files(max(rows, key=lambda row: row.images_per_s.median), effort)
         memory, first = peak_memory(), rows[0]
-        work, fastest, notes = self._matrix(bundle, first)
+        work, fastest, notes = self._matrix(bundle, ran[0])
         for name, batch in itertools.product(self._against, scores):
             with self._noting(errors):
-                rows.append(self._rival(name, bundle, batch, first, scores[batch], effort))
+                rows.append(self._rival(name, bundle, ran[0], scores[batch], effort))
         return Report(
             date=datetime.now().astimezone().isoformat(timespec="seconds"),
             model=bundle.name,
@@ -100,7 +102,7 @@ class Bench(Settings):
         )
 
     def _check(self) -> None:
-        self.check_counts("iterations")
+        ConfigError.check_counts(iterations=self.iterations)
         for option, value in (("seconds", self.seconds), ("warmup", self.warmup)):
             if not 0 <= value < float("inf"):
                 raise ConfigError(f"--{option} must be 0 or more, not {value}")
@@ -127,44 +129,33 @@ class Bench(Settings):
         """One thing that cannot be measured is not the end of the others."""
         try:
             yield
-        except (EngineError, ImageError) as error:
+        except (EngineError, ImageError, Unavailable) as error:
             errors.append(error)
-            self.say(f"failed: {error}")
+            logger.warning("failed: %s", error)
 
-    def _ours(self, bundle: Bundle, batch: int, lanes: int | None, effort: Effort) -> tuple[Row, Floats]:
-        """A row, and the scores that a rival should give."""
-        stats, recipe = Stats(), None if self.recipe is None else Recipe.find(self.recipe)
-        engine = open_engine(
-            bundle,
-            self.device,
-            batch,
-            precision=self.precision,
-            threads=self.threads,
-            lanes=lanes,
-            recipe=recipe,
-            stats=stats,
-            say=self.say,
-        )
+    def _ours(self, bundle: Bundle, batch: int, lanes: int | None, effort: Effort) -> tuple[Row, Floats, EngineInfo]:
+        """A row, the scores that a rival should give, and what ran."""
+        stats = Stats()
+        engine = open_engine(bundle, replace(self.engine, batch=batch, lanes=lanes), stats)
         with closing(engine):
             row = measure(OURS, engine, bundle.views, effort, stats)
-            self.say(str(row))
-            return row, rivals.scores(engine, bundle.views)
+            logger.info("%s", row)
+            return row, rivals.scores(engine, bundle.views), engine.info
 
-    def _rival(self, name: str, bundle: Bundle, batch: int, ours: Row, scores: Floats, effort: Effort) -> Row:
+    def _rival(self, name: str, bundle: Bundle, ours: EngineInfo, scores: Floats, effort: Effort) -> Row:
         task = rivals.Task(
             bundle,
-            _device(ours),
+            Device(ours.kind, ours.index or 0),
             len(scores),
             ours.precision,
             half=self.precision != "fp32",
             threads=self.threads,
             checkpoint=self.checkpoint,
-            say=self.say,
         )
         with closing(rivals.open_rival(name, task)) as rival:
             difference = rivals.compare(rival, scores, ours.precision, bundle.views)
             row = measure(name, rival, bundle.views, effort, Stats())
-        self.say(str(row))
+        logger.info("%s", row)
         return msgspec.structs.replace(row, difference=difference)
 
     def _from_files(self, row: Row, effort: Effort) -> Files:
@@ -178,14 +169,14 @@ class Bench(Settings):
             with replace(self, batch=row.batch, lanes=lanes, quiet=True).open() as scorer:
                 return from_files(scorer, paths, what, row, effort)
 
-    def _matrix(self, bundle: Bundle, row: Row) -> tuple[int | None, float | None, list[str]]:
+    def _matrix(self, bundle: Bundle, ran: EngineInfo) -> tuple[int | None, float | None, list[str]]:
         """The FLOPs of an image and the rate of the device; and why not, where they are not known."""
         work = fastest = None
         notes = []
         try:
-            work = flops.count(bundle.graph("fp32" if "fp32" in bundle.manifest.graphs else row.precision))
-            fastest = flops.matrix_rate(_device(row), row.precision, self.threads)
-        except (ConfigError, EngineError) as error:
+            work = flops.count(bundle.graph("fp32" if "fp32" in bundle.manifest.graphs else ran.precision))
+            fastest = flops.matrix_rate(Device(ran.kind, ran.index or 0), ran.precision, self.threads)
+        except (EngineError, Unavailable) as error:
             notes.append(f"matrix {'rate' if work else 'FLOPs'}: {error}")
         return work, fastest, notes
 
@@ -226,15 +217,10 @@ def _sides(text: str) -> tuple[int, int]:
 
 
 def _listed(images: str) -> list[str]:
-    paths = list(itertools.islice(sources.expand([images]), MOST))
+    paths = list(itertools.islice(sources.expand([images]), PHOTOS))
     if not paths or not os.path.exists(paths[0]):
         raise ConfigError(f"--images {images}: there are no images")
     return paths
-
-
-def _device(row: Row) -> Device:
-    """The one that was opened, where auto was asked for."""
-    return Device.parse(row.device.split()[0])
 
 
 def _shared(row: Row, work: int | None, fastest: float | None, precision: str) -> Row:

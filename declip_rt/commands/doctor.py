@@ -12,20 +12,8 @@ from importlib.metadata import PackageNotFoundError, version
 from declip_rt import __version__, native
 from declip_rt.backends.cuda import devices
 from declip_rt.errors import BundleError
+from declip_rt.extras import EXTRAS, Extra
 from declip_rt.model.bundle import Bundle, embedded
-
-ENGINES = (  # distribution, module, what it gives, extra
-    (("onnxruntime", "onnxruntime-gpu"), "onnxruntime", "ONNX Runtime (cpu, cuda)", "cpu"),
-    (("tensorrt", "tensorrt-cu13", "tensorrt-cu12"), "tensorrt", "TensorRT", "tensorrt"),
-    (("tensorrt-rtx", "tensorrt-rtx-cu13"), "tensorrt_rtx", "TensorRT for RTX", "rtx"),
-    (("cuda-core",), "cuda.core", "CUDA: streams, graphs and kernels", "tensorrt"),
-    (("nvidia-nvimgcodec-cu13", "nvidia-nvimgcodec-cu12"), "nvidia.nvimgcodec", "decoding on the GPU", "gpu-decode"),
-    (("pyarrow",), "pyarrow", "Parquet output", "parquet"),
-    (("tokenizers",), "tokenizers", "own prompts", "prompts"),
-    (("ftfy",), "ftfy", "cleaning of own prompts", "prompts"),
-    (("scipy",), "scipy", "eval and calibrate", "eval"),
-    (("matplotlib",), "matplotlib", "plots of eval", "eval"),
-)
 
 
 def lines() -> Iterator[str]:
@@ -34,8 +22,8 @@ def lines() -> Iterator[str]:
     yield f"{platform.system()} {platform.release()} {platform.machine()}, {os.cpu_count()} cores"
     yield ", ".join(f"{name} {version(name)}" for name in ("numpy", "pillow", "msgspec", "tqdm"))
     yield ""
-    for distributions, module, what, extra in ENGINES:
-        yield f"{what}: {_state(distributions, module, extra)}"
+    for extra in EXTRAS:
+        yield f"{extra.gives}: {_state(extra)}"
     yield f"resampling: {_resampling()}"
     yield f"CUDA kernels: {'built' if native.fatbin() else 'none; frames on a GPU need an install where nvcc is'}"
     yield f"onnxruntime providers: {', '.join(_providers()) or 'none'}"
@@ -50,18 +38,18 @@ def _resampling() -> str:
     return f"C++, {level}" if level else "Pillow, slower; install declip-rt where there is a C++ compiler"
 
 
-def _state(distributions: tuple[str, ...], module: str, extra: str) -> str:
-    for name in distributions:
+def _state(extra: Extra) -> str:
+    for name in extra.distributions:
         try:
             found = f"{name} {version(name)}"
         except PackageNotFoundError:
             continue
         try:
-            importlib.import_module(module)
+            importlib.import_module(extra.module)
         except Exception as error:  # a broken install fails in any way
             return f"{found} is installed but does not import: {error}"
         return found
-    return f'not installed; pip install "declip-rt[{extra}]"'
+    return f"not installed; {extra.remedy}"
 
 
 def _providers() -> list[str]:

@@ -11,6 +11,7 @@ import numpy as np
 
 from declip_rt.commands.running import Settings
 from declip_rt.errors import ConfigError, ImageError
+from declip_rt.extras import load
 from declip_rt.model.bundle import Bundle
 from declip_rt.model.manifest import Agreement
 from declip_rt.output import files
@@ -105,14 +106,13 @@ class Evaluation(Settings):
             plot.draw(self.plot, scored.heads[self.head], scored.mos, found, title=title, labels=labels)
 
     def _check(self, ratings: Path) -> None:
-        agreement.import_scipy()  # better missed before the scoring than after it
+        load("scipy.stats")  # better missed before the scoring than after it
         if self.plot is not None:
             plot.check(self.plot)
         if self.out is not None:
             files.check_suffix(self.out)
             if self.out.resolve() == ratings.resolve():
                 raise ConfigError(f"--out {self.out} would overwrite the ratings; name another file")
-        self.check_counts()
 
     def _scored(self, scorer: Scorer, ratings: list[Rating]) -> Iterator[tuple[Rating, Score | ImageError]]:
         scores = scorer.score_many([rating.path for rating in ratings], return_errors=True)

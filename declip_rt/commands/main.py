@@ -1,27 +1,30 @@
-"""The command line: `declip-rt score | eval | calibrate | bench | doctor | models | build | engines`."""
+"""The command line: `declip-rt score | eval | calibrate | bench | doctor | models | build | plans`."""
 
 from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from PIL import Image
 
 from declip_rt import __version__
-from declip_rt.backends.choose import PRECISIONS
+from declip_rt.backends.contract import EngineOptions, Precision
 from declip_rt.commands import doctor
 from declip_rt.commands.calibrate import Recalibration
 from declip_rt.commands.evaluate import Evaluation
+from declip_rt.commands.running import printed_log
 from declip_rt.commands.score import Job
 from declip_rt.errors import DeclipError
+from declip_rt.images.load import DecodeScale
 from declip_rt.model.bundle import Bundle, embedded
 from declip_rt.model.manifest import Card
-from declip_rt.scorer import DECODE_SCALES, DECODERS
+from declip_rt.scorer import Decoder
 
 EXIT_CODES = "exit codes: 0 all scored; 1 some inputs failed or scored below --fail-below; 2 the command could not run"
 
@@ -34,11 +37,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = vars(_parser().parse_args(arguments))
     command = options.pop("command")
     try:
-        code: int = command(**options)
+        with printed_log(options.get("quiet", False)):
+            code: int = command(**options)
         sys.stdout.flush()
         return code
     except DeclipError as error:
-        print(f"declip-rt: {error}", file=sys.stderr)
+        print(f"declip-rt: {in_flags(str(error))}", file=sys.stderr)
         return 2
     except BrokenPipeError:  # the reader of a pipe left, as head does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -47,6 +51,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         hint = "; a run with --out goes on with --resume" if "resume" in options else ""
         print(f"\ndeclip-rt: interrupted{hint}", file=sys.stderr)
         return 130
+
+
+def in_flags(message: str) -> str:
+    """A message of the library, which names arguments (`batch`, `device="cpu"`), in the words of the command line."""
+
+    def flag(match: re.Match[str]) -> str:
+        return " ".join(part for part in ("--" + match[1].replace("_", "-"), match[2]) if part)
+
+    return re.sub(r"`([a-z_]+)(?:=\"?([^`\"]*)\"?)?`", flag, message)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -60,7 +73,7 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser("doctor", help="what is installed and found, and what is missing").set_defaults(command=_doctor)
     _add_models(commands.add_parser("models", help="list, show and verify models"))
     _add_build(commands.add_parser("build", help="build a TensorRT plan", description=_BUILD))
-    _add_engines(commands.add_parser("engines", help="list, show and remove built plans"))
+    _add_plans(commands.add_parser("plans", aliases=["engines"], help="list, show and remove built plans"))
     return parser
 
 
@@ -108,26 +121,33 @@ def _add_running(parser: argparse.ArgumentParser) -> None:
     add(
         "--precision",
         default="auto",
-        choices=PRECISIONS,
+        choices=get_args(Precision),
         help="auto (default): int8 on a CPU where the model proves that it scores as fp32 does; fp16 with TensorRT",
     )
     add("--recipe", metavar="NAME", help="how to build the TensorRT plan: fp16, fp32, rtx, portable or a TOML file")
-    add("--batch", type=int, default=8, metavar="N", help="images computed together (default: 8)")
+    add(
+        "--batch",
+        type=int,
+        default=EngineOptions.batch,
+        metavar="N",
+        help="images computed together (default: %(default)s)",
+    )
     add("--lanes", type=int, metavar="N", help="batches in flight on a GPU (default: 4)")
     add("--workers", type=int, metavar="N", help="threads that read and decode (default: one a core)")
     add("--threads", type=int, metavar="N", help="threads that compute on a CPU (default: one a core)")
     add(
         "--decode-scale",
         default="full",
-        choices=DECODE_SCALES,
+        choices=get_args(DecodeScale),
         help="auto: decode large JPEGs at 1/2, 1/4 or 1/8 of their size where the views need no more; faster, and "
         "scores differ slightly (default: full)",
     )
     add(
+        "--decoder",
         "--decode",
         dest="decoder",
         default="cpu",
-        choices=DECODERS,
+        choices=get_args(Decoder),
         help="gpu: decode JPEGs by nvImageCodec on the GPU that scores (default: cpu)",
     )
     add("--quiet", action="store_true", help="nothing on stderr but errors")
@@ -225,7 +245,7 @@ def _add_build(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(command=_making, action="build")
 
 
-def _add_engines(parser: argparse.ArgumentParser) -> None:
+def _add_plans(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(command=_making, action="list_plans")
     actions = parser.add_subparsers(metavar="ACTION")
     actions.add_parser("list", help="the built plans (default)")

@@ -11,7 +11,7 @@ from declip_rt.backends.trt import builder
 from declip_rt.backends.trt.origin import Origin
 from declip_rt.backends.trt.plans import SHORT, Plan, Plans
 from declip_rt.backends.trt.recipe import Recipe, default_recipe
-from declip_rt.errors import EngineError
+from declip_rt.errors import EngineError, Unavailable
 from declip_rt.model.bundle import Bundle
 
 
@@ -44,7 +44,7 @@ def _get(plans: Plans, origin: Origin, bundle: Bundle) -> None:
         def make() -> bytes:
             return builder.build(bundle, origin.recipe, origin.targets, progress, plans.timing(origin))
 
-        plans.get(origin, bundle.name, make, lambda line: bar.write(line, sys.stderr))
+        plans.get(origin, bundle.name, make)
 
 
 def list_plans() -> int:
@@ -81,7 +81,7 @@ def _what(plan: Plan) -> str:
 def _here(recipe: Recipe, index: int) -> Context:
     try:
         return Context(index)
-    except EngineError as error:
+    except (EngineError, Unavailable) as error:
         if recipe.library != "tensorrt_rtx":
             raise
         raise EngineError(f"{error}; or name the GPUs to build for: --for sm89,sm120") from error

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from tqdm import tqdm
 
-from declip_rt.errors import ConfigError
+from declip_rt.backends.contract import EngineOptions, Precision
+from declip_rt.images.load import DecodeScale
 from declip_rt.prompts import Prompts
-from declip_rt.scorer import Scorer
+from declip_rt.scorer import Decoder, Scorer
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,16 +24,28 @@ class Settings:
     """The options that `score`, `eval` and `calibrate` share; their `--help` says what each means."""
 
     model: str | None = None
-    device: str = "auto"
-    batch: int = 8
+    device: str = EngineOptions.device
+    batch: int = EngineOptions.batch
     workers: int | None = None
     threads: int | None = None
-    decode_scale: str = "full"
-    precision: str = "auto"
+    decode_scale: DecodeScale = "full"
+    precision: Precision = EngineOptions.precision
     lanes: int | None = None
     recipe: str | None = None
-    decoder: str = "cpu"
+    decoder: Decoder = "cpu"
     quiet: bool = False
+
+    @property
+    def engine(self) -> EngineOptions:
+        """Raises ConfigError."""
+        return EngineOptions(
+            device=self.device,
+            precision=self.precision,
+            batch=self.batch,
+            threads=self.threads,
+            lanes=self.lanes,
+            recipe=self.recipe,
+        )
 
     def open(self, prompts: Sequence[Prompts] = ()) -> Scorer:
         """Raises what `Scorer` raises."""
@@ -44,24 +61,33 @@ class Settings:
             lanes=self.lanes,
             recipe=self.recipe,
             decoder=self.decoder,
-            say=self.say,
         )
-        self.say(f"model {scorer.bundle.name}, device {scorer.device}")
+        logger.info("model %s, device %s", scorer.bundle.name, scorer.engine)
         return scorer
-
-    def check_counts(self, *names: str) -> None:
-        """Raises ConfigError where one of the options `names`, or a count of these options, is given and below 1."""
-        for name in ("batch", "workers", "threads", "lanes", *names):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ConfigError(f"--{name} must be at least 1, not {value}")
 
     def progress(self, total: int | None) -> tqdm[Any]:
         """A bar on stderr, unless it is quiet or no terminal."""
         hidden = self.quiet or not sys.stderr.isatty()
         return tqdm(total=total, unit="img", file=sys.stderr, disable=hidden, dynamic_ncols=True)
 
-    def say(self, line: str) -> None:
-        """Prints on stderr, unless quiet."""
-        if not self.quiet:
-            print(line, file=sys.stderr)
+
+class _Lines(logging.Handler):
+    """Prints a record as a line on stderr, above a progress bar."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        tqdm.write(self.format(record), file=sys.stderr)
+
+
+@contextmanager
+def printed_log(quiet: bool) -> Iterator[None]:
+    """Prints what the package logs while a command runs, unless it is quiet."""
+    log, handler = logging.getLogger("declip_rt"), _Lines()
+    before = log.level, log.propagate
+    log.addHandler(handler)
+    log.setLevel(logging.CRITICAL if quiet else logging.INFO)
+    log.propagate = False
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
+        log.level, log.propagate = before

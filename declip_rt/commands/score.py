@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import logging
 import os
 import sys
 import time
@@ -17,7 +18,6 @@ from tqdm import tqdm
 from declip_rt.commands.running import Settings
 from declip_rt.errors import ConfigError
 from declip_rt.images import sources
-from declip_rt.model.bundle import Bundle
 from declip_rt.output import files, records
 from declip_rt.output.html import HtmlReport
 from declip_rt.output.records import Columns, Record
@@ -25,6 +25,7 @@ from declip_rt.output.terminal import Ranked, Table
 from declip_rt.prompts import parse
 from declip_rt.scorer import Scorer
 
+logger = logging.getLogger(__name__)
 STDIO = "-"
 AHEAD = 5000  # files that are listed before the first is scored
 
@@ -52,7 +53,7 @@ class Job(Settings):
         own = (*parse(self.prompts, "perceptual"), *parse(self.semantic_prompts, "semantic"))
         with self.open(own) as scorer:
             columns = Columns.of(
-                scorer.bundle, scorer.prompts, precision=scorer.precision, decode_scale=self.decode_scale
+                scorer.bundle, scorer.prompts, precision=scorer.engine.precision, decode_scale=self.decode_scale
             )
             if self.sort and self.sort not in columns.types:
                 raise ConfigError(f"--sort {self.sort}: no such column; choose one of {', '.join(columns.types)}")
@@ -77,7 +78,7 @@ class Job(Settings):
                 sink.close()
             if self.stats:
                 print(scorer.stats.summary(), file=sys.stderr)
-        self.say(tally.summary(len(kept.keys)))
+        logger.info(tally.summary(len(kept.keys)))
         return 1 if tally.failed or tally.below else 0
 
     def _check(self) -> None:
@@ -88,7 +89,7 @@ class Job(Settings):
         for file in (self.out, self.html):
             if file not in (None, STDIO) and not Path(file or "").absolute().parent.is_dir():
                 raise ConfigError(f"cannot write {file}: its folder does not exist")
-        self.check_counts("top", "bottom")
+        ConfigError.check_counts(top=self.top, bottom=self.bottom)
 
     def _expand(self) -> Iterator[str]:
         named: list[str] = []
@@ -111,7 +112,7 @@ class Job(Settings):
     def _shown(self, scorer: Scorer, progress: tqdm[Any]) -> Iterator[files.Sink]:
         prompts = [p.name for p in scorer.prompts]
         if self.html is not None:
-            yield HtmlReport(self.html, scorer.bundle, device=scorer.device, prompts=prompts, stats=scorer.stats)
+            yield HtmlReport(self.html, scorer.bundle, device=str(scorer.engine), prompts=prompts, stats=scorer.stats)
         if self.out == STDIO:
             return
         table = Table(scorer.bundle, lambda line: progress.write(line, file=sys.stdout), prompts)
@@ -179,12 +180,11 @@ class _Kept:
 
 
 def _score(scorer: Scorer, columns: Columns, paths: Iterable[str]) -> Iterator[Record]:
-    bundle: Bundle = scorer.bundle
-    with closing(scorer.stream(paths)) as stream:
+    with closing(scorer._stream(paths)) as stream:
         for done in stream:
             path = str(done.item)
             if done.error is not None:
-                yield records.failed(columns, path, str(done.error))
+                yield records.failed(columns, path, done.error.reason)
             else:
                 assert done.facts is not None
-                yield records.scored(columns, bundle, path, done.facts, scorer.score_of(done))
+                yield records.scored(columns, path, done.facts, scorer._score_of(done))

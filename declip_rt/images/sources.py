@@ -49,14 +49,16 @@ def read(path: str | os.PathLike[str]) -> Content:
     """Reads a regular file. Raises ImageError."""
     try:
         with open(path, "rb", opener=_open_at_once) as file:
-            status = os.fstat(file.fileno())
-            if not stat.S_ISREG(status.st_mode):
-                raise ImageError("not a regular file")
-            return Content(file.read(), status.st_size, status.st_mtime_ns)
+            status, content = os.fstat(file.fileno()), None
+            if stat.S_ISREG(status.st_mode):
+                content = Content(file.read(), status.st_size, status.st_mtime_ns)
     except OSError as error:
         raise ImageError(f"cannot be read: {error.strerror}") from error
     except ValueError as error:
         raise ImageError(f"not a path: {error}") from error
+    if content is None:
+        raise ImageError("not a regular file")
+    return content
 
 
 def read_list(path: str) -> list[str]:

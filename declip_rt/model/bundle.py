@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 
 from declip_rt.errors import BundleError
-from declip_rt.model.manifest import SCHEMA, Head, Manifest, MosMap, ViewSpec, sha256_of
+from declip_rt.model.manifest import LIMITS, SCHEMA, Head, Manifest, MosMap, ViewSpec, sha256_of
 
 EMBEDDED = Path(__file__).parent / "embedded"
 DEFAULT = "declip-tiny"
@@ -40,6 +40,9 @@ class Bundle:
         if verify:
             self.verify()
 
+    def __repr__(self) -> str:
+        return f"Bundle({self.name}, {', '.join(self.manifest.graphs)}, {self.hash[:12]}, {str(self.path)!r})"
+
     @property
     def name(self) -> str:
         return self.manifest.name
@@ -59,12 +62,10 @@ class Bundle:
             raise BundleError(f"{self.path} has no {precision} graph; it has: {has}. Export it again to add one.")
         return self.path / self.manifest.graphs[precision].file
 
-    def precision(self, wanted: str = "auto") -> str:
-        """The graph to take on a CPU: `auto` is int8 where the bundle proves that it scores as fp32 does, else fp32."""
-        if wanted != "auto":
-            return wanted
-        graph = self.manifest.graphs.get("int8")
-        return "int8" if graph and graph.parity and graph.parity.is_proven else "fp32"
+    def proves(self, precision: str) -> bool:
+        """Whether it has a graph of this precision, and the figures that show that it scores as the FP32 one does."""
+        graph = self.manifest.graphs.get(precision)
+        return graph is not None and graph.parity is not None and graph.parity.keeps(LIMITS[precision])
 
     def verify(self) -> None:
         """Compares every file with its sha256. Raises BundleError for the first that differs."""

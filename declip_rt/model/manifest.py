@@ -12,7 +12,6 @@ import numpy.typing as npt
 
 SCHEMA = 1
 INPUT, OUTPUTS = "pixels", ("scores", "perceptual", "semantic")  # the tensors of every graph
-LEAST_SRCC, MOST_CHANGE = 0.998, 0.02  # of a graph in lower precision that may stand in for the FP32 one
 
 Fraction = Annotated[float, msgspec.Meta(ge=0, le=1)]
 Positive = Annotated[int, msgspec.Meta(gt=0)]
@@ -60,16 +59,49 @@ class File(_Part, frozen=True):
         return cls(path.name, sha256_of(path))
 
 
+class Limits(_Part, frozen=True):
+    """What a Parity must keep to. None is no limit."""
+
+    change: float
+    cosine: float | None = None
+    srcc: float | None = None
+
+    def __str__(self) -> str:
+        least = (("cosine", self.cosine), ("SRCC", self.srcc))
+        parts = [f"{name} at least {value}" for name, value in least if value is not None]
+        return ", ".join([*parts, f"change of a score at most {self.change}"])
+
+
 class Parity(_Part, frozen=True):
-    """How near the scores of a graph are to those of the FP32 one, on `n` photos: the worst of all heads."""
+    """How near a graph or an engine comes to the FP32 graph on the CPU, on `n` images.
 
-    srcc: float
-    change: float  # the largest
+    change: of a score, the largest of all heads. cosine: of a feature, the lowest of perceptual and semantic; None
+    where it was not measured. srcc: Spearman's rank correlation with the scores of the FP32 graph, the lowest of all
+    heads; None where it was not measured, NaN where a head gives all images one score.
+    """
+
     n: int
+    change: float
+    cosine: float | None = None
+    srcc: float | None = None
 
-    @property
-    def is_proven(self) -> bool:
-        return self.srcc >= LEAST_SRCC and self.change <= MOST_CHANGE
+    def keeps(self, limits: Limits) -> bool:
+        """NaN, or nothing measured where there is a limit, never does."""
+        pairs = ((self.cosine, limits.cosine), (self.srcc, limits.srcc))
+        near = all(least is None or (value is not None and value >= least) for value, least in pairs)
+        return near and self.change <= limits.change
+
+    def __str__(self) -> str:
+        cosine = "" if self.cosine is None else f"lowest cosine {self.cosine:.6f}, "
+        srcc = "" if self.srcc is None else f", lowest SRCC {self.srcc:.4f}"
+        return f"{cosine}largest change of a score {self.change:.5f}{srcc} on {self.n} images"
+
+
+LIMITS = {  # precision: what stands in for the FP32 graph on the CPU; FP32 itself where another engine computes it
+    "fp32": Limits(change=0.01, cosine=0.999),
+    "fp16": Limits(change=0.01, cosine=0.999),
+    "int8": Limits(change=0.02, srcc=0.998),
+}
 
 
 class Graph(File, frozen=True):

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
 from declip_rt.errors import ConfigError
+from declip_rt.extras import load
 from declip_rt.output.records import Columns, Record, key
 
 
@@ -121,7 +122,8 @@ class ParquetFile:
         self.path, self._columns = path, columns
         self._format = JsonLines(columns)
         self.journal = path.with_name(path.name + ".journal.jsonl")
-        self._arrow = _import_arrow()
+        load("pyarrow.parquet")
+        self._arrow = load("pyarrow")
         if keep is not None and path.exists() and not self.journal.exists():
             self._unpack()
         self._lines = LineFile(self.journal, self._format, keep)
@@ -213,12 +215,3 @@ def _chunks(records: Iterator[Record], size: int) -> Iterator[list[Record]]:
             chunk = []
     if chunk:
         yield chunk
-
-
-def _import_arrow() -> Any:
-    try:
-        import pyarrow
-        import pyarrow.parquet
-    except ImportError as error:
-        raise ConfigError('Parquet needs pyarrow: pip install "declip-rt[parquet]"') from error
-    return pyarrow

@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from declip_rt.errors import ConfigError
+from declip_rt.images.load import Facts
 from declip_rt.model.bundle import Bundle
 from declip_rt.model.manifest import Head
 from declip_rt.prompts import Prompts, digest
-from declip_rt.score import Facts, Score
+from declip_rt.score import Score
 
 Record: TypeAlias = dict[str, Any]  # column: value, or None
 
@@ -40,7 +41,7 @@ class Columns:
         back = calibrated | {"error": str} | dict.fromkeys(run, str) | {"size": int, "mtime_ns": int}
         own = dict.fromkeys((p.name for p in prompts), float)
         if taken := own.keys() & (front | back).keys():
-            raise ConfigError(f"prompts cannot be called {min(taken)!r}, as a column is; give them another NAME=")
+            raise ConfigError(f"prompts cannot be called {min(taken)!r}, as a column is; give them another name")
         return Columns(front | own | back, run)
 
     def record(self, /, **values: Any) -> Record:
@@ -58,20 +59,8 @@ def key(path: str) -> str:
     return path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
-def scored(columns: Columns, bundle: Bundle, path: str, facts: Facts, score: Score) -> Record:
-    return columns.record(
-        path=path,
-        width=score.width,
-        height=score.height,
-        technical=score.technical,
-        aesthetic=score.aesthetic,
-        **score.attributes,
-        **score.prompts,
-        percentile=score.percentile,
-        **{column: (score.mos or {})[head] for column, head in mos_columns(bundle).items()},
-        size=facts.size,
-        mtime_ns=facts.mtime_ns,
-    )
+def scored(columns: Columns, path: str, facts: Facts, score: Score) -> Record:
+    return columns.record(path=path, **score.flat(), size=facts.size, mtime_ns=facts.mtime_ns)
 
 
 def failed(columns: Columns, path: str, reason: str) -> Record:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from declip_rt.errors import ConfigError
+from declip_rt.extras import load
 from declip_rt.model.manifest import Agreement, Estimate
 
 Array: TypeAlias = NDArray[np.float64]
@@ -81,16 +82,6 @@ def measure(scores: ArrayLike, mos: ArrayLike, *, fitted: bool = True) -> Agreem
     return Agreement(n, *(Estimate(*map(float, found)) for found in zip(values, *bounds, strict=True)))
 
 
-def import_scipy() -> Any:
-    """Raises ConfigError where there is none."""
-    try:
-        import scipy.optimize
-        import scipy.stats
-    except ImportError as error:
-        raise ConfigError('measuring agreement needs scipy: pip install "declip-rt[eval]"') from error
-    return scipy
-
-
 def _checked(scores: ArrayLike, mos: ArrayLike) -> tuple[Array, Array]:
     x, y = np.asarray(scores, np.float64), np.asarray(mos, np.float64)
     if x.ndim != 1 or x.shape != y.shape:
@@ -122,7 +113,7 @@ def _resampled(x: Array, y: Array, drawn: NDArray[np.int64], curve: Logistic | N
 
 def _ranks(xs: Array, ys: Array) -> tuple[Array, Array]:
     """SRCC and KRCC, each (B,), of B rows (B, n)."""
-    stats = import_scipy().stats
+    stats = load("scipy.stats")
     srcc = _correlation(stats.rankdata(xs, axis=1), stats.rankdata(ys, axis=1))
     taus = [stats.kendalltau(*pair, method="asymptotic").statistic for pair in zip(xs, ys, strict=True)]
     return srcc, np.nan_to_num(np.array(taus))
@@ -139,7 +130,7 @@ def _polished(z: Array, y: Array) -> tuple[float, float]:
     bounds = ((grid[0][0][0], grid[0][0][-1]), (np.log(STEEPEST), np.log(FLATTEST)))
     options = {"xatol": 1e-6, "fatol": 1e-9}
     start = (middle, np.log(width))
-    best = import_scipy().optimize.minimize(loss, start, method="Nelder-Mead", bounds=bounds, options=options).x
+    best = load("scipy.optimize").minimize(loss, start, method="Nelder-Mead", bounds=bounds, options=options).x
     return float(best[0]), float(np.exp(best[1]))
 
 

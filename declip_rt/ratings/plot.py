@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from declip_rt.errors import ConfigError
+from declip_rt.extras import load
 from declip_rt.model.manifest import Agreement
 from declip_rt.ratings.agreement import Array, Logistic
 
@@ -18,7 +18,7 @@ def check(path: Path) -> None:
         raise ConfigError(f"--plot {path}: the suffix must be .png or .svg")
     if not path.absolute().parent.is_dir():
         raise ConfigError(f"cannot write {path}: its folder does not exist")
-    _import_matplotlib()
+    load("matplotlib.figure")
 
 
 def draw(path: Path, scores: Array, mos: Array, found: Agreement, *, title: str, labels: tuple[str, str]) -> None:
@@ -26,7 +26,7 @@ def draw(path: Path, scores: Array, mos: Array, found: Agreement, *, title: str,
 
     `labels` are those of the scores' and the MOS's axis. Raises ConfigError where `path` cannot be written.
     """
-    figure = _import_matplotlib().figure.Figure(figsize=(5.2, 4.2), dpi=150, layout="constrained")
+    figure = load("matplotlib.figure").Figure(figsize=(5.2, 4.2), dpi=150, layout="constrained")
     axes = figure.add_subplot()
     axes.scatter(scores, mos, s=10, alpha=0.45, linewidths=0, color="#3b6ea5")
     across = np.linspace(scores.min(), scores.max(), 200)
@@ -40,11 +40,3 @@ def draw(path: Path, scores: Array, mos: Array, found: Agreement, *, title: str,
         figure.savefig(path)
     except OSError as error:
         raise ConfigError(f"cannot write {path}: {error.strerror}") from error
-
-
-def _import_matplotlib() -> Any:
-    try:
-        import matplotlib.figure
-    except ImportError as error:
-        raise ConfigError('--plot needs matplotlib: pip install "declip-rt[eval]"') from error
-    return matplotlib

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from declip_rt import Bundle, ConfigError, EngineError
-from declip_rt.backends.choose import Device, open_engine
-from declip_rt.backends.contract import Outputs
-from declip_rt.backends.trt.recipe import Recipe
+from declip_rt.backends.choose import open_engine
+from declip_rt.backends.contract import Device, EngineOptions, Outputs
+from declip_rt.backends.onnxrt.session import has_cuda
 
 
 @pytest.mark.parametrize(
@@ -31,34 +31,41 @@ def test_other_names_list_the_choices(text: str) -> None:
         Device.parse(text)
 
 
-def test_a_batch_of_none_is_refused(bundle: Bundle) -> None:
-    with pytest.raises(ConfigError, match="at least 1"):
-        open_engine(bundle, "cpu", 0)
+@pytest.mark.parametrize("name", ["batch", "threads", "lanes"])
+def test_counts_are_positive(name: str) -> None:
+    with pytest.raises(ConfigError, match=f"`{name}` must be at least 1, not 0"):
+        EngineOptions(**{name: 0})  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("device", ["tensorrt", "tensorrt:1"])
 def test_without_a_driver_tensorrt_says_what_to_check(device: str, bundle: Bundle) -> None:
     with pytest.raises(EngineError, match=r"CUDA cannot be used: .*nvidia-smi"):
-        open_engine(bundle, device)
+        open_engine(bundle, EngineOptions(device=device))
 
 
 @pytest.mark.parametrize(
     ("options", "said"),
     [
         ({"lanes": 2}, "lanes are of GPUs"),
-        ({"lanes": 0}, "lanes must be at least 1, not 0"),
-        ({"recipe": Recipe()}, "a recipe is for TensorRT"),
-        ({"precision": "fp8"}, "choose auto, fp32, fp16, int8"),
+        ({"lanes": 0}, "`lanes` must be at least 1, not 0"),
+        ({"recipe": "fp16"}, "a recipe is for TensorRT"),
+        ({"precision": "fp8"}, "`precision` cannot be 'fp8'; choose auto, fp32, fp16 or int8"),
     ],
 )
-def test_options_of_other_devices_are_refused(options: dict[str, object], said: str, bundle: Bundle) -> None:
+def test_options_of_other_devices_are_refused(options: dict[str, object], said: str) -> None:
     with pytest.raises(ConfigError, match=said):
-        open_engine(bundle, "cpu", **options)  # type: ignore[arg-type]
+        EngineOptions(device="cpu", **options)  # type: ignore[arg-type]
+
+
+@pytest.mark.skipif(has_cuda(), reason="this onnxruntime has CUDA")
+def test_lanes_need_a_gpu_that_auto_finds(bundle: Bundle) -> None:
+    with pytest.raises(ConfigError, match="leave `lanes` out"):
+        open_engine(bundle, EngineOptions(lanes=2))
 
 
 def test_fp16_is_not_for_cpus(bundle: Bundle) -> None:
     with pytest.raises(EngineError, match="fp16 graphs are for GPUs"):
-        open_engine(bundle, "cpu", precision="fp16")
+        open_engine(bundle, EngineOptions(device="cpu", precision="fp16"))
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])

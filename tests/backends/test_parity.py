@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from declip_rt import Bundle, EngineError
+from declip_rt import Bundle, ParityError, Unavailable
 from declip_rt.backends import parity
-from declip_rt.backends.contract import Outputs
+from declip_rt.backends.contract import EngineOptions, Outputs
 from declip_rt.backends.onnxrt.cpu import OnnxEngine
 from declip_rt.stats import Stats
 
@@ -20,13 +21,18 @@ class Changed:
     """The reference itself, with a change of its outputs."""
 
     def __init__(self, bundle: Bundle, change: Change) -> None:
-        self.inner, self.change = OnnxEngine(bundle, 4, "fp32", None, Stats()), change
-        self.device, self.batch, self.precision = "a test's engine", 4, "fp32"
+        options = EngineOptions(device="cpu", precision="fp32", batch=4)
+        self.inner, self.change = OnnxEngine(bundle, options, Stats()), change
+        self.info = replace(self.inner.info, name="a test's engine")
         self.lanes = [self]
         self.slot, self.launch = self.inner.lanes[0].slot, self.inner.lanes[0].launch
 
     def result(self) -> Outputs:
         return self.change(self.inner.lanes[0].result())
+
+    @property
+    def is_closed(self) -> bool:
+        return self.inner.is_closed
 
     def close(self) -> None:
         self.inner.close()
@@ -45,7 +51,10 @@ def leaning(found: Outputs) -> Outputs:
 
 
 def test_the_reference_passes(bundle: Bundle) -> None:
-    passed = parity.check(Changed(bundle, moved(0.005)), bundle)
+    engine = Changed(bundle, moved(0.005))
+    passed = parity.prove(engine, bundle)
+    assert not engine.is_closed
+    engine.close()
     assert passed.cosine == pytest.approx(1, abs=1e-5)
     assert passed.change == pytest.approx(0.005, abs=1e-4)
 
@@ -59,8 +68,24 @@ def test_the_reference_passes(bundle: Bundle) -> None:
     ],
 )
 def test_others_are_refused_with_figures(change: Change, said: str, bundle: Bundle) -> None:
-    with pytest.raises(EngineError, match=rf"a test's engine does not score as the reference does: .*{said}.*report"):
-        parity.check(Changed(bundle, change), bundle)
+    engine = Changed(bundle, change)
+    with pytest.raises(ParityError, match=rf"a test's engine, fp32\) does not score as the .* does: .*{said}.*report"):
+        parity.prove(engine, bundle)
+    assert engine.is_closed
+
+
+def test_without_the_reference_an_engine_is_closed_but_not_called_wrong(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = Changed(bundle, moved(0))
+
+    def unavailable(*_: object) -> None:
+        raise Unavailable("not installed")
+
+    monkeypatch.setattr(parity, "OnnxEngine", unavailable)
+    with pytest.raises(Unavailable):
+        parity.prove(engine, bundle)
+    assert engine.is_closed
 
 
 def test_the_pictures_differ_and_are_the_same_every_time(bundle: Bundle) -> None:

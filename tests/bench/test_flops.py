@@ -10,8 +10,8 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from declip_rt import Bundle, ConfigError, EngineError
-from declip_rt.backends.choose import Device
+from declip_rt import Bundle, EngineError, Unavailable
+from declip_rt.backends.contract import Device
 from declip_rt.bench import flops
 
 FLOAT = TensorProto.FLOAT
@@ -94,7 +94,7 @@ def test_a_shape_that_nothing_tells_is_an_error(tmp_path: Path) -> None:
 
 def test_without_onnx_the_extra_is_named(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "onnx", None)
-    with pytest.raises(ConfigError, match=r'pip install "declip-rt\[bench\]"'):
+    with pytest.raises(Unavailable, match=r'pip install "declip-rt\[bench\]"'):
         flops.count(bundle.graph())
 
 

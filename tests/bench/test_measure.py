@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from declip_rt import ImageError, Scorer
+from declip_rt.backends.contract import EngineInfo
 from declip_rt.bench.measure import LEAST, Effort, fill, from_files, latency, measure, rate, throughput
 from declip_rt.bench.report import Latency, Range, Row
 from declip_rt.model.manifest import Placement, ViewSpec
@@ -30,7 +31,7 @@ class Clock:
 class SlowEngine:
     """Computes one batch after another; `extra` seconds are added to each of its first batches."""
 
-    device, precision = "cpu (made up)", "fp32"
+    is_closed = False
 
     def __init__(
         self,
@@ -40,7 +41,8 @@ class SlowEngine:
         extra: Iterable[float] = (),
         stats: Stats | None = None,
     ) -> None:
-        self.clock, self.batch, self.extra, self.stats, self.free_at = clock, batch, iter(extra), stats or Stats(), 0.0
+        self.clock, self.extra, self.stats, self.free_at = clock, iter(extra), stats or Stats(), 0.0
+        self.info = EngineInfo("cpu", None, "made up", "fp32", batch, lanes)
         self.lanes = [SlowLane(self) for _ in range(lanes)]
 
     def close(self) -> None:
@@ -50,14 +52,14 @@ class SlowEngine:
 class SlowLane:
     def __init__(self, engine: SlowEngine) -> None:
         self.engine, self.done_at = engine, None
-        self.pixels = np.zeros((engine.batch, *VIEWS.shape), np.uint8)
+        self.pixels = np.zeros((engine.info.batch, *VIEWS.shape), np.uint8)
 
     def slot(self, i: int) -> np.ndarray:
         return self.pixels[i]
 
     def launch(self, n: int) -> None:
         assert self.done_at is None, "it is in flight already"
-        assert n == self.engine.batch
+        assert n == self.engine.info.batch
         engine = self.engine
         engine.free_at = max(engine.clock.now + COPY, engine.free_at) + COMPUTE + next(engine.extra, 0.0)
         self.done_at = engine.free_at
@@ -141,7 +143,13 @@ def test_a_row_tells_where_a_batch_spent_its_time() -> None:
     engine = SlowEngine(clock, stats=stats)
     row = measure("declip-rt", engine, VIEWS, effort(clock, iterations=10), stats)
     assert row.latency.stages_ms == pytest.approx({"copy in": 6, "compute": 10})
-    assert (row.contender, row.device, row.batch, row.lanes, row.batches) == ("declip-rt", "cpu (made up)", 8, 1, 10)
+    assert (row.contender, row.device, row.batch, row.lanes, row.batches) == (
+        "declip-rt",
+        "cpu (made up, fp32)",
+        8,
+        1,
+        10,
+    )
 
 
 @pytest.fixture

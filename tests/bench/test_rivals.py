@@ -13,8 +13,8 @@ from msgspec.structs import replace
 
 from declip_rt import Bundle, ConfigError, EngineError
 from declip_rt.backends import parity
-from declip_rt.backends.choose import Device, open_engine
-from declip_rt.backends.contract import Engine, Floats
+from declip_rt.backends.choose import open_engine
+from declip_rt.backends.contract import Device, Engine, EngineOptions, Floats
 from declip_rt.bench import rivals
 from declip_rt.bench.rivals import HostLane, Rival, Task
 from declip_rt.model.manifest import File
@@ -25,7 +25,7 @@ CPU = Device("cpu")
 
 def of(bundle: Bundle, batch: int = 3) -> Floats:
     """declip-rt's scores."""
-    engine = open_engine(bundle, "cpu", batch)
+    engine = open_engine(bundle, EngineOptions(device="cpu", batch=batch))
     try:
         return rivals.scores(engine, bundle.views)
     finally:
@@ -35,7 +35,7 @@ def of(bundle: Bundle, batch: int = 3) -> Floats:
 def fake(bundle: Bundle, scores: Floats, precision: str = "fp32") -> Engine:
     """A rival that gives these scores."""
     lane = HostLane(np.zeros((len(scores), *bundle.views.shape), np.uint8), lambda pixels: [scores, scores, scores])
-    return Rival("cpu (made up)", precision, len(scores), [lane])
+    return Rival(Task(bundle, CPU, len(scores), precision), "made up", precision, [lane])
 
 
 @pytest.fixture(scope="module")
@@ -58,8 +58,8 @@ def expected(vit: Path, trained: Bundle) -> Floats:
 def test_plain_onnx_runtime_scores_the_same(bundle: Bundle) -> None:
     rival = rivals.open_rival("ort", Task(bundle, CPU, 3, "fp32", threads=1))
     assert rivals.compare(rival, of(bundle), "fp32", bundle.views) < 1e-4
-    assert rival.device.startswith("cpu (plain ONNX Runtime ")
-    assert (rival.batch, len(rival.lanes)) == (3, 1)
+    assert str(rival.info).startswith("cpu (plain ONNX Runtime ")
+    assert (rival.info.batch, len(rival.lanes)) == (3, 1)
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,8 @@ def test_a_rival_that_fails_is_an_engine_error(bundle: Bundle) -> None:
     def fail(pixels: object) -> list[object]:
         raise RuntimeError("no compiler\nand a long trace")
 
-    rival = Rival("cpu", "fp32", 1, [HostLane(np.zeros((1, *bundle.views.shape), np.uint8), fail)])
+    lane = HostLane(np.zeros((1, *bundle.views.shape), np.uint8), fail)
+    rival = Rival(Task(bundle, CPU, 1, "fp32"), "made up", "fp32", [lane])
     with pytest.raises(EngineError, match=r"no compiler$"):
         rivals.scores(rival, bundle.views)
 
@@ -92,7 +93,7 @@ def test_the_pictures_that_are_compared_differ(bundle: Bundle) -> None:
 def test_torch_scores_as_the_checkpoint(vit: Path, trained: Bundle, expected: Floats) -> None:
     rival = rivals.open_rival("torch", Task(trained, CPU, 3, "fp32", checkpoint=vit))
     assert rivals.compare(rival, expected, "fp32", trained.views) < 1e-5
-    assert rival.device == f"cpu (torch {torch.__version__}, fp32)"
+    assert str(rival.info) == f"cpu (torch {torch.__version__}, fp32)"
 
 
 def test_torch_is_compiled_for_one_batch(vit: Path, trained: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -100,24 +101,24 @@ def test_torch_is_compiled_for_one_batch(vit: Path, trained: Bundle, monkeypatch
     monkeypatch.setattr(torch, "compile", lambda module, **options: asked.append(options) or module)
     rival = rivals.open_rival("torch-compile", Task(trained, CPU, 2, "fp32", checkpoint=vit))
     assert asked == [{"dynamic": False, "mode": "default"}]
-    assert " compiled, fp32)" in rival.device
+    assert " compiled, fp32)" in str(rival.info)
 
 
 def test_torch_takes_fp16_where_it_scores_alike(vit: Path, trained: Bundle, expected: Floats) -> None:
     task = Task(trained, CPU, 3, "fp32", checkpoint=vit)
     forward, precision = rivals.in_half(task)
     assert precision == "fp16"
-    found = rivals.scores(Rival("", "fp16", 3, [rivals.on_host(task, forward)]), trained.views)
+    found = rivals.scores(Rival(task, "", "fp16", [rivals.on_host(task, forward)]), trained.views)
     assert 0 < np.abs(found - expected).max() < 0.01
 
 
-def test_torch_stays_in_fp32_elsewhere_and_says_so(vit: Path, trained: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
-    said: list[str] = []
-    monkeypatch.setitem(rivals.SAME, "fp16", 0.0)
-    monkeypatch.setitem(rivals.SAME, "fp32", 0.0)
-    _, precision = rivals.in_half(Task(trained, CPU, 3, "fp32", checkpoint=vit, say=said.append))
+def test_torch_stays_in_fp32_elsewhere_and_says_so(
+    vit: Path, trained: Bundle, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(rivals, "_limit", lambda precision: 0.0)
+    _, precision = rivals.in_half(Task(trained, CPU, 3, "fp32", checkpoint=vit))
     assert precision == "fp32"
-    assert said[0].startswith("torch runs in FP32: torch with a tower in FP16 is not measured")
+    assert caplog.messages[0].startswith("torch runs in FP32: cpu (torch with a tower in FP16, fp16) is not measured")
 
 
 def test_another_checkpoint_is_refused(vit: Path, bundle: Bundle) -> None:

@@ -82,7 +82,7 @@ def test_the_new_bundle_gives_mos_and_is_else_the_same(calibrated: Path, rated: 
     assert found == pytest.approx(mos(rated), abs=8)
     assert json.loads(json.dumps(scores[0].to_dict()))["mos"] == {"technical": found[0]}
     old = scorer.score(photos(rated)[0])
-    assert old.mos is None
+    assert old.mos == {}
     assert (old.technical, old.percentile) == (scores[0].technical, scores[0].percentile)
     assert sorted(file.name for file in calibrated.parent.iterdir()) == ["new"], "nothing but the bundle is left"
 

@@ -2,32 +2,47 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from declip_rt import ConfigError
-from declip_rt.commands.running import Settings
+from declip_rt.commands import running
+from declip_rt.commands.main import main
+from declip_rt.commands.running import Settings, printed_log
 from tests.conftest import Run
 
 
-def test_everything_reaches_the_scorer(capsys: pytest.CaptureFixture[str]) -> None:
-    with Settings(device="cpu", batch=3, workers=2, threads=1, precision="fp32", decode_scale="auto").open() as scorer:
-        assert (scorer.workers, scorer._engine.batch, scorer._least) == (2, 3, 1024)
-    assert "fp32" in capsys.readouterr().err
+def test_every_option_reaches_the_scorer(monkeypatch: pytest.MonkeyPatch) -> None:
+    given: dict[str, object] = {}
+
+    def scorer(model: object, device: object, **options: object) -> SimpleNamespace:
+        given.update(options, model=model, device=device)
+        return SimpleNamespace(bundle=SimpleNamespace(name="m"), engine="cpu")
+
+    monkeypatch.setattr(running, "Scorer", scorer)
+    for field in dataclasses.fields(Settings):
+        if field.name != "quiet":
+            Settings(**{field.name: field}).open()
+            assert given[field.name] is field, field.name
 
 
-@pytest.mark.parametrize("name", ["batch", "workers", "threads"])
-def test_counts_are_at_least_1(name: str) -> None:
-    with pytest.raises(ConfigError, match=f"--{name} must be at least 1, not 0"):
-        Settings(**{name: 0}).check_counts()
+@pytest.mark.parametrize("name", ["batch", "lanes", "threads", "workers"])
+def test_counts_are_at_least_1_and_named_as_flags(name: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["score", str(folder), f"--{name}", "0"]) == 2
+    assert capsys.readouterr().err == f"declip-rt: --{name} must be at least 1, not 0\n"
 
 
-def test_quiet_says_nothing(capsys: pytest.CaptureFixture[str]) -> None:
-    settings = Settings(device="cpu", quiet=True)
+@pytest.mark.parametrize("quiet", [False, True])
+def test_quiet_prints_nothing_of_the_log(quiet: bool, capsys: pytest.CaptureFixture[str]) -> None:
+    settings = Settings(device="cpu", quiet=quiet)
+    with printed_log(quiet):
+        settings.open().close()
+    assert settings.progress(3).disable or not quiet
+    assert ("model declip-tiny, device cpu (ONNX Runtime" in capsys.readouterr().err) == (not quiet)
     settings.open().close()
-    assert settings.progress(3).disable
-    assert capsys.readouterr().err == ""
+    assert capsys.readouterr().err == "", "the library prints nothing by itself"
 
 
 def test_the_command_line_knows_them(declip: Run, folder: Path) -> None:

@@ -281,7 +281,7 @@ def test_resume_keeps_rows_of_the_same_prompts_only(declip: Run, folder: Path, t
     ("arguments", "message"),
     [
         (["--prompts", "sharp"], "[NAME=]HIGH:LOW"),
-        (["--prompts", "technical=a:b"], "another NAME="),
+        (["--prompts", "technical=a:b"], "give them another name"),
         (["--prompts", "calm=a:b", "--semantic-prompts", "calm=a:b"], "two prompts are called 'calm'"),
         (["--prompts", f"{'word ' * 40}:b"], "has 40 tokens, the model reads 30"),
     ],

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from declip_rt.backends.choose import open_engine
-from declip_rt.backends.contract import Engine
+from declip_rt.backends.contract import Engine, EngineOptions
 from declip_rt.backends.cuda.context import Context
 from declip_rt.errors import EngineError, Unavailable
 
@@ -39,7 +39,7 @@ def _own_plans(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 @pytest.fixture
 def engine(device: str, bundle: object) -> Iterator[Engine]:
     try:
-        made = open_engine(bundle, device, 8, lanes=3)  # type: ignore[arg-type]
+        made = open_engine(bundle, EngineOptions(device=device, batch=8, lanes=3))  # type: ignore[arg-type]
     except Unavailable as error:
         pytest.skip(f"NOT RUN, {device}: {error}")
     yield made

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy.optimize import curve_fit
 from scipy.stats import kendalltau, pearsonr, spearmanr
 
-from declip_rt import ConfigError
+from declip_rt import ConfigError, Unavailable
 from declip_rt.ratings.agreement import Logistic, measure
 
 Array = NDArray[np.float64]
@@ -138,7 +138,7 @@ def test_what_cannot_be_measured_is_an_error(scores: list[float], mos: list[floa
 
 def test_without_scipy_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "scipy.optimize", None)
-    with pytest.raises(ConfigError, match=r"declip-rt\[eval\]"):
+    with pytest.raises(Unavailable, match=r"declip-rt\[eval\]"):
         measure(*rated(20))
 
 

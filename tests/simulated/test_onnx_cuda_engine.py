@@ -1,4 +1,4 @@
-"""ONNX Runtime computes on a lane's stream, from and to the lane's memory."""
+"""A lane's calls to ONNX Runtime: its stream and its memory. Sessions are replaced; tests/gpu runs real ones."""
 
 from __future__ import annotations
 
@@ -9,10 +9,13 @@ import numpy as np
 import onnxruntime
 import pytest
 import tensorrt
+from msgspec.structs import replace
 
 from declip_rt import Bundle, EngineError
 from declip_rt.backends.choose import open_engine
-from declip_rt.backends.onnxrt import cuda as onnx_cuda_engine
+from declip_rt.backends.contract import EngineOptions
+from declip_rt.backends.onnxrt import cuda, session
+from declip_rt.model.manifest import Graph
 from tests.simulated.conftest import Simulation, pixels
 
 
@@ -21,6 +24,7 @@ class Session:
 
     def __init__(self, graph: str, options: object, providers: list[tuple[str, dict[str, object]]]) -> None:
         ((self.provider, self.options),) = providers
+        self.settings = options
         self.engine = tensorrt.ICudaEngine(b"[]\n" + Path(graph).read_bytes())
 
     def get_providers(self) -> list[str]:
@@ -53,10 +57,17 @@ class Binding(tensorrt.IExecutionContext):
 @pytest.fixture
 def _cuda(monkeypatch: pytest.MonkeyPatch) -> None:
     runtime = SimpleNamespace(**vars(onnxruntime))
-    runtime.get_available_providers = lambda: [onnx_cuda_engine.CUDA]
-    runtime.InferenceSession = Session
-    monkeypatch.setattr(onnx_cuda_engine, "runtime_module", lambda: runtime)
-    monkeypatch.setattr(onnx_cuda_engine, "open_session", lambda run, graph, *rest: Session(str(graph), *rest))
+    runtime.get_available_providers = lambda: [session.CUDA]
+    monkeypatch.setattr(cuda, "runtime_module", lambda: runtime)
+    monkeypatch.setattr(session, "runtime_module", lambda: runtime)
+    open_session = session.open_session
+
+    def opened(graph: object, options: object, provider: object = session.CPU) -> object:
+        if provider == session.CPU:
+            return open_session(graph, options, provider)
+        return Session(str(graph), options, [provider])
+
+    monkeypatch.setattr(session, "open_session", opened)
 
 
 @pytest.mark.usefixtures("_cuda")
@@ -64,7 +75,10 @@ def _cuda(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_it_scores_as_the_reference_does(precision: str, gpu: Simulation, bundle: Bundle) -> None:
     images = pixels(0, (3, *bundle.views.shape))
     found = []
-    for engine in (open_engine(bundle, "cuda", 4, precision=precision, lanes=2), open_engine(bundle, "cpu", 4)):
+    for engine in (
+        open_engine(bundle, EngineOptions(device="cuda", batch=4, precision=precision, lanes=2)),
+        open_engine(bundle, EngineOptions(device="cpu", batch=4)),
+    ):
         for i, image in enumerate(images):
             engine.lanes[1].slot(i)[...] = image
         engine.lanes[1].launch(3)
@@ -75,26 +89,44 @@ def test_it_scores_as_the_reference_does(precision: str, gpu: Simulation, bundle
 
 
 @pytest.mark.usefixtures("_cuda")
-def test_auto_takes_it_and_falls_back_aloud(gpu: Simulation, bundle: Bundle) -> None:
-    said: list[str] = []
-    engine = open_engine(bundle, "auto", 2, say=said.append)
-    assert engine.device.startswith("cuda:0 (ONNX Runtime")
+def test_auto_takes_it_and_falls_back_aloud(gpu: Simulation, bundle: Bundle, caplog: pytest.LogCaptureFixture) -> None:
+    engine = open_engine(bundle, EngineOptions(device="auto", batch=2))
+    assert str(engine.info).startswith("cuda:0 (ONNX Runtime")
+    assert engine.info.fallback is None
     engine.close()
     gpu.reset(memory=1 << 10)
-    engine = open_engine(bundle, "auto", 2, say=said.append)
-    assert engine.device.startswith("cpu")
-    assert "computing on the CPU: cuda:0: no room" in said[-1]
+    engine = open_engine(bundle, EngineOptions(device="auto", batch=2))
+    assert str(engine.info).startswith("cpu")
+    assert "computing on the CPU: cuda:0: no room" in caplog.messages[-1]
+    assert caplog.records[-1].levelname == "WARNING"
+    assert str(engine.info.fallback).startswith("cuda:0: no room")
+    engine.close()
 
 
 @pytest.mark.usefixtures("_cuda")
 def test_int8_is_not_for_gpus(gpu: Simulation, bundle: Bundle) -> None:
     with pytest.raises(EngineError, match="int8 graphs are for CPUs"):
-        open_engine(bundle, "cuda", precision="int8")
+        open_engine(bundle, EngineOptions(device="cuda", precision="int8"))
 
 
 @pytest.mark.usefixtures("_cuda")
 def test_an_fp16_graph_that_scores_otherwise_is_refused(gpu: Simulation, bundle: Bundle) -> None:
     tensorrt.faults.add("moved")
     with pytest.raises(EngineError, match=r"change of a score 0\.02"):
-        open_engine(bundle, "cuda", 4, precision="fp16")
+        open_engine(bundle, EngineOptions(device="cuda", batch=4, precision="fp16"))
     assert (gpu.used, gpu.pinned) == (0, 0)
+
+
+@pytest.mark.usefixtures("_cuda")
+def test_the_graphs_level_follows_its_precision_not_its_name(gpu: Simulation, bundle: Bundle, tmp_path: Path) -> None:
+    folder = tmp_path / "renamed"
+    folder.mkdir()
+    for precision, name in (("fp32", "half.onnx"), ("fp16", "fp32-half.onnx")):
+        (folder / name).write_bytes(bundle.graph(precision).read_bytes())
+    graphs = {"fp32": Graph.of(folder / "half.onnx"), "fp16": Graph.of(folder / "fp32-half.onnx")}
+    replace(bundle.manifest, graphs=graphs).write(folder)
+    levels = onnxruntime.GraphOptimizationLevel
+    for precision, level in (("fp32", levels.ORT_ENABLE_ALL), ("fp16", levels.ORT_ENABLE_BASIC)):
+        engine = open_engine(Bundle(folder), EngineOptions(device="cuda", precision=precision, lanes=1))
+        assert engine.lanes[0]._program._session.settings.graph_optimization_level == level
+        engine.close()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import logging
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -11,17 +13,35 @@ import pytest
 import rtx
 import tensorrt
 
-from declip_rt import Bundle, ConfigError, EngineError, Scorer
+from declip_rt import Bundle, ConfigError, EngineError, ParityError, Scorer, Unavailable
 from declip_rt.backends.choose import open_engine
-from declip_rt.backends.contract import Engine
+from declip_rt.backends.contract import Engine, EngineOptions
 from declip_rt.backends.trt.recipe import Recipe
 from tests.conftest import encoded, picture
 from tests.simulated.conftest import Simulation, pixels
 
+Write = Callable[[str], Path]
 
-def opened(bundle: Bundle, batch: int = 4, **options: object) -> tuple[Engine, list[str]]:
-    said: list[str] = []
-    return open_engine(bundle, "tensorrt", batch, say=said.append, **options), said  # type: ignore[arg-type]
+
+@pytest.fixture(autouse=True)
+def _log(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "declip_rt")
+
+
+def opened(bundle: Bundle, batch: int = 4, **options: object) -> Engine:
+    return open_engine(bundle, EngineOptions(device="tensorrt", batch=batch, **options))  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def recipe(tmp_path: Path) -> Callable[[str], Path]:
+    """Writes a recipe of its own."""
+
+    def write(text: str) -> Path:
+        path = tmp_path / "own.toml"
+        path.write_text(text)
+        return path
+
+    return write
 
 
 def scores(engine: Engine, images: np.ndarray, lane: int = 0) -> np.ndarray:
@@ -31,43 +51,46 @@ def scores(engine: Engine, images: np.ndarray, lane: int = 0) -> np.ndarray:
     return engine.lanes[lane].result().scores
 
 
-def test_it_scores_as_the_reference_does(gpu: Simulation, bundle: Bundle) -> None:
-    engine, said = opened(bundle)
-    assert said == [f"building a plan for {bundle.name}: there is none yet"]
-    assert engine.device == f"tensorrt:0 (Simulated GPU, tensorrt 11.0.0, {engine.precision})"
+def test_it_scores_as_the_reference_does(gpu: Simulation, bundle: Bundle, caplog: pytest.LogCaptureFixture) -> None:
+    engine = opened(bundle)
+    assert caplog.messages == [f"building a plan for {bundle.name}: there is none yet"]
+    assert str(engine.info) == f"tensorrt:0 (Simulated GPU, tensorrt 11.0.0, {engine.info.precision})"
     images = pixels(0, (3, *bundle.views.shape))
-    expected = scores(open_engine(bundle, "cpu", 3, precision="fp32"), images)
+    expected = scores(open_engine(bundle, EngineOptions(device="cpu", batch=3, precision="fp32")), images)
     assert np.abs(scores(engine, images) - expected).max() < 0.01
     engine.close()
     assert (gpu.used, gpu.pinned) == (0, 0), "closing frees everything"
 
 
-def test_the_embedded_model_passes_the_gate_in_fp16(gpu: Simulation, tmp_path: Path) -> None:
-    engine, _ = opened(Bundle(), 2, lanes=1, recipe=Recipe(batches=(1, 2)))
-    assert engine.precision == "fp16"
+def test_the_embedded_model_passes_the_gate_in_fp16(gpu: Simulation, tmp_path: Path, recipe: Write) -> None:
+    engine = opened(Bundle(), 2, lanes=1, recipe=recipe("batches = [1, 2]"))
+    assert engine.info.precision == "fp16"
     passed = json.loads(next((tmp_path / "plans").glob("*.json")).read_text())["passed"]
     assert 0.999 <= passed["cosine"] < 0.9999999, "it is not the FP32 graph"
     engine.close()
 
 
-def test_the_plan_and_its_proof_are_kept(gpu: Simulation, bundle: Bundle, tmp_path: Path) -> None:
-    opened(bundle)[0].close()
+def test_the_plan_and_its_proof_are_kept(
+    gpu: Simulation, bundle: Bundle, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    opened(bundle).close()
     sidecar = json.loads(next((tmp_path / "plans").glob("*.json")).read_text())
     assert sidecar["origin"]["gpu"] == "Simulated GPU"
     assert sidecar["passed"]["cosine"] >= 0.999
     tensorrt.faults.add("moved")  # which the gate would see
-    engine, said = opened(bundle)
-    assert said == []
+    caplog.clear()
+    engine = opened(bundle)
+    assert caplog.messages == []
     engine.close()
 
 
 def test_a_second_build_starts_from_what_the_first_measured(gpu: Simulation, bundle: Bundle, tmp_path: Path) -> None:
     tensorrt.built.clear()
     for batch in (4, 64):  # two plans
-        opened(bundle, batch, lanes=1)[0].close()
+        opened(bundle, batch, lanes=1).close()
     assert [config.known for config in tensorrt.built] == [b"", b"measured "]
     next((tmp_path / "plans").glob("*.timing")).write_bytes(b"damaged")
-    opened(bundle, 128, lanes=1)[0].close()
+    opened(bundle, 128, lanes=1).close()
     assert tensorrt.built[-1].known == b""
 
 
@@ -83,12 +106,12 @@ def compiled(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
 def test_kernels_are_compiled_once_for_all_lanes_and_runs(
     gpu: Simulation, bundle: Bundle, compiled: list[bytes]
 ) -> None:
-    opened(bundle, 4, lanes=3)[0].close()
+    opened(bundle, 4, lanes=3).close()
     assert len(compiled) == 2, "for batches of 1 and 8"
-    opened(bundle, 4, lanes=3)[0].close()
+    opened(bundle, 4, lanes=3).close()
     assert len(compiled) == 2
-    opened(bundle, 32)[0].close()
-    opened(bundle, 32)[0].close()
+    opened(bundle, 32).close()
+    opened(bundle, 32).close()
     assert len(compiled) == 3, "a larger batch adds its own"
 
 
@@ -101,13 +124,13 @@ def test_kernels_that_do_not_fit_are_compiled_and_proven_again(
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
 ) -> None:
-    opened(bundle)[0].close()
+    opened(bundle).close()
     if change == "damage":
         next((tmp_path / "plans").glob("*.kernels")).write_bytes(rtx.driver)
     else:
         monkeypatch.setattr(rtx, "driver", b"590")
     compiled.clear()
-    opened(bundle)[0].close()
+    opened(bundle).close()
     assert len(compiled) == 2
     monkeypatch.setattr(rtx, "driver", b"600")
     tensorrt.faults.add("moved")  # which the gate sees
@@ -116,7 +139,7 @@ def test_kernels_that_do_not_fit_are_compiled_and_proven_again(
 
 
 def test_a_hardware_compatible_plan_is_for_any_gpu(gpu: Simulation, bundle: Bundle, tmp_path: Path) -> None:
-    opened(bundle, lanes=1, recipe=Recipe(hardware_compatible=True))[0].close()
+    opened(bundle, lanes=1, recipe="portable").close()
     assert tensorrt.built[-1].hardware_compatibility_level == tensorrt.HardwareCompatibilityLevel.AMPERE_PLUS
     origin = json.loads(next((tmp_path / "plans").glob("*.json")).read_text())["origin"]
     assert (origin["gpu"], origin["capability"]) == ("", "8.0 and newer")
@@ -127,10 +150,29 @@ def test_a_plan_that_scores_otherwise_is_refused(
     fault: str, said: str, gpu: Simulation, bundle: Bundle, tmp_path: Path
 ) -> None:
     tensorrt.faults.add(fault)
-    with pytest.raises(EngineError, match=said):
+    with pytest.raises(ParityError, match=said):
         opened(bundle)
     assert not list((tmp_path / "plans").glob("*.plan")), "nobody will find it"
     assert gpu.used == 0
+
+
+def test_a_plan_outlives_what_is_not_its_fault(
+    gpu: Simulation, bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unavailable(*_: object) -> None:
+        raise Unavailable("no reference")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("declip_rt.backends.parity.OnnxEngine", unavailable)
+        with pytest.raises(Unavailable):
+            opened(bundle)
+    assert len(list((tmp_path / "plans").glob("*.plan"))) == 1
+    assert gpu.used == 0
+    gpu.reset(launches=6)  # lost while the plan is proven
+    with pytest.raises(EngineError, match="may be lost"):
+        opened(bundle)
+    assert len(list((tmp_path / "plans").glob("*.plan"))) == 1
+    gpu.reset()
 
 
 def test_a_library_that_refuses_the_plan_is_quoted(gpu: Simulation, bundle: Bundle) -> None:
@@ -139,39 +181,40 @@ def test_a_library_that_refuses_the_plan_is_quoted(gpu: Simulation, bundle: Bund
         opened(bundle)
 
 
-def test_short_memory_halves_the_batch_once(gpu: Simulation, bundle: Bundle) -> None:
-    engine, _ = opened(bundle, 32, lanes=1)
+def test_short_memory_halves_the_batch_once(gpu: Simulation, bundle: Bundle, caplog: pytest.LogCaptureFixture) -> None:
+    engine = opened(bundle, 32, lanes=1)
     needed = gpu.used
     engine.close()
     gpu.reset(memory=needed - 1)
-    engine, said = opened(bundle, 32, lanes=1)
-    assert engine.batch == 8
-    assert "MiB are free" in said[0]
-    assert said[0].endswith("going on with a batch of 8")
+    engine = opened(bundle, 32, lanes=1)
+    assert engine.info.batch == 8
+    assert "MiB are free" in str(engine.info.fallback)
+    assert caplog.messages[-1].endswith("going on with a batch of 8")
+    assert caplog.records[-1].levelno == logging.WARNING, "a user of the library sees it"
     assert scores(engine, pixels(0, (8, *bundle.views.shape))).shape[0] == 8
     engine.close()
     gpu.reset(memory=1 << 20)
-    with pytest.raises(EngineError, match=r"of \d+ MiB are free; take a smaller --batch"):
+    with pytest.raises(EngineError, match=r"of \d+ MiB are free; take a smaller `batch`"):
         opened(bundle, 32, lanes=1)
     assert gpu.used == 0
 
 
-def test_a_batch_beyond_the_recipe_gets_a_profile(gpu: Simulation, bundle: Bundle) -> None:
-    engine, _ = opened(bundle, 40, lanes=1)
-    assert engine.batch == 40
+def test_a_batch_beyond_the_recipe_gets_a_profile(gpu: Simulation, bundle: Bundle, recipe: Write) -> None:
+    engine = opened(bundle, 40, lanes=1)
+    assert engine.info.batch == 40
     assert scores(engine, pixels(0, (33, *bundle.views.shape))).shape[0] == 33
     engine.close()
     with pytest.raises(ConfigError, match="largest batch is 2"):
-        opened(bundle, 40, recipe=Recipe(graph="fp32", batches=(1, 2)))
+        opened(bundle, 40, recipe=recipe('graph = "fp32"\nbatches = [1, 2]'))
 
 
 def test_what_it_cannot_do_names_a_remedy(gpu: Simulation, bundle: Bundle) -> None:
     with pytest.raises(EngineError, match="there is no device 3: CUDA sees 1"):
-        open_engine(bundle, "tensorrt:3")
+        open_engine(bundle, EngineOptions(device="tensorrt:3"))
     with pytest.raises(EngineError, match="int8 graphs are for CPUs"):
         opened(bundle, precision="int8")
     with pytest.raises(ConfigError, match="the recipe builds the fp32 graph"):
-        opened(bundle, precision="fp16", recipe=Recipe(graph="fp32"))
+        opened(bundle, precision="fp16", recipe="fp32")
 
 
 def test_a_lost_device_ends_the_run_and_keeps_the_rows(gpu: Simulation, bundle: Bundle, folder: Path) -> None:

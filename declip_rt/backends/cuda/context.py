@@ -6,30 +6,27 @@ import ctypes
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from declip_rt.errors import DeclipError, EngineError, Unavailable
+from declip_rt.errors import DeclipError, EngineError, OutOfMemory
+from declip_rt.extras import load
 
 ALIGNED = 256  # bytes, as TensorRT asks of addresses
-
-
-class OutOfMemory(EngineError):
-    """The GPU, or the host for pinned memory, has too little left."""
 
 
 class Context:
     """A GPU's primary context, which everything else in the process shares: torch, ONNX Runtime, TensorRT.
 
     Raises:
-        EngineError: cuda.core, the driver or the device is missing; the message says which.
+        Unavailable: cuda.core is not installed.
+        EngineError: the driver or the device is missing; the message says which.
     """
 
     def __init__(self, index: int) -> None:
-        self._core = _import()
+        self._core, self._utils = load("cuda.core"), load("cuda.core.utils")
         self.index = index
         try:
             devices = self._core.Device.get_all_devices()
@@ -81,8 +78,8 @@ class Context:
         return self._core.Buffer.from_handle(int(buffer.handle) + offset, size)
 
     def view(self, image: object, stream: Any) -> Any:
-        """A cuda.core StridedMemoryView of an array on the GPU, of whose producer `stream` waits for what is queued."""
-        return self._core.utils.StridedMemoryView.from_any_interface(image, stream_ptr=int(stream.handle))
+        """A cuda.core StridedMemoryView of an array on the GPU. `stream` waits until its producer has written it."""
+        return self._utils.StridedMemoryView.from_any_interface(image, stream_ptr=int(stream.handle))
 
     def free(self) -> tuple[int, int]:
         """Bytes of the GPU's memory: free, and in all."""
@@ -104,21 +101,8 @@ class Context:
                 free, total = self.free()
                 raise OutOfMemory(
                     f"cuda:{self.index}: {what}: {free / 2**20:.0f} of {total / 2**20:.0f} MiB are free; "
-                    "take a smaller --batch or fewer --lanes, or end what else runs there (nvidia-smi)"
+                    "take a smaller `batch` or fewer `lanes`, or end what else runs there (nvidia-smi)"
                 ) from error
             raise EngineError(
                 f"cuda:{self.index}: {what}: {error}; the device may be lost: start again, and look for Xid in dmesg"
             ) from error
-
-
-def _import() -> ModuleType:
-    try:
-        import cuda.core
-        import cuda.core.utils
-    except ImportError as error:
-        raise Unavailable(
-            f'cuda.core cannot be used ({error}); pip install "declip-rt[tensorrt]", "declip-rt[rtx]" or '
-            '"declip-rt[cuda]"'
-        ) from error
-    module: ModuleType = cuda.core
-    return module

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from declip_rt.errors import Unavailable
+from declip_rt.extras import load
 from declip_rt.images.decode import MAX_PIXELS
 
 JPEG = b"\xff\xd8\xff"
@@ -14,13 +14,7 @@ class GpuDecoder:
     """Decoders on the GPU `index`: as many as threads decode at once. Raises Unavailable without nvImageCodec."""
 
     def __init__(self, index: int) -> None:
-        try:
-            from nvidia import nvimgcodec
-        except Exception as error:  # a missing CUDA library is an OSError
-            raise Unavailable(
-                f'nvImageCodec cannot be used ({error}); pip install "declip-rt[gpu-decode]", or leave --decode gpu out'
-            ) from error
-        self._codec, self._index = nvimgcodec, index
+        self._codec, self._index = load("nvidia.nvimgcodec"), index
         self._idle: list[Any] = []
 
     def decode(self, data: bytes) -> Any:
@@ -30,7 +24,7 @@ class GpuDecoder:
         """
         if not data.startswith(JPEG):
             return None
-        decoder = self._taken()
+        decoder = self._take()
         try:
             source = self._codec.CodeStream(data)
             return decoder.decode(source) if source.width * source.height <= MAX_PIXELS else None
@@ -39,7 +33,7 @@ class GpuDecoder:
         finally:
             self._idle.append(decoder)
 
-    def _taken(self) -> Any:
+    def _take(self) -> Any:
         try:
             return self._idle.pop()
         except IndexError:  # all are at work

@@ -1,65 +1,67 @@
-"""What GPU engines share: lanes on one device, in as much memory as there is."""
+"""What runs on a GPU: lanes on one device, in as much memory as there is."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
+from collections.abc import Sequence
+from dataclasses import replace
 
-from declip_rt.backends.cuda.context import Context, OutOfMemory
+from declip_rt.backends.contract import EngineInfo
+from declip_rt.backends.cuda.context import Context
 from declip_rt.backends.cuda.lane import GpuLane, Network
-from declip_rt.errors import EngineError
-from declip_rt.model.bundle import Bundle
+from declip_rt.errors import EngineError, OutOfMemory
 from declip_rt.model.manifest import ViewSpec
 from declip_rt.stats import Stats
 
-LANES = 4  # one is filled while the others copy and compute
+LANES = 4  # the default: one is filled while the others copy and compute
+logger = logging.getLogger(__name__)
 
 
 class GpuEngine:
-    """A network on the GPU `index`, with lanes.
+    """A network on a GPU, with lanes. ONNX Runtime and TensorRT differ in their network alone.
 
-    Where memory is short it takes a batch of half the size or less,
-    once, and says so by `say`.
+    info: what was asked for. Where memory is short, the engine takes a batch of half the size or less, once; its own
+    `info` says so, and a warning is logged.
 
     Raises:
         EngineError: the device fails, or that is too much as well; with figures.
     """
 
-    device: str
-    precision: str
-
-    def __init__(
-        self,
-        context: Context,
-        network: Network,
-        bundle: Bundle,
-        batch: int,
-        lanes: int | None,
-        stats: Stats,
-        say: Callable[[str], None],
-    ) -> None:
-        self.index, self.batch, self.lanes = context.index, batch, list[GpuLane]()
-        views, count = bundle.views, lanes or LANES
+    def __init__(self, context: Context, network: Network, views: ViewSpec, info: EngineInfo, stats: Stats) -> None:
+        self.info, self._lanes, self._closed = info, list[GpuLane](), False
         short = None
         try:
-            self._open(context, network, views, count, stats)
+            self._open(context, network, views, stats)
         except OutOfMemory as error:
-            fitting = [bucket for bucket in network.buckets if bucket <= batch // 2]
+            fitting = [bucket for bucket in network.buckets if bucket <= info.batch // 2]
             if not fitting:
                 raise
             short = str(error)  # not the error itself, whose traceback holds memory
         if short:
-            self.batch = fitting[-1]
-            say(f"{short}; going on with a batch of {self.batch}")
-            self._open(context, network, views, count, stats)
+            self.info = replace(info, batch=fitting[-1], fallback=short)
+            logger.warning("%s; going on with a batch of %d", short, fitting[-1])
+            self._open(context, network, views, stats)
 
-    def _open(self, context: Context, network: Network, views: ViewSpec, count: int, stats: Stats) -> None:
-        try:
-            for _ in range(count):
-                self.lanes.append(GpuLane(context, network, views, self.batch, stats))
-        except EngineError:
-            self.close()
-            raise
+    @property
+    def lanes(self) -> Sequence[GpuLane]:
+        return self._lanes
+
+    @property
+    def is_closed(self) -> bool:
+        return self._closed
 
     def close(self) -> None:
-        while self.lanes:
-            self.lanes.pop().close()
+        self._closed = True
+        self._free()
+
+    def _open(self, context: Context, network: Network, views: ViewSpec, stats: Stats) -> None:
+        try:
+            for _ in range(self.info.lanes):
+                self._lanes.append(GpuLane(context, network, views, self.info.batch, stats))
+        except EngineError:
+            self._free()
+            raise
+
+    def _free(self) -> None:
+        while self._lanes:
+            self._lanes.pop().close()

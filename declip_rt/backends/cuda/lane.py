@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -85,7 +85,7 @@ class GpuLane:
         }
         self._frames = Frames(context, views, self._stream)
         self._events = [context.event() for _ in range(len(TIMED) + 1)]
-        self._launched = 0
+        self._launched, self._closed = 0, False
         with context.guarded("cannot prepare a lane"):
             self._pixels.fill(0, stream=self._stream)
             base = int(self._outputs.handle)
@@ -96,16 +96,19 @@ class GpuLane:
             self._graphs = {bucket: self._captured(bucket) for bucket in self._buckets}
 
     def slot(self, i: int) -> NDArray[np.uint8]:
+        self._check()
         self._frames.drop(i)  # of a run that ended before it was computed
         slot: NDArray[np.uint8] = self._slots[i]
         return slot
 
     def put(self, i: int, frame: object) -> tuple[int, int]:
+        self._check()
         with self._context.guarded("cannot read a frame"):
             self._context.enter()
             return self._frames.put(i, frame)
 
     def launch(self, n: int) -> None:
+        self._check()
         bucket = next(bucket for bucket in self._buckets if bucket >= n)
         with self._context.guarded("cannot start a batch"):
             self._context.enter()
@@ -124,6 +127,7 @@ class GpuLane:
         self._launched = n
 
     def result(self) -> Outputs:
+        self._check()
         if not self._launched:
             raise EngineError("nothing was launched on this lane")
         n, self._launched = self._launched, 0
@@ -136,12 +140,23 @@ class GpuLane:
         return Outputs(**{name: rows[:n].copy() for name, rows in self._results.items()})
 
     def close(self) -> None:
-        """Frees its memory; the lane is of no use after it."""
+        """Waits for what is launched, and frees the lane's memory."""
+        self._closed = True
         held = (*self._graphs.values(), self._program, self._frames)
         held += self._pixels, self._outputs, self._pinned_in, self._pinned_out
-        for free in (self._context.enter, self._stream.sync, *(each.close for each in held if each is not None)):
-            with suppress(EngineError), self._context.guarded("cannot free a lane"):  # a lost device has freed it
-                free()
+        self._try(self._context.enter)
+        self._try(self._stream.sync)
+        for each in held:
+            if each is not None:
+                self._try(each.close)
+
+    def _try(self, free: Callable[[], object]) -> None:
+        with suppress(EngineError), self._context.guarded("cannot free a lane"):  # a lost device has freed it
+            free()
+
+    def _check(self) -> None:
+        if self._closed:
+            raise EngineError("this engine is closed; open another")
 
     def _copy_in(self, n: int) -> None:
         for first, last in _runs(i for i in range(n) if i not in self._frames):

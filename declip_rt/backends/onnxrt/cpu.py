@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
@@ -11,14 +12,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from declip_rt.backends.contract import Outputs
-from declip_rt.backends.onnxrt.session import open_session, runtime_module
+from declip_rt.backends.contract import EngineInfo, EngineOptions, Floats, Outputs
+from declip_rt.backends.onnxrt.session import open_session, runtime_module, session_options
 from declip_rt.errors import EngineError, ImageError
 from declip_rt.model.bundle import Bundle
-from declip_rt.model.manifest import OUTPUTS
+from declip_rt.model.manifest import INPUT, OUTPUTS
 from declip_rt.stats import Stats, cores
 
-MOST = 4  # batches that compute at once on a CPU
+AT_ONCE = 4  # batches that compute at once on a CPU, at most
 SPARE = 2  # lanes beside those that compute: one waits full, one is being filled
 VNNI = ("avx512_vnni", "avx_vnni")  # in /proc/cpuinfo
 
@@ -26,53 +27,84 @@ VNNI = ("avx512_vnni", "avx_vnni")  # in /proc/cpuinfo
 class OnnxEngine:
     """Runs one of the bundle's graphs.
 
-    Up to MOST batches compute at once and share the threads: with a thread for each, none waits for another.
+    Up to AT_ONCE batches compute at once and share the threads: with a thread for each, none waits for another.
     With a batch of 1, which is for latency, all threads work on one image.
+
+    fallback: why the CPU computes where a GPU was asked for.
     """
 
-    def __init__(self, bundle: Bundle, batch: int, precision: str, threads: int | None, stats: Stats) -> None:
-        runtime, threads = runtime_module(), threads or cores()
-        self.precision = _precision(bundle, precision)
-        at_once = 1 if batch == 1 else min(threads, MOST)
-        options = runtime.SessionOptions()
-        options.intra_op_num_threads = threads - at_once + 1  # ONNX Runtime counts one caller among its threads
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # the decoders want the cores
-        self._session = open_session(runtime, bundle.graph(self.precision), options, ["CPUExecutionProvider"])
-        self.device = f"cpu (ONNX Runtime {runtime.__version__}, {self.precision})"
-        self.batch, self._stats = batch, stats
-        self._pool = ThreadPoolExecutor(at_once, thread_name_prefix="declip-onnx")
-        self.lanes = [OnnxLane(self, np.zeros((batch, *bundle.views.shape), np.uint8)) for _ in range(at_once + SPARE)]
+    def __init__(self, bundle: Bundle, options: EngineOptions, stats: Stats, fallback: str | None = None) -> None:
+        threads, precision = options.threads or cores(), choose_precision(bundle, options.precision)
+        at_once = 1 if options.batch == 1 else min(threads, AT_ONCE)
+        settings = session_options(precision, threads - at_once + 1)  # ONNX Runtime counts one caller among its threads
+        settings.add_session_config_entry("session.intra_op.allow_spinning", "0")  # the decoders want the cores
+        self._work = _Work(open_session(bundle.graph(precision), settings), at_once, stats)
+        buffers = [np.zeros((options.batch, *bundle.views.shape), np.uint8) for _ in range(at_once + SPARE)]
+        self._lanes = [OnnxLane(self._work, buffer) for buffer in buffers]
+        name = f"ONNX Runtime {runtime_module().__version__}"
+        self.info = EngineInfo("cpu", None, name, precision, options.batch, len(buffers), fallback)
 
-    def start(self, pixels: NDArray[np.uint8]) -> Future[list[Any]]:
-        return self._pool.submit(self._run, pixels)
+    @property
+    def lanes(self) -> Sequence[OnnxLane]:
+        return self._lanes
 
-    def _run(self, pixels: NDArray[np.uint8]) -> list[Any]:
-        with self._stats.timed("compute"):
-            outputs: list[Any] = self._session.run(OUTPUTS, {"pixels": pixels})
-        return outputs
+    @property
+    def is_closed(self) -> bool:
+        return self._work.session is None
 
     def close(self) -> None:
+        self._lanes = []
+        self._work.end()
+
+
+class _Work:
+    """A session, and the threads that call it. Lanes hold it, and it holds no lane, so that no cycle keeps it alive."""
+
+    def __init__(self, session: Any, at_once: int, stats: Stats) -> None:
+        self.session, self._stats = session, stats
+        self._pool = ThreadPoolExecutor(at_once, thread_name_prefix="declip-onnx")
+
+    def start(self, pixels: NDArray[np.uint8]) -> Future[list[Floats]]:
+        self.check()
+        return self._pool.submit(self._run, self.session, pixels)
+
+    def check(self) -> None:
+        if self.session is None:
+            raise EngineError("this engine is closed; open another")
+
+    def end(self) -> None:
         self._pool.shutdown(cancel_futures=True)
+        self.session = None
+
+    def _run(self, session: Any, pixels: NDArray[np.uint8]) -> list[Floats]:
+        with self._stats.timed("compute"):
+            # Copies: ONNX Runtime's own memory goes with the session, and cannot be freed in a forked child.
+            return [np.array(each) for each in session.run(OUTPUTS, {INPUT: pixels})]
 
 
 class OnnxLane:
     """A batch buffer in plain memory."""
 
-    def __init__(self, engine: OnnxEngine, buffer: NDArray[np.uint8]) -> None:
-        self._engine, self._buffer = engine, buffer  # (batch, V, S, S, 3)
-        self._running: Future[list[Any]] | None = None
+    def __init__(self, work: _Work, buffer: NDArray[np.uint8]) -> None:
+        self._work, self._buffer = work, buffer  # (batch, V, S, S, 3)
+        self._running: Future[list[Floats]] | None = None
 
     def slot(self, i: int) -> NDArray[np.uint8]:
+        self._work.check()
         slot: NDArray[np.uint8] = self._buffer[i]
         return slot
 
     def put(self, i: int, frame: object) -> tuple[int, int]:
-        raise ImageError("the frame is on a GPU: score with --device tensorrt or cuda, or copy it to the host first")
+        self._work.check()
+        raise ImageError(
+            'the frame is on a GPU: score with `device="tensorrt"` or "cuda", or copy it to the host first'
+        )
 
     def launch(self, n: int) -> None:
-        self._running = self._engine.start(self._buffer[:n])
+        self._running = self._work.start(self._buffer[:n])
 
     def result(self) -> Outputs:
+        self._work.check()
         if self._running is None:
             raise EngineError("nothing was launched on this lane")
         running, self._running = self._running, None
@@ -84,15 +116,23 @@ class OnnxLane:
             raise EngineError(f"ONNX Runtime failed: {error}") from error
 
 
-def _precision(bundle: Bundle, wanted: str) -> str:
+def choose_precision(bundle: Bundle, wanted: str) -> str:
+    """The graph to take on this CPU: `auto` is int8 where bundle and CPU prove that it scores as fp32 does, else fp32.
+
+    Raises EngineError where this CPU cannot compute what is wanted.
+    """
     if wanted == "fp16":
-        raise EngineError("fp16 graphs are for GPUs; choose --device tensorrt or cuda, or --precision auto")
+        raise EngineError(
+            'fp16 graphs are for GPUs; choose `device="tensorrt"` or `device="cuda"`, or leave `precision` out'
+        )
     if wanted == "int8" and not multiplies_8_bits():
         raise EngineError(
             "this CPU has no VNNI, without which 8-bit products overflow: the model's proof does not hold here; "
-            "choose --precision fp32, or auto"
+            'choose `precision="fp32"`, or leave it out'
         )
-    return bundle.precision(wanted if multiplies_8_bits() else "fp32")
+    if wanted != "auto":
+        return wanted
+    return "int8" if multiplies_8_bits() and bundle.proves("int8") else "fp32"
 
 
 @cache

@@ -1,31 +1,74 @@
-"""onnxruntime, imported and opened in one place."""
+"""ONNX Runtime's sessions: imported, set up and opened in one place."""
 
 from __future__ import annotations
 
+import ctypes
+import os
+import weakref
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from declip_rt.errors import EngineError, Unavailable
+from declip_rt.errors import EngineError
+from declip_rt.extras import load
+
+CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
+_open: weakref.WeakSet[Any] = weakref.WeakSet()
 
 
 def runtime_module() -> ModuleType:
     """onnxruntime. Raises Unavailable where it is not installed."""
+    return load("onnxruntime")
+
+
+def has_cuda() -> bool:
+    """Whether ONNX Runtime is installed with its CUDA provider."""
     try:
-        import onnxruntime
-    except ImportError as error:
-        raise Unavailable(
-            'no inference engine is installed; for the CPU: pip install "declip-rt[cpu]", '
-            'for an NVIDIA GPU: pip install "declip-rt[cuda]"'
-        ) from error
-    module: ModuleType = onnxruntime
-    return module
+        return CUDA in runtime_module().get_available_providers()
+    except ImportError:
+        return False
 
 
-def open_session(runtime: ModuleType, graph: Path, options: Any, providers: list[Any]) -> Any:
-    """An InferenceSession. Raises EngineError."""
+def session_options(precision: str, threads: int | None = None) -> Any:
+    """SessionOptions for a graph of this precision. threads: for one run; None is ONNX Runtime's default."""
+    runtime = runtime_module()
+    options = runtime.SessionOptions()
+    levels = runtime.GraphOptimizationLevel
+    # ONNX Runtime 1.32 crashes on FP16 graphs at a higher level.
+    options.graph_optimization_level = levels.ORT_ENABLE_BASIC if precision == "fp16" else levels.ORT_ENABLE_ALL
     options.log_severity_level = 3  # a provider that did not load is reported by us
+    if threads is not None:
+        options.intra_op_num_threads = threads
+    return options
+
+
+def open_session(graph: Path | bytes, options: Any, provider: Any = CPU) -> Any:
+    """An InferenceSession of a graph, in a file or in memory. Raises EngineError, Unavailable."""
+    runtime = runtime_module()
     try:
-        return runtime.InferenceSession(str(graph), options, providers=providers)
-    except Exception as error:
-        raise EngineError(f"ONNX Runtime {runtime.__version__} cannot load {graph}: {error}") from error
+        session = runtime.InferenceSession(
+            graph if isinstance(graph, bytes) else str(graph), options, providers=[provider]
+        )
+    except Exception as error:  # onnxruntime's exceptions share no base class
+        what = "a graph" if isinstance(graph, bytes) else graph
+        raise EngineError(f"ONNX Runtime {runtime.__version__} cannot load {what}: {error}") from error
+    _open.add(session)
+    return session
+
+
+def _survive_fork() -> None:
+    """Lets a forked child end, though ONNX Runtime's threads stayed in its parent.
+
+    ONNX Runtime waits for them when a session is freed, and once more when the process exits: so the parent's sessions
+    are never freed here, and the process ends before it asks ONNX Runtime to.
+    """
+    sessions = list(_open)
+    for session in sessions:
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(session))
+    libc = ctypes.CDLL(None)
+    if sessions and hasattr(libc, "on_exit"):  # of glibc: the last that is registered runs first
+        libc.on_exit(ctypes.cast(libc._exit, ctypes.c_void_p), None)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_survive_fork)

@@ -8,7 +8,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from declip_rt.backends.trt.library import join, library, logged, logger
+from declip_rt.backends.trt.library import library, logger, shorten
 from declip_rt.backends.trt.recipe import Recipe
 from declip_rt.errors import ConfigError, EngineError, Unavailable
 from declip_rt.model.bundle import Bundle
@@ -55,7 +55,7 @@ def build_graph(
     parser = trt.OnnxParser(network, log)
     if not parser.parse_from_file(str(graph)):
         reasons = [parser.get_error(i).desc() for i in range(parser.num_errors)]
-        raise EngineError(f"{recipe.library} {trt.__version__} cannot parse {graph}: {join(reasons + log.lines)}")
+        raise EngineError(f"{recipe.library} {trt.__version__} cannot parse {graph}: {shorten(reasons + log.lines)}")
     config = _configured(trt, builder, recipe, profiles, targets)
     if progress is not None:
         config.progress_monitor = _monitor(trt, progress)
@@ -112,7 +112,7 @@ def _aim(trt: ModuleType, config: Any, recipe: Recipe, targets: Sequence[str]) -
 
 def _made(thing: Any, log: Any, what: str) -> Any:
     if thing is None:
-        raise EngineError(f"{what}: {logged(log)}")
+        raise EngineError(f"{what}: {shorten(log.lines)}")
     return thing
 
 

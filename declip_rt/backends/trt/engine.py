@@ -2,61 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from declip_rt.backends import parity
+from declip_rt.backends.contract import EngineInfo, EngineOptions
 from declip_rt.backends.cuda.context import Context
-from declip_rt.backends.cuda.engine import GpuEngine
+from declip_rt.backends.cuda.engine import LANES, GpuEngine
 from declip_rt.backends.trt import builder
 from declip_rt.backends.trt.network import TensorRtNetwork
 from declip_rt.backends.trt.origin import Origin
 from declip_rt.backends.trt.plans import Plans, Proof
-from declip_rt.backends.trt.recipe import Recipe, recipe_for
-from declip_rt.errors import EngineError
+from declip_rt.backends.trt.recipe import recipe_for
+from declip_rt.errors import DeclipError, ParityError
 from declip_rt.model.bundle import Bundle
 from declip_rt.stats import Stats
 
 
-class TensorRtEngine(GpuEngine):
-    """Runs a plan of the bundle's graph.
+def open_plan(bundle: Bundle, options: EngineOptions, stats: Stats) -> GpuEngine:
+    """An engine that runs a plan of the bundle's graph, which has proven that it scores as the reference does.
 
-    Args:
-        recipe: how to build it; None is the default one of the library that is installed, for `precision` (auto is
-            FP16 where the bundle has such a graph, else FP32), with a profile for `batch` beside its own.
-        say: told in a line why a plan is built, and what was chosen.
+    Without a recipe the plan is that of the library which is installed, for the precision (auto is FP16 where the
+    bundle has such a graph, else FP32), with a profile for the batch beside its own.
 
     Raises:
-        EngineError: a library, the driver or the GPU is missing, TensorRT fails, or the plan does not score as the
-            reference does.
+        Unavailable: a library is missing.
+        EngineError: the driver or the GPU is missing, or TensorRT fails.
+        ParityError: the plan does not score as the reference does; it is removed.
     """
-
-    def __init__(
-        self,
-        bundle: Bundle,
-        index: int,
-        batch: int,
-        precision: str,
-        lanes: int | None,
-        recipe: Recipe | None,
-        stats: Stats,
-        say: Callable[[str], None],
-    ) -> None:
-        chosen = recipe_for(bundle, precision, batch, recipe)
-        context, plans = Context(index), Plans()
-        origin = Origin.of(bundle, chosen, context=context)
-        timing = plans.timing(origin)
-        plan = plans.get(origin, bundle.name, lambda: builder.build(bundle, chosen, origin.targets, timing=timing), say)
-        proof = plans.proof(origin)
-        network = TensorRtNetwork(plan, chosen, proof.kernels if proof else b"")
-        super().__init__(context, network, bundle, batch, lanes, stats, say)
-        self.precision: str = chosen.graph
-        self.device = f"tensorrt:{index} ({context.name}, {chosen.library} {origin.version}, {self.precision})"
-        try:
-            passed = proof.passed if proof and network.fits else parity.check(self, bundle)
-            proven = Proof(passed, network.compiled())
-            if proven != proof:
-                plans.prove(origin, proven)
-        except EngineError:
-            plans.remove(origin.key)
-            self.close()
-            raise
+    recipe = recipe_for(bundle, options)
+    context, plans = Context(options.on.index), Plans()
+    origin = Origin.of(bundle, recipe, context=context)
+    timing = plans.timing(origin)
+    plan = plans.get(origin, bundle.name, lambda: builder.build(bundle, recipe, origin.targets, timing=timing))
+    proof = plans.proof(origin)
+    network = TensorRtNetwork(plan, recipe, proof.kernels if proof else b"")
+    name = f"{context.name}, {recipe.library} {origin.version}"
+    info = EngineInfo("tensorrt", context.index, name, recipe.graph, options.batch, options.lanes or LANES)
+    engine = GpuEngine(context, network, bundle.views, info, stats)
+    try:
+        passed = proof.passed if proof and network.fits else parity.prove(engine, bundle)
+        proven = Proof(passed, network.compiled())
+        if proven != proof:
+            plans.prove(origin, proven)
+    except ParityError:
+        plans.remove(origin.key)
+        raise
+    except DeclipError:
+        engine.close()
+        raise
+    return engine

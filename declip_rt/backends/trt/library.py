@@ -2,34 +2,23 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Sequence
 from types import ModuleType
 from typing import Any
 
 from declip_rt.backends.trt.recipe import Recipe
-from declip_rt.errors import Unavailable
-
-EXTRAS = {"tensorrt": "tensorrt", "tensorrt_rtx": "rtx"}
+from declip_rt.extras import load
 
 SHOWN = 3  # of TensorRT's own lines, in an error
 
 
 def library(recipe: Recipe) -> ModuleType:
     """The recipe's library. Raises Unavailable where it is not installed."""
-    try:
-        return importlib.import_module(recipe.library)
-    except Exception as error:  # a missing CUDA library is an OSError or RuntimeError
-        extra = EXTRAS[recipe.library]
-        raise Unavailable(f'{recipe.library} cannot be used ({error}); pip install "declip-rt[{extra}]"') from error
+    return load(recipe.library)
 
 
-def logged(log: Any) -> str:
-    """The first lines of a `logger`, for an error."""
-    return join(log.lines)
-
-
-def join(lines: Sequence[str]) -> str:
+def shorten(lines: Sequence[str]) -> str:
+    """The first of the library's own lines, for an error."""
     return " | ".join(lines[:SHOWN]) or "it gave no reason"
 
 

@@ -6,7 +6,7 @@ from types import ModuleType
 from typing import Any
 
 from declip_rt.backends.cuda.lane import Buffers
-from declip_rt.backends.trt.library import library, logged, logger
+from declip_rt.backends.trt.library import library, logger, shorten
 from declip_rt.backends.trt.recipe import Recipe
 from declip_rt.errors import EngineError
 from declip_rt.model.manifest import INPUT, OUTPUTS
@@ -22,7 +22,7 @@ class TensorRtNetwork:
     """
 
     def __init__(self, plan: bytes, recipe: Recipe, kernels: bytes = b"") -> None:
-        self.trt, self.log, self._runtime, self.engine = loaded(plan, recipe)
+        self.trt, self.log, self._runtime, self.engine = load_plan(plan, recipe)
         self.cache = kernel_cache(self.trt, self.engine)
         self.fits = self.cache is None or (bool(kernels) and bool(self.cache.deserialize(kernels)))
         self.profiles = {batch: profile for profile, batch in enumerate(recipe.batches)}
@@ -70,11 +70,11 @@ class TensorRtProgram:
 
     def _made(self, thing: Any, what: str) -> Any:
         if not thing:
-            raise EngineError(f"{what}: {logged(self._network.log)}")
+            raise EngineError(f"{what}: {shorten(self._network.log.lines)}")
         return thing
 
 
-def loaded(plan: bytes, recipe: Recipe) -> tuple[ModuleType, Any, Any, Any]:
+def load_plan(plan: bytes, recipe: Recipe) -> tuple[ModuleType, Any, Any, Any]:
     """The recipe's library, its log, a runtime, which must outlive the engine, and the plan's engine."""
     trt = library(recipe)
     log = logger(trt)
@@ -83,8 +83,8 @@ def loaded(plan: bytes, recipe: Recipe) -> tuple[ModuleType, Any, Any, Any]:
     engine = runtime.deserialize_cuda_engine(plan)
     if engine is None:
         raise EngineError(
-            f"{recipe.library} {trt.__version__} refuses the plan: {logged(log)}; "
-            "see the driver's version by nvidia-smi, or build it again: declip-rt engines clear"
+            f"{recipe.library} {trt.__version__} refuses the plan: {shorten(log.lines)}; "
+            "see the driver's version by nvidia-smi, or build it again: declip-rt plans clear"
         )
     return trt, log, runtime, engine
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import hashlib
+import logging
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,19 +14,23 @@ import msgspec
 from filelock import FileLock
 from platformdirs import user_cache_path
 
-from declip_rt.backends.parity import Passed
 from declip_rt.backends.trt.origin import Origin
 from declip_rt.errors import ConfigError
+from declip_rt.model.manifest import Parity
 
 FOLDER = "DECLIP_RT_CACHE"  # environment variable
-MOST = 10 * 2**30  # bytes of all plans together
+CACHE_BYTES = 10 * 2**30  # of all plans together
 SHORT = 12  # digits of a key that users see
+logger = logging.getLogger(__name__)
 
 
 class Proof(msgspec.Struct, frozen=True):
-    """How a plan passed the parity gate, and the kernels that TensorRT for RTX had compiled of it: none otherwise."""
+    """What shows that a plan may run.
 
-    passed: Passed
+    passed: its parity with the reference. kernels: what TensorRT for RTX has compiled of it; nothing with TensorRT.
+    """
+
+    passed: Parity
     kernels: bytes = b""
 
 
@@ -37,7 +42,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     sha256: str
     size: int  # bytes
     built: str  # ISO 8601, UTC
-    passed: Passed | None = None  # the parity gate, when it first ran
+    passed: Parity | None = None  # the parity gate, when it first ran
     kernels_sha256: str = ""  # of those that it passed with, where TensorRT for RTX compiled some
 
     @property
@@ -48,15 +53,15 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 class Plans:
     """The plans in a folder: $DECLIP_RT_CACHE, or the user's cache folder."""
 
-    def __init__(self, folder: Path | None = None, most: int = MOST) -> None:
+    def __init__(self, folder: Path | None = None, most: int = CACHE_BYTES) -> None:
         given = os.environ.get(FOLDER)
         self.folder = folder or (Path(given) if given else user_cache_path("declip-rt") / "plans")
         self.most = most
 
-    def get(self, origin: Origin, model: str, build: Callable[[], bytes], say: Callable[[str], None]) -> bytes:
+    def get(self, origin: Origin, model: str, build: Callable[[], bytes]) -> bytes:
         """The plan of this origin, whose hash has just been checked; built first where there is none.
 
-        Two processes build it once: the second waits. `say` is told in a line why a plan is built.
+        Two processes build it once: the second waits. A line is logged that says why a plan is built.
         Raises what `build` raises, and ConfigError where the folder cannot be written.
         """
         with self._locked(origin.key):
@@ -64,7 +69,7 @@ class Plans:
             if isinstance(found, bytes):
                 os.utime(self.file(origin.key))  # prune takes those first that were not used for longest
             else:
-                say(f"building a plan for {model}: {found}")
+                logger.info("building a plan for %s: %s", model, found)
                 found = build()
                 self._write(origin, model, found)
         self.prune(self.most, spare=origin.key)

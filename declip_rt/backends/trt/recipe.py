@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec.structs import replace
 
+from declip_rt.backends.contract import EngineOptions
 from declip_rt.errors import ConfigError, EngineError
 from declip_rt.model.bundle import Bundle
 
@@ -64,16 +65,18 @@ def default_recipe() -> Recipe:
     return Recipe(library="tensorrt_rtx" if alone else "tensorrt")
 
 
-def recipe_for(bundle: Bundle, precision: str, batch: int, recipe: Recipe | None = None) -> Recipe:
-    """What to build. Raises ConfigError where `recipe` cannot do what is asked, EngineError where TensorRT cannot."""
+def recipe_for(bundle: Bundle, options: EngineOptions) -> Recipe:
+    """What to build. Raises ConfigError where a recipe cannot do what is asked, EngineError where TensorRT cannot."""
+    precision, batch = options.precision, options.batch
     if precision == "int8":
-        raise EngineError("int8 graphs are for CPUs; choose --device cpu, or --precision auto")
-    if recipe is not None:
+        raise EngineError('int8 graphs are for CPUs; choose `device="cpu"`, or leave `precision` out')
+    if options.recipe is not None:
+        recipe = Recipe.find(options.recipe)
         if precision not in ("auto", recipe.graph):
-            raise ConfigError(f"the recipe builds the {recipe.graph} graph; leave --precision {precision} out")
+            raise ConfigError(f'the recipe builds the {recipe.graph} graph; leave `precision="{precision}"` out')
         if batch > max(recipe.batches):
             raise ConfigError(
-                f"the recipe's largest batch is {max(recipe.batches)}; choose such a --batch, or add {batch} to it"
+                f"the recipe's largest batch is {max(recipe.batches)}; choose such a `batch`, or add {batch} to it"
             )
         return recipe
     graph = precision if precision != "auto" else "fp16" if "fp16" in bundle.manifest.graphs else "fp32"

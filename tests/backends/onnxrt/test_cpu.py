@@ -4,73 +4,48 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
-import numpy as np
 import onnxruntime
 import pytest
 
-from declip_rt import Bundle, EngineError
+from declip_rt import Bundle, EngineError, Unavailable
 from declip_rt.backends.choose import open_engine
-from declip_rt.backends.contract import Engine
+from declip_rt.backends.contract import Engine, EngineOptions
 from declip_rt.backends.onnxrt.cpu import SPARE, multiplies_8_bits
+from tests.backends.contract import Contract, Open
 
 CUDA = "CUDAExecutionProvider" in onnxruntime.get_available_providers()
 
 
-@pytest.fixture(scope="module")
-def engine(bundle: Bundle) -> Engine:
-    return open_engine(bundle, "cpu", 4)
+@pytest.fixture
+def reopen(bundle: Bundle) -> Open:
+    return lambda: open_engine(bundle, EngineOptions(device="cpu", batch=4))
 
 
-def fill(engine: Engine, bundle: Bundle, lane: int, n: int) -> None:
-    rng = np.random.default_rng(n)
-    for i in range(n):
-        engine.lanes[lane].slot(i)[...] = rng.integers(0, 256, bundle.views.shape, np.uint8)
+@pytest.fixture
+def engine(reopen: Open) -> Iterator[Engine]:
+    with closing(reopen()) as made:
+        yield made
 
 
-def test_a_lane_gives_the_contracts_outputs(engine: Engine, bundle: Bundle) -> None:
-    fill(engine, bundle, 0, 3)
-    engine.lanes[0].launch(3)
-    outputs = engine.lanes[0].result()
-    assert outputs.scores.shape == (3, len(bundle.heads))
-    assert outputs.scores.dtype == np.float32
-    assert (outputs.scores >= 0).all()
-    assert (outputs.scores <= 1).all()
-    for feature in (outputs.perceptual, outputs.semantic):
-        assert feature.shape == (3, bundle.manifest.features)
-        assert np.allclose(np.linalg.norm(feature, axis=1), 1, atol=1e-5)
-
-
-def test_lanes_in_flight_together_do_not_mix(engine: Engine, bundle: Bundle) -> None:
-    alone = []
-    for n in (2, 3):
-        fill(engine, bundle, 0, n)
-        engine.lanes[0].launch(n)
-        alone.append(engine.lanes[0].result().scores)
-    for lane, n in ((0, 2), (1, 3)):
-        fill(engine, bundle, lane, n)
-        engine.lanes[lane].launch(n)
-    assert np.allclose(engine.lanes[1].result().scores, alone[1], atol=1e-6)
-    assert np.allclose(engine.lanes[0].result().scores, alone[0], atol=1e-6)
-
-
-def test_a_result_without_a_launch_is_an_error(engine: Engine) -> None:
-    with pytest.raises(EngineError, match="nothing was launched"):
-        engine.lanes[0].result()
+class TestContract(Contract):
+    """ONNX Runtime on the CPU."""
 
 
 def test_auto_says_what_it_chose(bundle: Bundle) -> None:
-    engine = open_engine(bundle, "auto")
-    where = "cuda:0" if engine.device.startswith("cuda") else "cpu"
-    assert engine.device.startswith(f"{where} (ONNX Runtime {onnxruntime.__version__}")
-    assert engine.precision == "fp32", "the embedded bundle has no INT8 graph"
+    engine = open_engine(bundle, EngineOptions(device="auto"))
+    where = "cuda:0" if engine.info.kind == "cuda" else "cpu"
+    assert str(engine.info) == f"{where} (ONNX Runtime {onnxruntime.__version__}, fp32)", "the bundle has no INT8 graph"
+    engine.close()
 
 
 @pytest.mark.skipif(CUDA, reason="this onnxruntime has CUDA")
 def test_a_missing_cuda_provider_names_the_extra(bundle: Bundle) -> None:
-    with pytest.raises(EngineError, match=r"no CUDA provider.*declip-rt\[cuda\]"):
-        open_engine(bundle, "cuda")
+    with pytest.raises(Unavailable, match=r"no CUDA provider.*declip-rt\[cuda\]"):
+        open_engine(bundle, EngineOptions(device="cuda"))
 
 
 def test_without_an_engine_the_error_names_the_extras(tmp_path: Path) -> None:
@@ -84,9 +59,9 @@ def test_without_an_engine_the_error_names_the_extras(tmp_path: Path) -> None:
 
 def test_batches_compute_at_once_but_single_images_have_all_threads(bundle: Bundle) -> None:
     for threads, batch, at_once in ((2, 8, 2), (9, 2, 4), (1, 8, 1), (6, 1, 1), (3, 8, 3)):
-        engine = open_engine(bundle, "cpu", batch, threads=threads)
+        engine = open_engine(bundle, EngineOptions(device="cpu", batch=batch, threads=threads))
         assert len(engine.lanes) == at_once + SPARE
-        own = engine._session.get_session_options().intra_op_num_threads - 1  # the caller is one
+        own = engine._work.session.get_session_options().intra_op_num_threads - 1  # the caller is one
         assert at_once + own == threads, "no core is left out"
         engine.close()
 
@@ -107,10 +82,12 @@ def test_int8_needs_a_cpu_whose_products_do_not_overflow(
     monkeypatch.setattr("pathlib.Path.read_text", lambda self: flags)
     multiplies_8_bits.cache_clear()
     assert multiplies_8_bits() == exact
-    monkeypatch.setattr(Bundle, "precision", lambda self, wanted: "fp32" if wanted == "fp32" else "int8")
+    monkeypatch.setattr(Bundle, "proves", lambda self, precision: precision == "int8")
     monkeypatch.setattr(Bundle, "graph", lambda self, precision="fp32": self.path / "fp32.onnx")
-    assert open_engine(bundle, "cpu").precision == ("int8" if exact else "fp32")
+    engine = open_engine(bundle, EngineOptions(device="cpu"))
+    assert engine.info.precision == ("int8" if exact else "fp32")
+    engine.close()
     if not exact:
-        with pytest.raises(EngineError, match=r"has no VNNI.*--precision fp32"):
-            open_engine(bundle, "cpu", precision="int8")
+        with pytest.raises(EngineError, match=r'has no VNNI.*`precision="fp32"`'):
+            open_engine(bundle, EngineOptions(device="cpu", precision="int8"))
     multiplies_8_bits.cache_clear()

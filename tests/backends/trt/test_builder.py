@@ -10,10 +10,9 @@ import tensorrt_rtx
 from msgspec.structs import replace
 
 from benchmarks.peers import random_model
-from declip_rt import Bundle, BundleError, EngineError
+from declip_rt import Bundle, BundleError, EngineError, Unavailable
 from declip_rt.backends.trt.builder import build
 from declip_rt.backends.trt.recipe import Recipe
-from declip_rt.errors import Unavailable
 from declip_rt.model.manifest import Graph
 from export.__main__ import export
 
@@ -50,7 +49,7 @@ def test_an_unknown_gpu_names_the_known_ones(bundle: Bundle) -> None:
 
 def test_a_missing_library_names_its_extra(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "tensorrt", None)
-    with pytest.raises(EngineError, match=r'pip install "declip-rt\[tensorrt\]"'):
+    with pytest.raises(Unavailable, match=r'pip install "declip-rt\[tensorrt\]"'):
         build(bundle, Recipe(graph="fp32"))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import multiprocessing
 import os
 import time
@@ -13,13 +14,13 @@ import msgspec
 import pytest
 
 from declip_rt import ConfigError
-from declip_rt.backends.parity import Passed
 from declip_rt.backends.trt.origin import Origin
 from declip_rt.backends.trt.plans import Plans, Proof
 from declip_rt.backends.trt.recipe import Recipe
+from declip_rt.model.manifest import Parity
 
 ORIGIN = Origin(graph_sha256="a" * 64, recipe=Recipe(), version="11.0", gpu="L4", capability="8.9", driver="580.1")
-PASSED = Passed(cosine=1.0, change=0.0, images=8)
+PASSED = Parity(n=8, change=0.0, cosine=1.0)
 OTHERS = {
     "graph_sha256": "b" * 64,
     "recipe": Recipe(batches=(1,)),
@@ -32,9 +33,14 @@ OTHERS = {
 
 
 def get(plans: Plans, origin: Origin = ORIGIN, content: bytes = b"plan") -> tuple[bytes, list[str]]:
-    """What is found, and what was said: nothing where it was there."""
-    said: list[str] = []
-    return plans.get(origin, "a model", lambda: content, said.append), said
+    """What is found, and what was logged: nothing where it was there."""
+    log, lines = logging.getLogger("declip_rt.backends.trt.plans"), list[str]()
+    log.setLevel(logging.INFO)
+    log.addFilter(note := lambda record: not lines.append(record.getMessage()))
+    try:
+        return plans.get(origin, "a model", lambda: content), lines
+    finally:
+        log.removeFilter(note)
 
 
 def test_it_is_built_once(tmp_path: Path) -> None:
@@ -79,7 +85,7 @@ def test_what_is_damaged_is_built_again(damage: object, reason: str, tmp_path: P
 def test_a_build_that_fails_leaves_nothing(tmp_path: Path) -> None:
     plans = Plans(tmp_path)
     with pytest.raises(ZeroDivisionError):
-        plans.get(ORIGIN, "a model", lambda: bytes(1 // 0), print)
+        plans.get(ORIGIN, "a model", lambda: bytes(1 // 0))
     assert list(plans.all()) == []
     assert not plans.file(ORIGIN.key).exists()
 
@@ -91,7 +97,7 @@ def slowly(folder: Path, content: bytes) -> None:
         time.sleep(0.5)
         return content
 
-    Plans(folder).get(ORIGIN, "a model", build, lambda line: None)
+    Plans(folder).get(ORIGIN, "a model", build)
 
 
 def test_two_processes_build_it_once(tmp_path: Path) -> None:

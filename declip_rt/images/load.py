@@ -1,0 +1,147 @@
+"""From any kind of image to the views in a lane's slot."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from declip_rt.errors import ImageError
+from declip_rt.images import decode, sources
+from declip_rt.images.decode import Decoded, Scratch
+from declip_rt.images.views import least_side, write_views
+from declip_rt.model.manifest import ViewSpec
+from declip_rt.stats import Stats
+
+CUDA = 2  # as DLPack numbers devices
+ImageLike: TypeAlias = "str | os.PathLike[str] | bytes | NDArray[np.uint8] | Image.Image | Frame"
+DecodeScale: TypeAlias = Literal["full", "auto"]
+
+
+class Frame(Protocol):
+    """An array of another library, on the host or on a GPU: of torch, CuPy, PyNvVideoCodec, …
+
+    Those with `__cuda_array_interface__` alone are taken too.
+    """
+
+    def __dlpack__(self) -> object: ...
+    def __dlpack_device__(self) -> tuple[int, int]: ...
+
+
+class Slot(Protocol):
+    """A place in a lane for one image."""
+
+    @property
+    def memory(self) -> NDArray[np.uint8]:
+        """Where its views go: (V, S, S, 3)."""
+
+    def put(self, frame: object) -> tuple[int, int]:
+        """Takes a frame that is on the GPU instead; returns its width and height in pixels."""
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What is known of an image before it is scored. size (bytes) and mtime_ns are those of its file, if it has one."""
+
+    width: int
+    height: int
+    size: int | None = None
+    mtime_ns: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """An image on its way: pixels on the host, or a frame on the GPU; and its file, if it has one."""
+
+    pixels: Decoded | Frame
+    size: int | None = None
+    mtime_ns: int | None = None
+
+
+class Loader:
+    """Loads images, and places their views. Threads share it.
+
+    Args:
+        views: what the model sees.
+        stats: told how long each stage took.
+        decode_scale: auto decodes large JPEGs at 1/2, 1/4 or 1/8 of their size where the views need no more.
+        on_gpu: decodes bytes to a frame on the GPU, or returns None where that is a matter for the CPU.
+    """
+
+    def __init__(
+        self,
+        views: ViewSpec,
+        stats: Stats,
+        decode_scale: DecodeScale = "full",
+        on_gpu: Callable[[bytes], Frame | None] | None = None,
+    ) -> None:
+        self._views, self._stats, self._on_gpu = views, stats, on_gpu
+        self._least = least_side(views) if decode_scale == "auto" else None
+        self._scratch = Scratch()
+
+    def load(self, image: ImageLike) -> Loaded:
+        """Raises ImageError."""
+        if not isinstance(image, (str, os.PathLike)):
+            with self._stats.timed("decode"):
+                return Loaded(self._decode(image))
+        with self._stats.timed("read"):
+            content = sources.read(image)
+        with self._stats.timed("decode"):
+            return Loaded(self._decode(content.data), content.size, content.mtime_ns)
+
+    def place(self, loaded: Loaded, slot: Slot) -> Facts:
+        """Writes the image's views into the slot. Raises ImageError."""
+        with self._stats.timed("views"):
+            if isinstance(loaded.pixels, Decoded):
+                write_views(loaded.pixels.rgb, self._views, slot.memory)
+                width, height = loaded.pixels.width, loaded.pixels.height
+            else:
+                width, height = slot.put(loaded.pixels)
+        return Facts(width, height, loaded.size, loaded.mtime_ns)
+
+    def _decode(self, image: Any) -> Decoded | Frame:
+        if isinstance(image, (bytes, bytearray, memoryview)):
+            data = bytes(image)
+            frame = self._on_gpu(data) if self._on_gpu else None
+            return decode.decode_for(data, self._least, self._scratch) if frame is None else frame
+        if isinstance(image, Image.Image):
+            rgb = decode.from_pil(image)
+        elif isinstance(image, np.ndarray):
+            rgb = decode.from_array(image)
+        elif is_on_gpu(image):
+            on_gpu: Frame = image
+            return on_gpu
+        elif hasattr(image, "__dlpack__"):
+            rgb = _from_dlpack(image)
+        else:
+            raise ImageError(
+                f"cannot score a {type(image).__name__}; give a path, bytes, a Pillow image, or RGB uint8 (H, W, 3) "
+                "of NumPy, torch, CuPy or the like"
+            )
+        return Decoded(rgb, rgb.shape[1], rgb.shape[0])
+
+
+def is_on_gpu(image: Any) -> bool:
+    """Whether an image is a frame in a GPU's memory."""
+    if hasattr(image, "__dlpack_device__"):
+        return bool(image.__dlpack_device__()[0] == CUDA)
+    return hasattr(image, "__cuda_array_interface__")
+
+
+def is_one(images: Any) -> bool:
+    """Whether this is one image, where an iterable of images is meant."""
+    one = isinstance(images, (str, os.PathLike, bytes, bytearray, memoryview, Image.Image))
+    return one or getattr(images, "ndim", 4) < 4 or hasattr(images, "__cuda_array_interface__")
+
+
+def _from_dlpack(image: Any) -> NDArray[np.uint8]:
+    try:
+        array: Any = np.from_dlpack(image)
+    except Exception as error:  # each library has its own for types that NumPy lacks
+        raise ImageError(f"cannot read a {type(image).__name__}: {error}") from error
+    return decode.from_array(array)
