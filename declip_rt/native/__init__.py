@@ -12,7 +12,7 @@ from PIL import Image
 try:
     import declip_rt.native._native as _native
 except ImportError:  # built without a compiler
-    _native = None
+    _native = None  # type: ignore[assignment]
 
 RGB: TypeAlias = NDArray[np.uint8]  # (H, W, 3)
 LEVELS = ("portable", "AVX2", "AVX-512")  # instructions that the extension can use
@@ -56,7 +56,7 @@ def resample_into(rgb: RGB, boxes: Sequence[BoxLike], out: NDArray[np.uint8]) ->
 
 def fatbin() -> bytes:
     """The CUDA kernels, for each of the GPUs that nvcc knew; empty where declip-rt was built without them."""
-    return b"" if _native is None else bytes(_native.fatbin())
+    return b"" if _native is None else _native.fatbin()
 
 
 def lay_out(jobs: NDArray[np.uint8], size: int) -> tuple[int, int]:
@@ -68,5 +68,4 @@ def lay_out(jobs: NDArray[np.uint8], size: int) -> tuple[int, int]:
     Raises:
         ValueError: a box is empty or leaves its image, or an image is too large to count its pixels.
     """
-    bytes_, longest = _native.lay_out(jobs, size)
-    return int(bytes_), int(longest)
+    return _native.lay_out(jobs, size)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import shutil
 import subprocess
 import sys
@@ -72,6 +73,14 @@ def noise(height: int, width: int, seed: int) -> np.ndarray:
 
 def test_it_was_built_here() -> None:
     assert native.level() in LEVELS, "install with a C++ compiler: pip install --editable '.[dev]'"
+
+
+def test_the_stub_says_what_was_built(tmp_path: Path) -> None:
+    made = tmp_path / "_native.pyi"
+    command = [sys.executable, "-m", "nanobind.stubgen", "-q", "-m", "declip_rt.native._native", "-o", made]
+    subprocess.run(command, check=True)
+    said, built = (ast.unparse(ast.parse(path.read_text())) for path in (SOURCE / "_native.pyi", made))
+    assert said == built, "run `make stub`"
 
 
 @pytest.mark.parametrize("path", PATHS)
