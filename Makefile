@@ -1,8 +1,9 @@
 # make demo: score examples/photos with the embedded model. make test: the whole suite. make lint: ruff and mypy.
+# make stub: write the types of the compiled module, after a change of its functions.
 PYTHON ?= python3
 PACKAGE := pyproject.toml CMakeLists.txt $(shell find declip_rt -type f -not -path '*/__pycache__/*')
 
-.PHONY: demo test lint gpu-check clean
+.PHONY: demo test lint stub gpu-check clean
 
 demo: .venv/installed
 	mkdir -p demo
@@ -21,6 +22,10 @@ lint: .venv-dev/installed
 	.venv-dev/bin/ruff format --check .
 	.venv-dev/bin/mypy
 	.venv-dev/bin/lint-imports
+
+stub: .venv-dev/installed
+	.venv-dev/bin/python -m nanobind.stubgen -m declip_rt.native._native -o declip_rt/native/_native.pyi
+	.venv-dev/bin/ruff format declip_rt/native/_native.pyi
 
 clean:
 	rm -rf .venv .venv-dev demo

@@ -11,7 +11,14 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 MODEL = "model/embedded/declip-tiny"
-NEEDED = ("py.typed", "output/page.html", "engines/portable.toml", f"{MODEL}/bundle.json", f"{MODEL}/fp32.onnx")
+NEEDED = (
+    "py.typed",
+    "native/_native.pyi",
+    "output/page.html",
+    "engines/portable.toml",
+    f"{MODEL}/bundle.json",
+    f"{MODEL}/fp32.onnx",
+)
 
 
 def wheel_of(folder: Path, **environment: str) -> tuple[str, list[str]]:

@@ -1,9 +1,9 @@
-"""Resampling in C++, equal to Pillow's bit by bit, and Pillow itself where the extension was not built."""
+"""Bicubic resampling in C++, equal to Pillow's bit by bit, and Pillow itself where the extension was not built."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,16 +12,9 @@ from PIL import Image
 try:
     import declip_rt.native._native as _native
 except ImportError:  # built without a compiler
-    _native = None
+    _native = None  # type: ignore[assignment]
 
 RGB: TypeAlias = NDArray[np.uint8]  # (H, W, 3)
-Filter: TypeAlias = Literal["box", "bilinear", "bicubic", "lanczos"]
-FILTERS = {
-    "box": Image.Resampling.BOX,
-    "bilinear": Image.Resampling.BILINEAR,
-    "bicubic": Image.Resampling.BICUBIC,
-    "lanczos": Image.Resampling.LANCZOS,
-}
 LEVELS = ("portable", "AVX2", "AVX-512")  # instructions that the extension can use
 BoxLike: TypeAlias = tuple[float, float, float, float]  # left, top, right, bottom in source pixels
 
@@ -31,33 +24,17 @@ def level() -> str | None:
     return None if _native is None else LEVELS[_native.best_level()]
 
 
-def resample(rgb: RGB, size: tuple[int, int], box: BoxLike | None = None, filter: Filter = "bicubic") -> RGB:
-    """Resamples the `box` of an image, antialiased, as `PIL.Image.resize(size, filter, box)` does, byte for byte.
+def resample_into(rgb: RGB, boxes: Sequence[BoxLike], out: NDArray[np.uint8]) -> None:
+    """Resamples boxes of an image as `PIL.Image.resize((width, height), BICUBIC, box)` does, byte for byte.
 
-    The bytes are those of Pillow 13, which resamples rows first where the height shrinks by more than twice as many
-    pixels as the width does; older versions differ there by rounding.
+    The bytes are those of Pillow 13. It resamples rows first where the height shrinks by more than twice as many
+    pixels as the width does. Older versions differ there by rounding.
 
-    rgb: uint8 (H, W, 3) of any strides. size: (width, height) in pixels. box: left, top, right, bottom in source
-    pixels, fractions allowed; the whole image by default. Returns uint8 (height, width, 3).
-
-    Raises:
-        ValueError: rgb has another type or shape, the box is empty or leaves the image, or the size is below 1.
-    """
-    width, height = size
-    if rgb.ndim == 3 and box is None:
-        box = (0, 0, rgb.shape[1], rgb.shape[0])
-    if width < 1 or height < 1:
-        raise ValueError(f"a size is at least 1 by 1 pixels, not {width} by {height}")
-    out: RGB = np.empty((height, width, 3), np.uint8)
-    resample_into(rgb, [box or (0, 0, 0, 0)], out[None], filter)
-    return out
-
-
-def resample_into(rgb: RGB, boxes: Sequence[BoxLike], out: NDArray[np.uint8], filter: Filter = "bicubic") -> None:
-    """Resamples several boxes of one image, which is read once, into out, uint8 (len(boxes), height, width, 3).
+    rgb: uint8 (H, W, 3) of any strides. It is read once for all boxes. boxes: left, top, right, bottom in source
+    pixels, fractions allowed. out: uint8 (len(boxes), height, width, 3), C-contiguous.
 
     Raises:
-        ValueError: as for `resample`, or out is not C-contiguous.
+        ValueError: rgb or out has another type or shape, a box is empty or leaves the image, or out has no pixels.
     """
     if rgb.dtype != np.uint8 or rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.size == 0:
         raise ValueError(f"an image must be RGB uint8 (H, W, 3); this one is {rgb.dtype} {rgb.shape}")
@@ -70,16 +47,16 @@ def resample_into(rgb: RGB, boxes: Sequence[BoxLike], out: NDArray[np.uint8], fi
     if out.dtype != np.uint8 or not shaped or not out.flags.c_contiguous:
         raise ValueError(f"out must be C-contiguous uint8 ({len(boxes)}, h, w, 3), not {out.dtype} {out.shape}")
     if _native is not None:
-        _native.resample(rgb, corners, out, list(FILTERS).index(filter), _native.best_level())
+        _native.resample_into(rgb, corners, out, _native.best_level())
         return
     image = Image.fromarray(rgb)
     for view, box in zip(out, boxes, strict=True):
-        view[...] = np.asarray(image.resize(view.shape[1::-1], FILTERS[filter], box))
+        view[...] = np.asarray(image.resize(view.shape[1::-1], Image.Resampling.BICUBIC, box))
 
 
 def fatbin() -> bytes:
     """The CUDA kernels, for each of the GPUs that nvcc knew; empty where declip-rt was built without them."""
-    return b"" if _native is None else bytes(_native.fatbin())
+    return b"" if _native is None else _native.fatbin()
 
 
 def lay_out(jobs: NDArray[np.uint8], size: int) -> tuple[int, int]:
@@ -91,5 +68,4 @@ def lay_out(jobs: NDArray[np.uint8], size: int) -> tuple[int, int]:
     Raises:
         ValueError: a box is empty or leaves its image, or an image is too large to count its pixels.
     """
-    bytes_, longest = _native.lay_out(jobs, size)
-    return int(bytes_), int(longest)
+    return _native.lay_out(jobs, size)

@@ -1,4 +1,4 @@
-// The Python face: see __init__.py, which checks the arguments.
+// The Python face: see __init__.py, which checks the arguments. After a change of a signature here, run `make stub`.
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
 #include <nanobind/stl/pair.h>
@@ -17,12 +17,12 @@ using Source = nb::ndarray<const uint8_t, nb::ndim<3>, nb::device::cpu>;
 using Boxes = nb::ndarray<const float, nb::shape<-1, 4>, nb::c_contig, nb::device::cpu>;
 using Views = nb::ndarray<uint8_t, nb::shape<-1, -1, -1, 3>, nb::c_contig, nb::device::cpu>;
 
-static void resample(Source rgb, Boxes boxes, Views out, int filter, int level) {
+static void resample_into(Source rgb, Boxes boxes, Views out, int level) {
   declip::Image image{rgb.data(),        int(rgb.shape(0)),  int(rgb.shape(1)),
                       rgb.stride(0), rgb.stride(1), rgb.stride(2)};
   nb::gil_scoped_release release;
   declip::resample(image, reinterpret_cast<const declip::Box*>(boxes.data()), int(boxes.shape(0)),
-                   int(out.shape(2)), int(out.shape(1)), declip::Filter(filter), declip::Level(level), out.data());
+                   int(out.shape(2)), int(out.shape(1)), declip::Level(level), out.data());
 }
 
 using Table = nb::ndarray<uint8_t, nb::shape<-1, sizeof(declip::Job)>, nb::c_contig, nb::device::cpu>;
@@ -35,7 +35,6 @@ static std::pair<int64_t, int64_t> lay_out(Table table, int size) {
   return {need.scratch, need.pixels};
 }
 
-// What the kernels do, on the host, with images and `out` on the host: for tests.
 static void ragged(Table table, int size, Out out) {
   std::vector<uint8_t> scratch(lay_out(table, size).first);
   for (const declip::Job* job = jobs_of(table); job < jobs_of(table) + table.shape(0); job++) {
@@ -45,8 +44,7 @@ static void ragged(Table table, int size, Out out) {
   }
 }
 
-// Where the fields of a job lie, by the names that Python has for them, and the bytes of a job.
-static nb::dict job_layout() {
+static nb::typed<nb::dict, nb::str, nb::int_> job_layout() {
   nb::dict at;
   at["image"] = offsetof(declip::Job, image), at["strides"] = offsetof(declip::Job, row);
   at["size"] = offsetof(declip::Job, height), at["box"] = offsetof(declip::Job, left);
@@ -58,11 +56,12 @@ static nb::dict job_layout() {
 }
 
 NB_MODULE(_native, module) {
-  module.def("resample", &resample, nb::arg("rgb").noconvert(), nb::arg("boxes").noconvert(),
-             nb::arg("out").noconvert(), nb::arg("filter"), nb::arg("level"));
+  module.def("resample_into", &resample_into, nb::arg("rgb").noconvert(), nb::arg("boxes").noconvert(),
+             nb::arg("out").noconvert(), nb::arg("level"));
   module.def("lay_out", &lay_out, nb::arg("jobs").noconvert(), nb::arg("size"));
-  module.def("ragged", &ragged, nb::arg("jobs").noconvert(), nb::arg("size"), nb::arg("out").noconvert());
-  module.def("job_layout", &job_layout);
+  module.def("ragged", &ragged, nb::arg("jobs").noconvert(), nb::arg("size"), nb::arg("out").noconvert(),
+             "Does what the kernels do, on the host. Tests call it.");
+  module.def("job_layout", &job_layout, "Where each field of a job lies; under all, the bytes of a job.");
   module.def("fatbin", [] { return nb::bytes(declip_fatbin, declip_fatbin_size); });
-  module.def("best_level", [] { return int(declip::best_level()); });
+  module.def("best_level", [] { return int(declip::best_level()); }, "The index in LEVELS of what this machine has.");
 }

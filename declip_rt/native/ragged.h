@@ -24,10 +24,10 @@ struct Job {
 static_assert(sizeof(Job) == 96 && offsetof(Job, out) == 56 && offsetof(Job, begin) == 80);
 
 DECLIP_BOTH inline Axis columns_of(const Job& job, int size) {
-  return {job.width, size, job.left, job.right, Filter::bicubic};
+  return {job.width, size, job.left, job.right};
 }
 DECLIP_BOTH inline Axis rows_of(const Job& job, int size) {
-  return {job.height, size, job.top, job.bottom, Filter::bicubic};
+  return {job.height, size, job.top, job.bottom};
 }
 DECLIP_BOTH inline bool rows_first(const Job& job, int size) { return is_tall(job.height, job.width, size, size); }
 

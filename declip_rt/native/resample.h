@@ -1,7 +1,7 @@
-// The arithmetic of Pillow's antialiased resampling, for host and device.
+// The arithmetic of Pillow's antialiased bicubic resampling, for host and device.
 //
-// An output sample is the sum of the input samples under a filter that is as wide as the output sample, with weights of
-// 22 fractional bits; columns come first and are rounded to 8 bits, then rows. Equal to Pillow bit by bit
+// An output sample is the sum of the input samples under the filter, which stretches where the image shrinks. Weights
+// have 22 fractional bits. Columns come first and are rounded to 8 bits, then rows. Equal to Pillow bit by bit
 // (libImaging/Resample.c), for which positions are float and weights double. Compile with -ffp-contract=off.
 #pragma once
 
@@ -17,51 +17,27 @@
 
 namespace declip {
 
-enum class Filter { box, bilinear, bicubic, lanczos };
-
 constexpr int kBits = 22;  // fractional bits of a weight
+constexpr double kSupport = 2.0;  // of the filter on either side, in samples
 
-DECLIP_BOTH inline double support(Filter filter) {
-  switch (filter) {
-    case Filter::box: return 0.5;
-    case Filter::bilinear: return 1.0;
-    case Filter::bicubic: return 2.0;
-    default: return 3.0;
-  }
-}
-
-DECLIP_BOTH inline double sinc(double x) {
-  if (x == 0.0) return 1.0;
-  x *= 3.14159265358979323846;
-  return sin(x) / x;
-}
-
-DECLIP_BOTH inline double weight(Filter filter, double x) {
+DECLIP_BOTH inline double weight(double x) {
   constexpr double a = -0.5;  // Keys' bicubic
   double side = x < 0.0 ? -x : x;
-  switch (filter) {
-    case Filter::box: return x > -0.5 && x <= 0.5 ? 1.0 : 0.0;
-    case Filter::bilinear: return side < 1.0 ? 1.0 - side : 0.0;
-    case Filter::bicubic:
-      if (side < 1.0) return ((a + 2.0) * side - (a + 3.0)) * side * side + 1;
-      return side < 2.0 ? (((side - 5) * side + 8) * side - 4) * a : 0.0;
-    default: return -3.0 <= x && x < 3.0 ? sinc(x) * sinc(x / 3) : 0.0;
-  }
+  if (side < 1.0) return ((a + 2.0) * side - (a + 3.0)) * side * side + 1;
+  return side < kSupport ? (((side - 5) * side + 8) * side - 4) * a : 0.0;
 }
 
 // How one axis is resampled: `size` samples become `out` ones that cover [begin, end) of it.
 struct Axis {
   int size, out;
   float begin, end;
-  Filter filter;
 
   DECLIP_BOTH double scale() const { return double(end - begin) / out; }
   DECLIP_BOTH double reach() const {  // of the filter, in input samples
     double stretch = scale();
-    return support(filter) * (stretch < 1.0 ? 1.0 : stretch);
+    return kSupport * (stretch < 1.0 ? 1.0 : stretch);
   }
   DECLIP_BOTH int taps() const { return int(ceil(reach())) * 2 + 1; }  // at most
-  DECLIP_BOTH bool is_copy() const { return out == size && begin == 0.0f && end == float(size); }
 };
 
 // The input samples [low, high) that output sample i is made of.
@@ -81,12 +57,12 @@ DECLIP_BOTH inline int weights_of(const Axis& axis, int i, int* weights, int ste
   span_of(axis, i, &low, &high);
   int count = high - low;
   for (int j = 0; j < count; j++) {
-    double value = weight(axis.filter, (j + low - centre + 0.5) * narrow);
+    double value = weight((j + low - centre + 0.5) * narrow);
     if (scratch) scratch[j] = value;
     sum += value;
   }
   for (int j = 0; j < count; j++) {
-    double value = scratch ? scratch[j] : weight(axis.filter, (j + low - centre + 0.5) * narrow);
+    double value = scratch ? scratch[j] : weight((j + low - centre + 0.5) * narrow);
     double share = sum != 0.0 ? value / sum : value;
     weights[size_t(j) * step] = int((share < 0 ? -0.5 : 0.5) + share * (1 << kBits));
   }

@@ -114,9 +114,9 @@ class Rows {
   std::vector<uint8_t> packed_;
 };
 
-void rows_first(const Image& image, const Box& box, int width, int height, Filter filter, Level level, uint8_t* out) {
-  Weights rows({image.height, height, box.top, box.bottom, filter});
-  Columns columns({image.width, width, box.left, box.right, filter}, level);
+void rows_first(const Image& image, const Box& box, int width, int height, Level level, uint8_t* out) {
+  Weights rows({image.height, height, box.top, box.bottom});
+  Columns columns({image.width, width, box.left, box.right}, level);
   const int left = columns.begin(), seen = columns.end() - left;
   const Image part{image.data + left * image.pixel, image.height, std::min(seen, image.width - left),
                    image.row, image.pixel, image.channel};
@@ -163,7 +163,7 @@ void cut(const Image& image, const Box& box, int width, int height, uint8_t* out
 
 // `tall`: whether rows come first.
 static void resample_upright(const Image& image, bool tall, const Box* boxes, int count, int width, int height,
-                             Filter filter, Level level, uint8_t* out) {
+                             Level level, uint8_t* out) {
   std::vector<std::unique_ptr<Pass>> passes;
   std::vector<View> views;
   int slack = 0;
@@ -173,11 +173,11 @@ static void resample_upright(const Image& image, bool tall, const Box* boxes, in
       continue;
     }
     if (tall) {
-      rows_first(image, boxes[v], width, height, filter, level, out);
+      rows_first(image, boxes[v], width, height, level, out);
       continue;
     }
-    Axis across{image.width, width, boxes[v].left, boxes[v].right, filter};
-    Weights rows({image.height, height, boxes[v].top, boxes[v].bottom, filter});
+    Axis across{image.width, width, boxes[v].left, boxes[v].right};
+    Weights rows({image.height, height, boxes[v].top, boxes[v].bottom});
     int top = rows.first.front(), bottom = rows.first.back() + rows.count.back();
     auto found = std::find_if(passes.begin(), passes.end(), [&](auto& pass) { return pass->serves(across); });
     if (found == passes.end()) {
@@ -203,11 +203,10 @@ static void resample_upright(const Image& image, bool tall, const Box* boxes, in
   }
 }
 
-void resample(const Image& image, const Box* boxes, int count, int width, int height, Filter filter, Level level,
-              uint8_t* out) {
+void resample(const Image& image, const Box* boxes, int count, int width, int height, Level level, uint8_t* out) {
   const bool tall = is_tall(image.height, image.width, height, width);
   if (std::abs(image.row) >= std::abs(image.pixel)) {
-    return resample_upright(image, tall, boxes, count, width, height, filter, level, out);
+    return resample_upright(image, tall, boxes, count, width, height, level, out);
   }
   // A photo that was turned by its strides: as it lies in memory, with rows for columns.
   const Image lying{image.data, image.width, image.height, image.pixel, image.row, image.channel};
@@ -216,7 +215,7 @@ void resample(const Image& image, const Box* boxes, int count, int width, int he
     turned.push_back({box->top, box->left, box->bottom, box->right});
   }
   std::vector<uint8_t> views(size_t(count) * width * height * 3);
-  resample_upright(lying, !tall, turned.data(), count, height, width, filter, level, views.data());
+  resample_upright(lying, !tall, turned.data(), count, height, width, level, views.data());
   for (const uint8_t* view = views.data(); count-- > 0; view += size_t(width) * height * 3)
     for (int y = 0; y < height; y++)
       for (int x = 0; x < width; x++) out = std::copy_n(view + (size_t(x) * height + y) * 3, 3, out);

@@ -19,7 +19,6 @@ struct Box {  // in source pixels
 };
 
 // Writes `count` views, each packed RGB of `height` rows of `width` pixels, one after another. The image is read once.
-void resample(const Image& image, const Box* boxes, int count, int width, int height, Filter filter, Level level,
-              uint8_t* out);
+void resample(const Image& image, const Box* boxes, int count, int width, int height, Level level, uint8_t* out);
 
 }  // namespace declip

@@ -49,11 +49,10 @@ int main() {
       if (draw(0, 1)) box.left += 0.25f, box.bottom -= 0.25f;
       boxes.push_back(box);
     }
-    auto filter = declip::Filter(draw(0, 3));
     std::vector<uint8_t> first;
     for (int level = 0; level <= int(declip::best_level()); level++) {
       std::vector<uint8_t> out(size_t(views) * out_height * out_width * 3);
-      declip::resample(image, boxes.data(), views, out_width, out_height, filter, declip::Level(level), out.data());
+      declip::resample(image, boxes.data(), views, out_width, out_height, declip::Level(level), out.data());
       if (level == 0) first = out;
       if (out != first) {
         std::fprintf(stderr, "photo %d: level %d differs\n", n, level);
@@ -61,8 +60,7 @@ int main() {
       }
     }
     std::vector<uint8_t> square(size_t(views) * out_width * out_width * 3);
-    declip::resample(image, boxes.data(), views, out_width, out_width, declip::Filter::bicubic, declip::best_level(),
-                     square.data());
+    declip::resample(image, boxes.data(), views, out_width, out_width, declip::best_level(), square.data());
     if (by_kernels(image, boxes, out_width) != square) {
       std::fprintf(stderr, "photo %d: the kernels differ\n", n);
       return 1;

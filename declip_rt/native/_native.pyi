@@ -1,0 +1,27 @@
+from typing import Annotated
+
+import numpy
+from numpy.typing import NDArray
+
+def resample_into(
+    rgb: Annotated[NDArray[numpy.uint8], dict(shape=(None, None, None), device="cpu", writable=False)],
+    boxes: Annotated[NDArray[numpy.float32], dict(shape=(None, 4), order="C", device="cpu", writable=False)],
+    out: Annotated[NDArray[numpy.uint8], dict(shape=(None, None, None, 3), order="C", device="cpu")],
+    level: int,
+) -> None: ...
+def lay_out(
+    jobs: Annotated[NDArray[numpy.uint8], dict(shape=(None, 96), order="C", device="cpu")], size: int
+) -> tuple[int, int]: ...
+def ragged(
+    jobs: Annotated[NDArray[numpy.uint8], dict(shape=(None, 96), order="C", device="cpu")],
+    size: int,
+    out: Annotated[NDArray[numpy.uint8], dict(order="C", device="cpu")],
+) -> None:
+    """Does what the kernels do, on the host. Tests call it."""
+
+def job_layout() -> dict[str, int]:
+    """Where each field of a job lies; under all, the bytes of a job."""
+
+def fatbin() -> bytes: ...
+def best_level() -> int:
+    """The index in LEVELS of what this machine has."""
