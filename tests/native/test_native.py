@@ -11,13 +11,13 @@ from unittest import mock
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
 from declip_rt import native
 from declip_rt.native import FILTERS, LEVELS, Filter, resample, resample_into
-from tests.conftest import picture
+from tests.conftest import examples, picture
 
 SOURCE = Path(native.__file__).parent
 SIDES = st.one_of(st.integers(1, 40), st.integers(1, 600))
@@ -39,7 +39,7 @@ def test_it_was_built_here() -> None:
 
 
 @pytest.mark.parametrize("path", PATHS)
-@settings(max_examples=250, deadline=None)
+@examples(250)
 @given(
     sides=st.tuples(SIDES, SIDES),
     size=st.tuples(SIDES, SIDES),
