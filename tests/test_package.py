@@ -31,7 +31,7 @@ def printed(folder: Path, code: str) -> list[str]:
     (wheel,) = folder.glob("*.whl")
     zipfile.ZipFile(wheel).extractall(folder / "site")
     # -S: the editable install of this checkout would come first
-    path = os.pathsep.join([str(folder / "site"), *(entry for entry in sys.path if entry.endswith("site-packages"))])
+    path = os.pathsep.join([str(folder / "site"), *(each for each in sys.path if each and Path(each) != ROOT)])
     env = {**os.environ, "PYTHONPATH": path}
     command = [sys.executable, "-S", "-c", code]
     return subprocess.run(command, check=True, capture_output=True, text=True, cwd=folder, env=env).stdout.split()

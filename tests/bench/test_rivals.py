@@ -69,6 +69,7 @@ def test_the_pictures_that_are_compared_differ(bundle: Bundle) -> None:
 
 def test_what_a_rival_needs_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "declip.pt"
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: name)
     for names, given, message in (
         (["jax"], None, "knows no 'jax'; choose from torch, torch-compile, ort"),
         (["ort", "torch"], None, "--against torch needs --checkpoint"),
