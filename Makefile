@@ -23,12 +23,12 @@ ifdef ROOM
 	$(PYTEST) -m "not slow" tests/$(ROOM)
 else
 	$(PYTEST) -m "not slow" $(PARALLEL)
-	$(PYTEST) -m "not slow" tests/simulated tests/gpu
+	$(PYTEST) -m "not slow" $(PARALLEL) tests/simulated tests/gpu
 endif
 
 test-all: .venv-dev/installed .venv-313/installed .venv-oldest/installed
 	FUZZ=10 $(PYTEST) $(PARALLEL)
-	$(PYTEST) tests/simulated tests/gpu
+	$(PYTEST) $(PARALLEL) tests/simulated tests/gpu
 	.venv-313/bin/python -m pytest $(PARALLEL) $(TORCHLESS)
 	.venv-oldest/bin/python -m pytest $(PARALLEL) $(TORCHLESS)
 
