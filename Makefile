@@ -29,8 +29,8 @@ endif
 test-all: .venv-dev/installed .venv-313/installed .venv-oldest/installed
 	FUZZ=10 $(PYTEST) $(PARALLEL)
 	$(PYTEST) $(PARALLEL) tests/simulated tests/gpu
-	.venv-313/bin/python -m pytest $(PARALLEL) $(TORCHLESS)
-	.venv-oldest/bin/python -m pytest $(PARALLEL) $(TORCHLESS)
+	OMP_NUM_THREADS=1 .venv-313/bin/python -m pytest -m "not slow" $(PARALLEL) $(TORCHLESS)
+	OMP_NUM_THREADS=1 .venv-oldest/bin/python -m pytest -m "not slow" $(PARALLEL) $(TORCHLESS)
 
 # On a machine with an NVIDIA GPU, in the Python that has what is to be checked: declip-rt[tensorrt,export,dev] and more.
 gpu-check:
