@@ -33,6 +33,7 @@ SHOWN = (
     LIMIT,
 )
 WORKERS, THREADS = (1, 2, 4), (1, 2, 4)
+COUNTS = {"500x500": 192, "8 megapixels": 48}  # photos a pass, for each of them
 FILES = (100, 1000, 10_000)
 MANY = 1_000_000  # files, of which only the first is awaited
 
@@ -115,7 +116,7 @@ def sections(folder: Path, out: Path) -> str:
         "|---|" + "---|" * len(MEGAPIXELS),
         *(f"| {name} | {' | '.join(f'{each:.1f}' for each in row)} |" for name, row in speeds.items()),
     ]
-    for what, count in (("500x500", 192), ("8 megapixels", 48)):
+    for what, count in COUNTS.items():
         files = list(peers.generated(folder, peers.SIZES[what]))
         found = by_threads([str(files[i % len(files)]) for i in range(count)])
         lines += [

@@ -12,14 +12,23 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import settings
 from PIL import Image, ImageFilter
 
 from declip_rt import Bundle, Scorer
 
-pytest_plugins = ["tests.training"]  # the fixtures of tests/train and tests/export
-
 NOBODY = 65534
+FUZZ = int(os.environ.get("FUZZ", "1"))  # how many times as many examples hypothesis draws: make test-all sets it
 Run = Callable[..., "subprocess.CompletedProcess[bytes]"]
+
+
+def examples(count: int) -> settings:
+    """A decorator beside `@given`: the test runs on `count` examples, on more where FUZZ says so."""
+    return settings(max_examples=FUZZ * count, deadline=None)
+
+
+settings.register_profile("declip-rt", examples(100))
+settings.load_profile("declip-rt")
 
 
 def picture(seed: int = 0, width: int = 320, height: int = 260) -> np.ndarray:
@@ -41,6 +50,12 @@ def encoded(rgb: np.ndarray, kind: str = "JPEG", **options: object) -> bytes:
 @pytest.fixture(scope="session")
 def bundle() -> Bundle:
     return Bundle()
+
+
+@pytest.fixture(scope="session")
+def prompted(bundle: Bundle) -> Path:
+    """The folder of a bundle that has a text tower: the embedded one."""
+    return bundle.path
 
 
 @pytest.fixture(scope="session")

@@ -9,6 +9,8 @@ import sys
 import zipfile
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[1]
 MODEL = "model/embedded/declip-tiny"
 NEEDED = (
@@ -31,26 +33,38 @@ def wheel_of(folder: Path, **environment: str) -> tuple[str, list[str]]:
     return wheel.name, zipfile.ZipFile(wheel).namelist()
 
 
-def recipes_of(folder: Path) -> list[str]:
-    """The recipes that the wheel's own code finds by name, unpacked far from any checkout."""
+def printed(folder: Path, code: str) -> list[str]:
+    """The words that a line of Python prints, which imports the wheel's own code, unpacked far from any checkout."""
     (wheel,) = folder.glob("*.whl")
     zipfile.ZipFile(wheel).extractall(folder / "site")
-    code = "from declip_rt.backends.trt.recipe import Recipe, shipped; print(*(n for n in shipped() if Recipe.find(n)))"
     # -S: the editable install of this checkout would come first
-    path = os.pathsep.join([str(folder / "site"), *(entry for entry in sys.path if entry.endswith("site-packages"))])
+    path = os.pathsep.join([str(folder / "site"), *(each for each in sys.path if each and Path(each) != ROOT)])
     env = {**os.environ, "PYTHONPATH": path}
     command = [sys.executable, "-S", "-c", code]
     return subprocess.run(command, check=True, capture_output=True, text=True, cwd=folder, env=env).stdout.split()
 
 
+RECIPES = "from declip_rt.backends.trt.recipe import Recipe, shipped; print(*(n for n in shipped() if Recipe.find(n)))"
+FATBIN = "from declip_rt import native; print(len(native.fatbin()))"
+
+
 def test_a_wheel_holds_declip_rt_and_nothing_else(tmp_path: Path) -> None:
-    name, files = wheel_of(tmp_path)
+    name, files = wheel_of(tmp_path, SKBUILD_CMAKE_DEFINE="nvcc=OFF")
     assert not name.endswith("-py3-none-any.whl")
     assert {file.split("/")[0] for file in files} == {"declip_rt", "-".join(name.split("-")[:2]) + ".dist-info"}
     assert all(f"declip_rt/{needed}" in files for needed in NEEDED)
-    assert recipes_of(tmp_path) == ["fp16", "fp32", "portable", "rtx"]
+    assert printed(tmp_path, RECIPES) == ["fp16", "fp32", "portable", "rtx"]
+    assert printed(tmp_path, FATBIN) == ["0"], "built without nvcc"
     assert any(file.startswith("declip_rt/native/_native") for file in files)
     assert not any(file.endswith((".cmake", ".cpp", ".cu", ".h")) for file in files)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("nvcc") is None, reason="NOT RUN, nvcc is not installed")
+def test_where_nvcc_is_a_wheel_holds_the_kernels_for_every_gpu(tmp_path: Path) -> None:
+    wheel_of(tmp_path)
+    (size,) = printed(tmp_path, FATBIN)
+    assert int(size) > 100_000, "a kernel for each of seven GPUs"
 
 
 def test_without_a_compiler_it_is_the_same_without_the_resampler(tmp_path: Path) -> None:

@@ -43,6 +43,8 @@ COMMANDS = [line[2:] for block in blocks("console") for line in block.splitlines
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_command_lines(command: str, clone: Path) -> None:
+    if "declip-rt build" in command:
+        pytest.importorskip("tensorrt_rtx", reason="NOT RUN, TensorRT for RTX is not installed")
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     env = os.environ | {"PATH": path, "DECLIP_RT_CACHE": str(clone / "plans")}
     done = subprocess.run(command, shell=True, cwd=clone, capture_output=True, text=True, check=False, env=env)

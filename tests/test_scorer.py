@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from declip_rt import Bundle, ConfigError, EngineError, ImageError, Prompts, Score, Scorer
+from declip_rt import Bundle, BundleError, ConfigError, EngineError, ImageError, Prompts, Score, Scorer
 from tests.conftest import encoded, picture
 
 SAME = 1e-5  # what a score may depend on batch size, order, neighbours and workers, on the CPU
@@ -114,8 +114,10 @@ def test_embed_gives_two_unit_features(scorer: Scorer, bundle: Bundle) -> None:
 
 
 def test_unknown_device_and_model() -> None:
-    with pytest.raises(ConfigError):
+    with pytest.raises(ConfigError, match="'abacus'"):
         Scorer(device="abacus")
+    with pytest.raises(BundleError, match=r"'declip-huge'.*embedded models: declip-tiny"):
+        Scorer("declip-huge", "cpu")
 
 
 def test_prompts_are_part_of_the_score(prompted: Path) -> None:

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from declip_rt.stats import Stats, cores
+from declip_rt.stats import Stats
 from tests.conftest import Run
 
 
@@ -40,12 +40,17 @@ def test_time_counts_where_the_work_fails_too() -> None:
     assert stats.seconds["read"] >= 0.02
 
 
-def test_busy_is_a_share_of_the_cores() -> None:
+def test_busy_is_a_share_of_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    wall, process = [100.0], [7.0]
+    monkeypatch.setattr(time, "perf_counter", lambda: wall[0])
+    monkeypatch.setattr(time, "process_time", lambda: process[0])
+    monkeypatch.setattr("declip_rt.stats.cores", lambda: 4)
     stats = Stats()
-    began = time.perf_counter()
-    while time.perf_counter() - began < 0.2:
-        pass
-    assert 0.2 / cores() <= stats.busy <= 1.1  # at least a fifth of one core, however loaded the machine is
+    assert stats.busy == 0, "no time has passed"
+    wall[0] += 10
+    process[0] += 30
+    assert stats.busy == 0.75
+    assert "75% of 4 cores busy" in stats.summary()
 
 
 def test_score_prints_it_and_keeps_it_in_the_report(declip: Run, folder: object, tmp_path: object) -> None:

@@ -1,24 +1,32 @@
-"""A data folder and a configuration small enough to train on in a test (fixtures for tests/train and tests/export)."""
+"""What tests that need torch share: data and a configuration small enough to train on, and checkpoints.
+
+The conftest.py of tests/train, tests/export and tests/benchmarks take these fixtures; no other test imports torch.
+"""
 
 from __future__ import annotations
 
 import csv
 import json
+import os
+import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import open_clip
 import pytest
 import torch
+from filelock import FileLock
 from msgspec.structs import replace
 
+from benchmarks import peers
 from declip_rt.model.manifest import Calibration
-from export.__main__ import export
 from tests.conftest import encoded, picture
-from train import run
-from train.model import build, load, save
+from train import clip, run
+from train.config import Config
+from train.model import build, save
 
+TEXT = {"context_length": 32, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 1}
 ARCHITECTURE = {
     "embed_dim": 32,
     "vision_cfg": {
@@ -27,12 +35,12 @@ ARCHITECTURE = {
         "timm_proj": "",
         "image_size": 64,
     },
-    "text_cfg": {"context_length": 32, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 1},
+    "text_cfg": TEXT,
 }
 TRANSFORMER = {
     "embed_dim": 256,
     "vision_cfg": {"image_size": 64, "layers": 2, "width": 256, "head_width": 64, "patch_size": 16},
-    "text_cfg": {"context_length": 32, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 1},
+    "text_cfg": TEXT,
 }
 CONFIG = """
 name = "test-model"
@@ -65,6 +73,18 @@ batch = 8
 """
 
 
+def once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], object]) -> Path:
+    """The folder `name`, which `make` fills once a run: the first process that asks does it, the others read."""
+    base = factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / f"once-{name}"
+    with FileLock(f"{folder}.lock"):
+        if not folder.exists():
+            made = Path(tempfile.mkdtemp(dir=folder.parent))
+            make(made)
+            made.rename(folder)
+    return folder
+
+
 @dataclass(frozen=True)
 class Recipe:
     """Where the test's data and configuration are."""
@@ -86,44 +106,46 @@ def write_set(folder: Path, table: str, count: int, columns: dict[str, list[obje
 
 @pytest.fixture(scope="session")
 def recipe(tmp_path_factory: pytest.TempPathFactory) -> Recipe:
-    data, configs = tmp_path_factory.mktemp("data"), tmp_path_factory.mktemp("configs")
-    rng = np.random.default_rng(0)
-    labels: list[object] = ["great_white shark", "coffee cup", ""] * 10
-    write_set(data / "pristine", "captions.csv", 20, {"label": labels})
-    write_set(data / "live_challenge", "scores.csv", 25, {"mos": list(rng.uniform(5, 90, 25))})
-    beauty: dict[str, list[object]] = {"beauty": list(rng.uniform(1.5, 6.5, 25)), "label": labels}
-    write_set(data / "oasis_beauty", "scores.csv", 25, beauty | {"category": ["Animal", "Object"] * 13})
-    (configs / "test.toml").write_text(CONFIG)
-    (configs / "test-tower.json").write_text(json.dumps(ARCHITECTURE))
-    return Recipe(data, configs / "test.toml")
+    def make(folder: Path) -> None:
+        rng = np.random.default_rng(0)
+        labels: list[object] = ["great_white shark", "coffee cup", ""] * 10
+        write_set(folder / "data/pristine", "captions.csv", 20, {"label": labels})
+        write_set(folder / "data/live_challenge", "scores.csv", 25, {"mos": list(rng.uniform(5, 90, 25))})
+        beauty: dict[str, list[object]] = {"beauty": list(rng.uniform(1.5, 6.5, 25)), "label": labels}
+        write_set(folder / "data/oasis_beauty", "scores.csv", 25, beauty | {"category": ["Animal", "Object"] * 13})
+        (folder / "configs").mkdir()
+        (folder / "configs/test.toml").write_text(CONFIG)
+        (folder / "configs/test-tower.json").write_text(json.dumps(ARCHITECTURE))
+
+    folder = once(tmp_path_factory, "recipe", make)
+    return Recipe(folder / "data", folder / "configs/test.toml")
 
 
 @pytest.fixture(scope="session")
 def checkpoint(recipe: Recipe, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """declip.pt of one whole run."""
-    return run.train(recipe.config, recipe.data, tmp_path_factory.mktemp("run"))
+    """declip.pt of one whole run, whose folder no test writes to. Its tower has convolutions of every kind."""
+    return once(tmp_path_factory, "run", lambda out: run.train(recipe.config, recipe.data, out)) / "declip.pt"
 
 
 @pytest.fixture(scope="session")
-def vit(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A checkpoint with a small ViT, its heads drawn at random."""
-    folder = tmp_path_factory.mktemp("vit")
-    (folder / "test-vit.json").write_text(json.dumps(TRANSFORMER))
-    open_clip.add_model_config(folder)
-    config, _, _ = load(checkpoint)
-    config = replace(config, clip=replace(config.clip, model="test-vit", steps=0))
-    torch.manual_seed(1)
-    model = build(config, open_clip.create_model("test-vit")).eval()
-    for parameter in model.quality.parameters():
-        torch.nn.init.normal_(parameter, std=0.2)
-    torch.nn.init.normal_(model.attributes.axes)
-    save(folder / "declip.pt", config, model, Calibration())
-    return folder / "declip.pt"
+def vit(recipe: Recipe, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint with a ViT of 256 channels, which INT8 takes, its heads drawn at random."""
+
+    def make(folder: Path) -> None:
+        (folder / "test-vit.json").write_text(json.dumps(TRANSFORMER))
+        config = Config.read(recipe.config)
+        config = replace(config, clip=replace(config.clip, model="test-vit", steps=0))
+        torch.manual_seed(1)
+        model = build(config, clip.load(config.clip, folder)).eval()
+        for parameter in model.quality.parameters():
+            torch.nn.init.normal_(parameter, std=0.2)
+        torch.nn.init.normal_(model.attributes.axes)
+        save(folder / "declip.pt", config, model, Calibration())
+
+    return once(tmp_path_factory, "vit", make) / "declip.pt"
 
 
 @pytest.fixture(scope="session")
-def prompted(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The checkpoint's bundle, which has a text tower."""
-    folder = tmp_path_factory.mktemp("prompted")
-    export(checkpoint, folder, None)
-    return folder
+def full_size(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint of ViT-B/32, which is of full size, with random weights."""
+    return once(tmp_path_factory, "full-size", lambda out: peers.random_model("ViT-B-32", out)) / "ViT-B-32.pt"

@@ -3,32 +3,72 @@
 from __future__ import annotations
 
 import re
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from benchmarks import peers
+from declip_rt import Bundle
+from tests.training import once
 from train.model import load
 
 
-def test_every_contender_scores_the_same_photos_alike(checkpoint: Path, tmp_path: Path) -> None:
-    sets = {"small": [str(path) for path in peers.generated(tmp_path, (150, 120))]}
-    peers.write_bundle(checkpoint, tmp_path / "bundle", sets)
-    scores = {}
-    for name in (
-        "torch and Pillow in a loop, batch 1",
-        "torch DataLoader, 2 workers, batch 32",
-        "ONNX Runtime by hand, Pillow, batch 8",
-        "declip-rt, fp32",
-    ):
-        result = peers.run_one(name, checkpoint, tmp_path / "bundle", sets)
+@pytest.fixture(scope="module")
+def write_bundle(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., bool]:
+    """`peers.write_bundle`, which does its work once a run: what it wrote is copied."""
+
+    def make(folder: Path) -> None:
+        (folder / "photos").mkdir()
+        sets = {"small": [str(path) for path in peers.generated(folder / "photos", (150, 120))]}
+        with_int8 = peers.write_bundle(checkpoint, folder / "bundle", sets)
+        assert with_int8 == ("int8" in Bundle(folder / "bundle").manifest.graphs)
+
+    made = once(tmp_path_factory, "peers", make) / "bundle"
+
+    def copy(of: Path, folder: Path, sets: peers.Sets) -> bool:
+        assert of == checkpoint
+        return "int8" in Bundle(Path(shutil.copytree(made, folder))).manifest.graphs
+
+    return copy
+
+
+Contend = Callable[..., peers.Result]
+
+
+@pytest.fixture
+def contend(
+    checkpoint: Path, write_bundle: Callable[..., bool], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Contend:
+    """The result of a contender on four photos, in this process."""
+    monkeypatch.setattr(peers, "PASSES", 1)
+    sets = {"small": [str(path) for path in peers.generated(tmp_path, (150, 120))][:4]}
+    write_bundle(checkpoint, tmp_path / "bundle", sets)
+    return lambda name: peers.run_one(name, checkpoint, tmp_path / "bundle", sets)
+
+
+REFERENCE = "torch and Pillow in a loop, batch 1"
+
+
+def alike(contend: Contend, *names: str) -> None:
+    results = [contend(name) for name in (REFERENCE, *names)]
+    for result in results:
         assert len(result["small"]) == peers.PASSES
         assert min(result["small"]) > 0
-        scores[name] = result["small, scores"]
-    first, *others = scores.values()
+    first, *others = (result["small, scores"] for result in results)
     assert len(set(first)) > 1
     for other in others:
         assert other == pytest.approx(first, abs=1e-4)
+
+
+def test_contenders_score_the_same_photos_alike(contend: Contend) -> None:
+    alike(contend, "ONNX Runtime by hand, Pillow, batch 8", "declip-rt, fp32")
+
+
+@pytest.mark.slow
+def test_the_loaders_scores_are_the_same(contend: Contend) -> None:
+    alike(contend, "torch DataLoader, 2 workers, batch 32")
 
 
 def test_contenders_that_score_differently_end_the_run() -> None:
@@ -39,8 +79,13 @@ def test_contenders_that_score_differently_end_the_run() -> None:
 
 
 def test_the_command_writes_a_table(
-    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    checkpoint: Path,
+    write_bundle: Callable[..., bool],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
+    monkeypatch.setattr(peers, "write_bundle", write_bundle)
     monkeypatch.setattr(peers, "COUNTS", {"500x500": 2})
     options = ["--checkpoint", str(checkpoint), "--only", "by hand", "--only", "rt, fp32", "--only", "decoding alone"]
     options += ["--out", str(tmp_path / "cpu.md")]
@@ -54,7 +99,7 @@ def test_the_command_writes_a_table(
     assert text.strip() in capsys.readouterr().out
 
 
-def test_random_models_are_of_full_size(tmp_path: Path) -> None:
-    config, model, _ = load(peers.random_model("ViT-B-32", tmp_path))
+def test_random_models_are_of_full_size(full_size: Path) -> None:
+    config, model, _ = load(full_size)
     assert config.views.shape == (1, 224, 224, 3)
     assert sum(parameter.numel() for parameter in model.clip.visual.parameters()) > 80e6

@@ -14,7 +14,10 @@ def test_the_command_writes_tables_and_a_plot(
 ) -> None:
     monkeypatch.setattr(scaling, "MEGAPIXELS", (0.02, 0.08))
     monkeypatch.setattr(scaling, "SHOWN", scaling.SHOWN[:1])
+    monkeypatch.setattr(scaling, "PHOTOS", 4)
+    monkeypatch.setattr(scaling, "COUNTS", dict.fromkeys(scaling.COUNTS, 4))
     monkeypatch.setattr(scaling, "WORKERS", (1,))
+    monkeypatch.setattr(scaling, "THREADS", (1, 2))
     monkeypatch.setattr(scaling, "FILES", (3,))
     monkeypatch.setattr(scaling, "MANY", 20)
     monkeypatch.setattr(peers, "SIZES", {"500x500": (60, 60), "8 megapixels": (120, 90)})

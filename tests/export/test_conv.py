@@ -10,17 +10,13 @@ import onnxruntime
 import pytest
 
 from export.conv import dense, layer_errors, quantise
-from export.graph import write_graph
-from train.model import load
+from tests.export.conftest import Exported
 
 
 @pytest.fixture(scope="module")
-def fp32(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def fp32(exported: Exported) -> Path:
     """A MobileNetV4: convolutions of every kind."""
-    config, model, _ = load(checkpoint)
-    path = tmp_path_factory.mktemp("graph") / "fp32.onnx"
-    write_graph(model, config.views, path)
-    return path
+    return exported.graph
 
 
 @pytest.fixture(scope="module")

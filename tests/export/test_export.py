@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from pathlib import Path
 
@@ -15,8 +14,9 @@ import torch.nn.functional as F
 
 from declip_rt import Bundle, Scorer
 from declip_rt.images.views import write_views
-from export.__main__ import export
+from export.__main__ import export, main
 from tests.conftest import picture
+from tests.export.conftest import Exported
 from tests.training import CONFIG, Recipe
 from train import run
 from train.clip import normalise
@@ -29,39 +29,23 @@ VIT = {
 }
 
 
-def command(*arguments: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "export", *map(str, arguments)], capture_output=True, text=True, check=False
-    )
-
-
-@pytest.fixture(scope="module")
-def exported(recipe: Recipe, checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    """A bundle that the command wrote, and what the command said."""
-    bundle = tmp_path_factory.mktemp("exported") / "bundle"
-    done = command(checkpoint, "--out", bundle, "--data", recipe.data)
-    assert done.returncode == 0, done.stderr
-    return bundle, done.stdout
-
-
-def test_the_command_writes_a_bundle_with_a_measured_card(exported: tuple[Path, str]) -> None:
-    bundle, said = exported
-    manifest = Bundle(bundle).manifest
+def test_the_command_writes_a_bundle_with_a_measured_card(exported: Exported) -> None:
+    manifest = Bundle(exported.bundle).manifest
     assert (manifest.name, manifest.licence) == ("test-model", "CC0-1.0")
     card = manifest.card
     assert any(figure.what.startswith("technical SRCC") and figure.n == 5 for figure in card.figures)
     assert all(-1 <= figure.value <= 1 for figure in card.figures)
     assert card.date
     assert "cores" in card.machine
-    assert f"{card.figures[0].what}: {card.figures[0].value:.3f}" in said
+    assert f"{card.figures[0].what}: {card.figures[0].value:.3f}" in exported.said
 
 
-def test_the_runtime_gives_torchs_scores(exported: tuple[Path, str], checkpoint: Path) -> None:
+def test_the_runtime_gives_torchs_scores(exported: Exported, checkpoint: Path) -> None:
     config, model, _ = load(checkpoint)
     rgb = picture(width=200, height=150)
     views = np.zeros((1, *config.views.shape), np.uint8)
     write_views(rgb, config.views, views[0])
-    with torch.no_grad(), Scorer(exported[0], "cpu") as scorer:
+    with torch.no_grad(), Scorer(exported.bundle, "cpu") as scorer:
         scores = model(torch.from_numpy(views))[0][0]
         assert scorer.score(rgb).technical == pytest.approx(scores[0].item(), abs=1e-4)
         assert scorer.score(rgb).aesthetic == pytest.approx(scores[1].item(), abs=1e-4)
@@ -94,9 +78,12 @@ def test_users_clip_weights_go_all_the_way(recipe: Recipe, tmp_path: Path) -> No
         assert np.abs(embedding.semantic - model.semantic(coarse)[0].numpy()).max() < 1e-4
 
 
-def test_another_file_is_refused_in_one_line(tmp_path: Path) -> None:
+def test_another_file_is_refused_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "x.pt").write_text("no")
-    done = command(tmp_path / "x.pt", "--out", tmp_path / "bundle")
-    assert done.returncode == 2
-    assert "not a checkpoint" in done.stderr.splitlines()[-1]
+    monkeypatch.setattr(sys, "argv", ["export", str(tmp_path / "x.pt"), "--out", str(tmp_path / "bundle")])
+    assert main() == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "not a checkpoint" in line
     assert not (tmp_path / "bundle").exists()

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from export.graph import TOLERANCE, write_graph
+from tests.export.conftest import Exported
 from train import clip
 from train.config import Config
 from train.model import ATTRIBUTES, build, load
@@ -19,11 +20,8 @@ EMBEDDED = Path(__file__).parents[2] / "train" / "configs" / "declip-tiny.toml"
 
 
 @pytest.fixture(scope="module")
-def graph(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    config, model, _ = load(checkpoint)
-    path = tmp_path_factory.mktemp("graph") / "fp32.onnx"
-    assert write_graph(model, config.views, path) <= TOLERANCE
-    return path
+def graph(exported: Exported) -> Path:
+    return exported.graph
 
 
 def test_names_types_and_shapes(graph: Path) -> None:

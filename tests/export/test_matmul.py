@@ -9,18 +9,14 @@ import onnx
 import onnxruntime
 import pytest
 
-from export.graph import write_graph
 from export.matmul import layer_errors, matrices, quantise
-from train.model import load
 
 
 @pytest.fixture(scope="module")
-def graphs(vit: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    folder = tmp_path_factory.mktemp("graphs")
-    config, model, _ = load(vit)
-    write_graph(model, config.views, folder / "fp32.onnx")
-    assert quantise(folder / "fp32.onnx", folder / "int8.onnx") == len(list(matrices(folder / "fp32.onnx")))
-    return folder / "fp32.onnx", folder / "int8.onnx"
+def graphs(vit_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    fp32, int8 = vit_bundle / "fp32.onnx", tmp_path_factory.mktemp("graphs") / "int8.onnx"
+    assert quantise(fp32, int8) == len(list(matrices(fp32)))
+    return fp32, int8
 
 
 def scores(graph: Path, pixels: np.ndarray) -> np.ndarray:

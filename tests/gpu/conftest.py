@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 
 import numpy as np
 import pytest
@@ -11,6 +12,8 @@ from declip_rt.backends.choose import open_engine
 from declip_rt.backends.contract import Engine, EngineOptions
 from declip_rt.backends.cuda.context import Context
 from declip_rt.errors import EngineError, Unavailable
+from declip_rt.model.bundle import Bundle
+from tests.backends.contract import Open
 
 DEVICES = ("tensorrt", "cuda")
 
@@ -37,13 +40,20 @@ def _own_plans(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 
 @pytest.fixture
-def engine(device: str, bundle: object) -> Iterator[Engine]:
-    try:
-        made = open_engine(bundle, EngineOptions(device=device, batch=8, lanes=3))  # type: ignore[arg-type]
-    except Unavailable as error:
-        pytest.skip(f"NOT RUN, {device}: {error}")
-    yield made
-    made.close()
+def reopen(device: str, bundle: Bundle) -> Open:
+    def opened() -> Engine:
+        try:
+            return open_engine(bundle, EngineOptions(device=device, batch=4, lanes=3))
+        except Unavailable as error:
+            pytest.skip(f"NOT RUN, {device}: {error}")
+
+    return opened
+
+
+@pytest.fixture
+def engine(reopen: Open) -> Iterator[Engine]:
+    with closing(reopen()) as made:
+        yield made
 
 
 class Frame:

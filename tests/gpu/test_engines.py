@@ -8,30 +8,36 @@ from declip_rt import Bundle
 from declip_rt.backends import parity
 from declip_rt.backends.contract import Engine
 from declip_rt.backends.cuda.context import Context
-from declip_rt.pipeline import Slot, run
+from declip_rt.model.manifest import LIMITS
+from declip_rt.pipeline import Pipeline, Slot
+from tests.backends.contract import Contract
 
 BATCHES = 60
 
 
+class TestContract(Contract):
+    """Whatever is installed."""
+
+
 def test_it_passes_the_parity_gate(engine: Engine, bundle: Bundle) -> None:
-    passed = parity.check(engine, bundle)
-    assert passed.cosine >= parity.LEAST_COSINE
-    assert passed.change <= parity.MOST_CHANGE
+    passed = parity.prove(engine, bundle)
+    assert passed.keeps(LIMITS[engine.info.precision])
 
 
 def test_memory_is_flat(engine: Engine, bundle: Bundle, context: Context) -> None:
     views = parity.pictures(bundle.views)
 
-    def prepare(item: int, take: object) -> None:
-        slot: Slot = take()  # type: ignore[operator]
+    def place(item: int, slot: Slot) -> None:
         slot.memory[...] = views[item % len(views)]
 
+    pipeline = Pipeline[int, int, None](engine, lambda item: item, place, 4)
+
     def scores(n: int) -> np.ndarray:
-        rows = [done.outputs.scores[done.row] for done in run(range(n), prepare, engine, 4) if done.outputs]
+        rows = [done.outputs.scores[done.row] for done in pipeline.run(range(n)) if done.outputs]
         return np.array(rows)
 
-    first = scores(engine.batch * 6)
+    first = scores(engine.info.batch * 6)
     free = context.free()[0]
-    again = scores(engine.batch * BATCHES)
+    again = scores(engine.info.batch * BATCHES)
     assert np.abs(again[: len(first)] - first).max() < parity.NEIGHBOURLY
     assert context.free()[0] >= free - 2**20

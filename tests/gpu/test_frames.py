@@ -107,6 +107,6 @@ def test_torch_frames_are_waited_for_on_the_stream_that_writes_them(scorer: Scor
 def test_a_cpu_says_what_to_do_with_a_frame(context: Context, bundle: Bundle) -> None:
     with (
         Scorer(bundle.path, "cpu") as scorer,
-        pytest.raises(ImageError, match="--device tensorrt or cuda, or copy it to the host"),
+        pytest.raises(ImageError, match='score with `device="tensorrt"` or `device="cuda"`'),
     ):
         scorer.score(Frame(context, picture()))

@@ -9,13 +9,13 @@ from unittest import mock
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
 from declip_rt import ImageError
 from declip_rt.images.decode import MAX_SIDE, Scratch, decode, decode_for, from_array, from_pil
-from tests.conftest import encoded, picture
+from tests.conftest import encoded, examples, picture
 
 
 def saved(image: Image.Image, kind: str = "PNG", **options: object) -> bytes:
@@ -65,7 +65,7 @@ def test_a_corrupt_png_is_an_error() -> None:
 
 
 @given(st.binary(max_size=200), st.integers(0, 2000), st.sampled_from(["JPEG", "PNG", "GIF", "WEBP", "TIFF"]))
-@settings(max_examples=150, deadline=None)
+@examples(150)
 def test_any_damage_gives_pixels_or_an_image_error(noise: bytes, at: int, kind: str) -> None:
     data = bytearray(encoded(picture(width=40, height=30), kind))
     data[at : at + len(noise)] = noise
@@ -116,7 +116,7 @@ def test_every_orientation_is_pillows(turn: int) -> None:
     mode=st.sampled_from(["RGB", "L"]),
     seed=st.integers(0, 9),
 )
-@settings(max_examples=150, deadline=None)
+@examples(150)
 def test_a_jpeg_has_pillows_pixels(
     sides: tuple[int, int], quality: int, subsampling: int, mode: str, seed: int
 ) -> None:

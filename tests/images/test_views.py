@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
 from declip_rt.images.views import Box, box_of, write_views
 from declip_rt.model.manifest import Placement, ViewSpec
-from tests.conftest import picture
+from tests.conftest import examples, picture
 
 
 def views(rgb: np.ndarray, *placements: Placement, size: int = 32) -> np.ndarray:
@@ -50,7 +50,7 @@ def test_the_square_stays_inside(width: int, height: int, short_side: int, x: fl
 
 
 @given(st.integers(1, 300), st.integers(1, 300))
-@settings(max_examples=30, deadline=None)
+@examples(30)
 def test_every_shape_gives_views(width: int, height: int) -> None:
     flat = np.full((height, width, 3), (10, 200, 90), np.uint8)
     made = views(flat, Placement(32), Placement(64, 0.2, 0.9))

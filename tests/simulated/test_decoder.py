@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from declip_rt import Bundle, ConfigError, EngineError, Scorer
+from declip_rt import Bundle, ConfigError, Scorer, Unavailable
 from declip_rt.backends.cuda.context import Context
 from declip_rt.backends.cuda.decoder import GpuDecoder
 from tests.conftest import encoded, picture
@@ -85,11 +85,11 @@ def test_decoders_are_kept_from_one_call_to_the_next(bundle: Bundle, monkeypatch
 
 def test_what_it_needs_is_named(gpu: Simulation, bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "nvidia.nvimgcodec", None)
-    with pytest.raises(EngineError, match=r"declip-rt\[gpu-decode\]") as raised:
+    with pytest.raises(Unavailable, match=r"declip-rt\[gpu-decode\]") as raised:
         Scorer(bundle.path, "tensorrt", decoder="gpu")
     assert raised.tb, "which holds the engine"
     assert (gpu.used, gpu.pinned) == (0, 0)
-    with pytest.raises(ConfigError, match="--decode gpu needs --device"):
+    with pytest.raises(ConfigError, match='`decoder="gpu"` needs `device='):
         Scorer(bundle.path, "cpu", decoder="gpu")
-    with pytest.raises(ConfigError, match="leave --decode-scale out"):
+    with pytest.raises(ConfigError, match="leave `decode_scale` out"):
         Scorer(bundle.path, "tensorrt", decoder="gpu", decode_scale="auto")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from declip_rt.backends.choose import Device
+from declip_rt.backends.contract import Device
 from declip_rt.bench import flops
 from tests.simulated.conftest import Simulation
 

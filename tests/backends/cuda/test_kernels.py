@@ -10,14 +10,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from declip_rt import native
 from declip_rt.backends.cuda.kernels import JOB, DeviceImage, Views
 from declip_rt.images.views import Box
 from declip_rt.native import _native
-from tests.conftest import picture
+from tests.conftest import examples, picture
 
 SOURCE = Path(native.__file__).parent
 pytestmark = pytest.mark.skipif(native.level() is None, reason="built without a compiler")
@@ -44,7 +44,7 @@ def expected(rgb: np.ndarray, box: Box, size: int) -> np.ndarray:
 sides = st.integers(1, 400)
 
 
-@settings(max_examples=300, deadline=None)
+@examples(300)
 @given(sides, sides, st.integers(1, 90), st.lists(st.floats(0, 1), min_size=4, max_size=4), st.integers(0, 3))
 def test_any_box_of_any_image(width: int, height: int, size: int, corners: list[float], turn: int) -> None:
     rgb = np.rot90(picture(width * height, width, height), turn)
