@@ -97,7 +97,7 @@ class OnnxLane:
     def put(self, i: int, frame: object) -> tuple[int, int]:
         self._work.check()
         raise ImageError(
-            'the frame is on a GPU: score with `device="tensorrt"` or "cuda", or copy it to the host first'
+            'the frame is on a GPU: score with `device="tensorrt"` or `device="cuda"`, or copy it to the host first'
         )
 
     def launch(self, n: int) -> None:
