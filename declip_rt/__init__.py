@@ -50,7 +50,10 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     """`__version__`, which only who asks for it waits for."""
     if name == "__version__":
-        from importlib.metadata import version
+        from importlib.metadata import PackageNotFoundError, version
 
-        return version("declip-rt")
+        try:
+            return version("declip-rt")
+        except PackageNotFoundError:  # a checkout that is not installed
+            return "unknown"
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -51,7 +52,8 @@ def test_a_missing_cuda_provider_names_the_extra(bundle: Bundle) -> None:
 def test_without_an_engine_the_error_names_the_extras(tmp_path: Path) -> None:
     (tmp_path / "onnxruntime.py").write_text("raise ImportError('not installed')")
     code = "from declip_rt import Scorer\nScorer()"
-    env = {"PYTHONPATH": f"{tmp_path}:{Path(__file__).parents[3]}"}
+    path = os.pathsep.join([str(tmp_path), str(Path(__file__).parents[3]), os.environ.get("PYTHONPATH", "")])
+    env = {**os.environ, "PYTHONPATH": path}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=env, check=False)
     assert 'pip install "declip-rt[cpu]"' in done.stderr
     assert 'pip install "declip-rt[cuda]"' in done.stderr

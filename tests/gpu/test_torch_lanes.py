@@ -1,0 +1,153 @@
+"""Lanes on a real GPU with a network of torch: streams, pinned copies and frames are proven without TensorRT."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import numpy_helper
+
+from declip_rt import Bundle
+from declip_rt.backends import parity
+from declip_rt.backends.contract import Engine, EngineInfo
+from declip_rt.backends.cuda import devices
+from declip_rt.backends.cuda.context import Context
+from declip_rt.backends.cuda.engine import GpuEngine
+from declip_rt.backends.cuda.lane import Buffers
+from declip_rt.images.load import Loader, is_on_gpu
+from declip_rt.model.manifest import LIMITS, OUTPUTS
+from declip_rt.pipeline import Pipeline
+from declip_rt.stats import Stats
+from tests.backends.contract import Contract, Open
+from tests.backends.small import small_bundle
+from tests.conftest import picture
+from tests.gpu.conftest import Frame
+
+BUCKETS, BATCH = (1, 4), 4
+
+
+class TorchNetwork:
+    """The small bundle's one layer."""
+
+    buckets = BUCKETS
+
+    def __init__(self, torch: Any, bundle: Bundle) -> None:
+        graph = onnx.load(bundle.graph()).graph
+        constants = {each.name: numpy_helper.to_array(each) for each in graph.initializer}
+        self.torch, self.shape = torch, bundle.views.shape
+        self.widths = dict(zip(OUTPUTS, constants["widths"].tolist(), strict=True))
+        self.weights = torch.tensor(constants["weights"], device="cuda")
+
+    def bind(self, buffers: Buffers) -> TorchProgram:
+        return TorchProgram(self, buffers)
+
+
+class TorchProgram:
+    """Reads and writes the lane's memory, on its stream."""
+
+    def __init__(self, network: TorchNetwork, buffers: Buffers) -> None:
+        self._network, self._torch, self._buffers = network, network.torch, buffers
+        self._stream = self._torch.cuda.ExternalStream(int(buffers.stream.handle))
+
+    def enqueue(self, bucket: int, stream: int) -> None:
+        torch = self._torch
+        with torch.cuda.stream(self._stream), torch.inference_mode():
+            pixels = self._view(self._buffers.pixels, (bucket, *self._network.shape), "|u1")
+            rows = pixels.reshape(bucket, -1, 1).float()
+            layer = (rows * self._network.weights).sum(1)  # no cuBLAS, which takes memory for each thread and stream
+            logits, p, s = layer.split(list(self._network.widths.values()), 1)
+            normalize = torch.nn.functional.normalize
+            for name, found in zip(OUTPUTS, (logits.sigmoid(), normalize(p), normalize(s)), strict=True):
+                self._view(self._buffers.outputs[name], found.shape, "<f4").copy_(found)
+
+    def can_be_captured(self, bucket: int, stream: int) -> bool:
+        return False
+
+    def close(self) -> None:
+        """Torch frees its own memory."""
+
+    def _view(self, address: int, shape: tuple[int, ...], kind: str) -> Any:
+        facts = {"shape": tuple(shape), "typestr": kind, "data": (address, False), "strides": None, "version": 3}
+        return self._torch.as_tensor(SimpleNamespace(__cuda_array_interface__=facts), device="cuda")
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    return small_bundle(tmp_path_factory.mktemp("small"))
+
+
+@pytest.fixture
+def reopen(context: Context, bundle: Bundle) -> Open:
+    if not devices.listed():
+        pytest.skip("NOT RUN, nvidia-smi lists no GPU: torch would take a simulated one for a real one")
+    torch: Any = pytest.importorskip("torch", reason="NOT RUN, torch is not installed")
+    if not torch.cuda.is_available():
+        pytest.skip("NOT RUN, this torch has no CUDA")
+    network = TorchNetwork(torch, bundle)
+    info = EngineInfo("cuda", context.index, f"torch {torch.__version__}", "fp32", BATCH, 3)
+    return lambda: GpuEngine(context, network, bundle.views, info, Stats())
+
+
+@pytest.fixture
+def engine(reopen: Open) -> Iterator[Engine]:
+    with closing(reopen()) as made:
+        yield made
+
+
+class TestContract(Contract):
+    """Torch on a real GPU."""
+
+
+def test_it_passes_the_parity_gate(engine: Engine, bundle: Bundle) -> None:
+    assert parity.prove(engine, bundle).keeps(LIMITS["fp32"])
+
+
+def test_frames_and_photos_score_alike(engine: Engine, bundle: Bundle, context: Context) -> None:
+    stats = Stats()
+    loader = Loader(bundle.views, stats)
+    pipeline = Pipeline[Any, Any, Any](engine, loader.load, loader.place, 2, stats, is_on_gpu)
+    pictures = [picture(i) for i in range(11)]
+    mixed = [Frame(context, rgb) if i % 3 else rgb for i, rgb in enumerate(pictures)]
+    ours, expected = (
+        np.array([done.outputs.scores[done.row] for done in pipeline.run(images)]) for images in (mixed, pictures)
+    )
+    assert np.array_equal(ours, expected)
+
+
+def test_a_frame_is_waited_for_on_the_stream_that_writes_it(engine: Engine, bundle: Bundle) -> None:
+    import torch
+
+    loader = Loader(bundle.views, Stats())
+    pipeline = Pipeline[Any, Any, Any](engine, loader.load, loader.place, 2, None, is_on_gpu)
+    given = torch.from_numpy(picture()).cuda()
+    frame = torch.zeros_like(given)
+    torch.cuda.synchronize()
+    with torch.cuda.stream(torch.cuda.Stream()):
+        torch.cuda._sleep(200_000_000)  # cycles: a tenth of a second
+        frame.copy_(given)
+        found = pipeline.one(frame)
+    assert np.array_equal(found.outputs.scores[found.row], pipeline.one(picture()).outputs.scores[0])
+
+
+def test_memory_is_flat_and_closing_frees_it(reopen: Open, bundle: Bundle, context: Context) -> None:
+    views = parity.pictures(bundle.views)
+
+    def place(item: int, slot: Any) -> None:
+        slot.memory[...] = views[item % len(views)]
+
+    reopen().close()
+    before = context.free()[0]
+    engine = reopen()
+    pipeline = Pipeline[int, int, None](engine, lambda item: item, place, 4)
+    list(pipeline.run(range(BATCH * 6)))
+    held = context.free()[0]
+    rows = [done.outputs.scores[done.row] for done in pipeline.run(range(BATCH * 60)) if done.outputs]
+    assert len(rows) == BATCH * 60
+    assert context.free()[0] >= held - 2**20
+    pipeline.close()
+    assert context.free()[0] >= before - 2**20
