@@ -124,3 +124,19 @@ def test_each_decision_is_in_the_index_and_has_the_parts_of_a_record() -> None:
         assert f"]({record.name})" in index
         assert re.search(r"^Date: \d{4}-\d\d-\d\d", text, re.MULTILINE), record.name
         assert re.findall(r"^## (.+)", text, re.MULTILINE) == ["Context", "Options", "Decision", "Consequences"]
+
+
+def test_the_tree_of_the_rooms_is_that_of_the_package() -> None:
+    text = (ROOT / "docs" / "architecture.md").read_text()
+    (tree,) = re.findall(r"```\ndeclip_rt/\n(.*?)```", text, re.DOTALL)
+    room, named = "", set[str]()
+    for mark, name in re.findall(r"^((?:│   )?[├└]── )(\S+)", tree, re.MULTILINE):
+        inner = mark.startswith("│")
+        named.add(f"{room}{name}" if inner else name)
+        room = room if inner else name
+    package = ROOT / "declip_rt"
+    assert all((package / name).exists() for name in named), sorted(n for n in named if not (package / n).exists())
+    rooms = {f"{path.parent.name}/" for path in package.glob("*/__init__.py")}
+    modules = {path.name for path in package.glob("*.py")} - {"__init__.py", "__main__.py"}
+    assert rooms | modules <= named, "each room and each flat module is told"
+    assert len(modules) + 2 <= 12

@@ -38,6 +38,16 @@ def test_python_blocks(code: str, clone: Path) -> None:
     assert done.stdout.strip()
 
 
+@pytest.mark.parametrize("code", blocks("python"))
+def test_python_blocks_have_the_right_types(code: str, tmp_path: Path) -> None:
+    """A user who checks types sees the same."""
+    pytest.importorskip("mypy", reason="NOT RUN, mypy is not installed")
+    (tmp_path / "block.py").write_text(code)
+    command = [sys.executable, "-m", "mypy", "--config-file", ROOT / "pyproject.toml", tmp_path / "block.py"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+
+
 COMMANDS = [line[2:] for block in blocks("console") for line in block.splitlines() if "declip-rt" in line]
 
 

@@ -1,4 +1,4 @@
-"""`declip-rt build` and `declip-rt engines` as users run them."""
+"""`declip-rt build` and `declip-rt plans` as users run them."""
 
 from __future__ import annotations
 
