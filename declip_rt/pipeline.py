@@ -247,7 +247,7 @@ class Pipeline(Generic[Item, Loaded, Facts]):
             self._changed.notify_all()
 
     def _fill(self, lane: Lane, items: Iterable[Item]) -> _Batch[Item, Facts]:
-        """A batch in flight, with the items as they are read."""
+        """A batch in flight, with the items as they are read. Where reading them fails, the batch is waited for."""
         batch = _Batch[Item, Facts](lane)
         with self._changed:
             self._fillers.append(threading.get_ident())
@@ -255,12 +255,17 @@ class Pipeline(Generic[Item, Loaded, Facts]):
             for item in items:
                 batch.items.append(item)
                 batch.placed.append(self._submit(batch, item))
+        except BaseException:
+            batch.is_dropped = True
+            raise
         finally:
             with self._changed:
                 self._fillers.remove(threading.get_ident())
                 self._in_flight.append(batch)
                 self._changed.notify_all()
             batch.release()
+            if batch.is_dropped:
+                self._collect(batch)
         return batch
 
     def _submit(self, batch: _Batch[Item, Facts], item: Item) -> Future[tuple[Facts, int] | ImageError]:

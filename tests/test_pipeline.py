@@ -187,6 +187,18 @@ def test_items_at_once_are_placed_by_the_thread_that_gives_them_before_the_next_
         assert item % 2 or so_far == min(item + 1, 23)
 
 
+def test_an_iterator_that_fails_ends_its_run_alone() -> None:
+    def failing() -> Iterator[int]:
+        yield from (1, 2, 4)
+        raise KeyError("the caller's own")
+
+    with pipeline_of(SumEngine(2, 1)) as pipeline:
+        for _ in range(3):
+            with pytest.raises(KeyError, match="the caller's own"):
+                list(pipeline.run(failing()))
+            assert value(pipeline.one(5)) == 5.0
+
+
 @pytest.mark.parametrize("lanes", [1, 2, 4])
 def test_threads_share_a_pipeline_and_get_their_own_results(lanes: int) -> None:
     with pipeline_of(SumEngine(3, lanes), 2) as pipeline, ThreadPoolExecutor(12) as threads:
