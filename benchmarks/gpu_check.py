@@ -132,7 +132,7 @@ class Model:
         """`declip-rt bench`, beside compiled torch where that is installed."""
         with tempfile.TemporaryDirectory() as folder:
             report = Path(folder) / "report.json"
-            command = [sys.executable, "-m", "declip_rt", "bench", "--device", device, "--batch", BATCHES]
+            command = [sys.executable, "-m", "benchmarks.bench", "--device", device, "--batch", BATCHES]
             command += [
                 "--seconds",
                 "2",
@@ -255,7 +255,7 @@ def main() -> int:
 
 def write(path: Path, name: str, checks: list[Check]) -> None:
     date = datetime.date.today().isoformat()
-    machine = msgspec.to_builtins(Machine.here())
+    machine = msgspec.to_builtins(Machine.here("torch"))
     found = {"gpu": name, "date": date, "machine": machine, "checks": [asdict(check) for check in checks]}
     path.with_suffix(".json").write_text(json.dumps(found, indent=1) + "\n")
     lines = [f"# {name}", "", f"Measured {date} by `make gpu-check`.", "", "| check | | figures |", "|---|---|---|"]

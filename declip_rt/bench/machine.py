@@ -14,7 +14,7 @@ import msgspec
 from declip_rt.backends.cuda import devices
 from declip_rt.stats import cores
 
-LIBRARIES = ("declip-rt", "numpy", "onnxruntime", "onnxruntime-gpu", "tensorrt", "tensorrt-rtx-cu13", "torch")
+LIBRARIES = ("declip-rt", "numpy", "onnxruntime", "onnxruntime-gpu", "tensorrt", "tensorrt-rtx-cu13")
 
 
 class Machine(msgspec.Struct, frozen=True):
@@ -28,9 +28,10 @@ class Machine(msgspec.Struct, frozen=True):
     libraries: dict[str, str]  # name -> version
 
     @staticmethod
-    def here() -> Machine:
+    def here(*more: str) -> Machine:
+        """This machine. more: libraries whose versions are told beside LIBRARIES, where they are installed."""
         found = {"Python": platform.python_version()}
-        for name in LIBRARIES:
+        for name in (*LIBRARIES, *more):
             try:
                 found[name] = version(name)
             except PackageNotFoundError:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import argparse
 import itertools
 import logging
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -22,7 +23,10 @@ from declip_rt.backends.contract import Device, EngineInfo, Floats
 from declip_rt.bench import flops, rivals
 from declip_rt.bench.machine import Machine, peak_memory
 from declip_rt.bench.measure import Effort, from_files, measure
+from declip_rt.bench.ort import Ort
 from declip_rt.bench.report import Files, Report, Row
+from declip_rt.bench.rivals import Opener
+from declip_rt.commands import running
 from declip_rt.commands.running import Settings
 from declip_rt.errors import ConfigError, DeclipError, EngineError, ImageError, Unavailable
 from declip_rt.images import sources
@@ -35,6 +39,35 @@ logger = logging.getLogger(__name__)
 OURS = "declip-rt"
 MADE = 8  # photos that are made up
 PHOTOS = 1000  # of the photos that are given
+RIVALS: Mapping[str, Opener] = {"ort": Ort()}
+DESCRIPTION = (
+    "Measure how fast a model runs here: the latency of a batch and the images/s of all lanes at each --batch and "
+    "--lanes, from noise in memory; then the images/s from files, and what they take."
+)
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    parser.description = DESCRIPTION
+    add = parser.add_argument
+    running.add_options(parser)
+    add("--batch", dest="batches", default="1,8,32", metavar="N,...", help="images computed together (default: 1,8,32)")
+    add("--lanes", dest="lane_counts", metavar="N,...", help="batches in flight on a GPU (default: the engine's)")
+    length, files = parser.add_mutually_exclusive_group(), parser.add_mutually_exclusive_group()
+    length.add_argument("--seconds", type=float, default=3.0, metavar="S", help="for each measurement (default: 3)")
+    length.add_argument("--iterations", type=int, metavar="N", help="batches for each measurement, in place of seconds")
+    add("--warmup", type=float, default=1.0, metavar="S", help="seconds before each measurement (default: 1)")
+    files.add_argument(
+        "--images", metavar="PATH", help="photos: a file, a folder or a glob (default: made on the spot)"
+    )
+    files.add_argument("--size", default="1920x1080", metavar="WxH", help="of the photos made (default: 1920x1080)")
+    add("--against", metavar="NAME,...", help="measure others on the same pixels: ort")
+    add("--json", type=Path, metavar="FILE", help="write all figures")
+    add("--plot", type=Path, metavar="FILE", help="draw latency and images/s: .png or .svg")
+    parser.set_defaults(command=run)
+
+
+def run(**options: object) -> int:
+    return Bench(**options).run()  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)
@@ -49,9 +82,9 @@ class Bench(Settings):
     images: str | None = None
     size: str = "1920x1080"
     against: str | None = None
-    checkpoint: Path | None = None
     json: Path | None = None
     plot: Path | None = None
+    rivals: Mapping[str, Opener] = field(default_factory=lambda: RIVALS)
 
     def run(self) -> int:
         """Measures, prints and writes, and returns the exit code: 1 where something failed. Raises DeclipError."""
@@ -107,7 +140,8 @@ class Bench(Settings):
             if not 0 <= value < float("inf"):
                 raise ConfigError(f"--{option} must be 0 or more, not {value}")
         counts("--batch", self.batches)
-        rivals.check(self._against, self.checkpoint)
+        for name in self._against:
+            self._opener(name).check()
         _sides(self.size)
         if self.images is not None:
             _listed(self.images)
@@ -123,6 +157,16 @@ class Bench(Settings):
     @property
     def _against(self) -> list[str]:
         return list(dict.fromkeys(self.against.split(","))) if self.against else []
+
+    def _opener(self, name: str) -> Opener:
+        if name in self.rivals:
+            return self.rivals[name]
+        more = (
+            "; python -m benchmarks.bench, in a checkout of the repository, knows torch"
+            if self.rivals is RIVALS
+            else ""
+        )
+        raise ConfigError(f"--against knows no {name!r}; choose from {', '.join(self.rivals)}{more}")
 
     @contextmanager
     def _noting(self, errors: list[DeclipError]) -> Iterator[None]:
@@ -150,9 +194,8 @@ class Bench(Settings):
             ours.precision,
             half=self.precision != "fp32",
             threads=self.threads,
-            checkpoint=self.checkpoint,
         )
-        with closing(rivals.open_rival(name, task)) as rival:
+        with closing(self._opener(name).open(task)) as rival:
             difference = rivals.compare(rival, scores, ours.precision, bundle.views)
             row = measure(name, rival, bundle.views, effort, Stats())
         logger.info("%s", row)

@@ -9,32 +9,34 @@ import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from PIL import Image
 
 from declip_rt import __version__
-from declip_rt.backends.contract import EngineOptions, Precision
-from declip_rt.commands import doctor
+from declip_rt.commands import bench, doctor
 from declip_rt.commands.calibrate import Recalibration
 from declip_rt.commands.evaluate import Evaluation
-from declip_rt.commands.running import printed_log
+from declip_rt.commands.running import add_batch_options, add_options, printed_log
 from declip_rt.commands.score import Job
 from declip_rt.errors import DeclipError
-from declip_rt.images.load import DecodeScale
 from declip_rt.model.bundle import Bundle, embedded
 from declip_rt.model.manifest import Card
-from declip_rt.scorer import Decoder
 
 EXIT_CODES = "exit codes: 0 all scored; 1 some inputs failed or scored below --fail-below; 2 the command could not run"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs one command and returns its exit code. Errors become one line on stderr."""
+    """Runs one command of declip-rt and returns its exit code."""
+    return run(_parser(), arguments)
+
+
+def run(parser: argparse.ArgumentParser, arguments: Sequence[str] | None = None) -> int:
+    """Runs the command that the parser names, and returns its exit code. Errors become one line on stderr."""
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # odd names must not stop a run
     warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # we have our own limit
-    options = vars(_parser().parse_args(arguments))
+    options = vars(parser.parse_args(arguments))
     command = options.pop("command")
     try:
         with printed_log(options.get("quiet", False)):
@@ -69,7 +71,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_score(commands.add_parser("score", help="score images", description=_SCORE, epilog=EXIT_CODES))
     _add_eval(commands.add_parser("eval", help="measure agreement with rated photos", description=_EVAL))
     _add_calibrate(commands.add_parser("calibrate", help="map scores to your own MOS", description=_CALIBRATE))
-    _add_bench(commands.add_parser("bench", help="measure speed", description=_BENCH, conflict_handler="resolve"))
+    bench.add_options(commands.add_parser("bench", help="measure speed"))
     commands.add_parser("doctor", help="what is installed and found, and what is missing").set_defaults(command=_doctor)
     _add_models(commands.add_parser("models", help="list, show and verify models"))
     _add_build(commands.add_parser("build", help="build a TensorRT plan", description=_BUILD))
@@ -110,47 +112,9 @@ def _add_score(parser: argparse.ArgumentParser) -> None:
     add("--bottom", type=int, metavar="N", help="show only the N lowest in the table; with --top, both ends")
     add("--fail-below", type=float, metavar="X", help="exit with 1 if a technical score is below X")
     add("--stats", action="store_true", help="print where the time went")
-    _add_running(parser)
+    add_options(parser)
+    add_batch_options(parser)
     parser.set_defaults(command=_score)
-
-
-def _add_running(parser: argparse.ArgumentParser) -> None:
-    add = parser.add_argument
-    add("--model", metavar="BUNDLE", help="a bundle's folder, or an embedded model's name (default: declip-tiny)")
-    add("--device", default="auto", help="auto (default), cpu, cuda[:i] or tensorrt[:i]")
-    add(
-        "--precision",
-        default="auto",
-        choices=get_args(Precision),
-        help="auto (default): int8 on a CPU where the model proves that it scores as fp32 does; fp16 with TensorRT",
-    )
-    add("--recipe", metavar="NAME", help="how to build the TensorRT plan: fp16, fp32, rtx, portable or a TOML file")
-    add(
-        "--batch",
-        type=int,
-        default=EngineOptions.batch,
-        metavar="N",
-        help="images computed together (default: %(default)s)",
-    )
-    add("--lanes", type=int, metavar="N", help="batches in flight on a GPU (default: 4)")
-    add("--workers", type=int, metavar="N", help="threads that read and decode (default: one a core)")
-    add("--threads", type=int, metavar="N", help="threads that compute on a CPU (default: one a core)")
-    add(
-        "--decode-scale",
-        default="full",
-        choices=get_args(DecodeScale),
-        help="auto: decode large JPEGs at 1/2, 1/4 or 1/8 of their size where the views need no more; faster, and "
-        "scores differ slightly (default: full)",
-    )
-    add(
-        "--decoder",
-        "--decode",
-        dest="decoder",
-        default="cpu",
-        choices=get_args(Decoder),
-        help="gpu: decode JPEGs by nvImageCodec on the GPU that scores (default: cpu)",
-    )
-    add("--quiet", action="store_true", help="nothing on stderr but errors")
 
 
 _EVAL = "Score a folder of photos that people rated, and say how well the scores agree with the ratings (MOS)."
@@ -178,7 +142,8 @@ def _add_dataset(parser: argparse.ArgumentParser) -> None:
         help="the score should fall as the ratings rise: for DMOS, or a head such as noisiness",
     )
     add("--plot", type=Path, metavar="FILE", help="draw scores against ratings: .png or .svg")
-    _add_running(parser)
+    add_options(parser)
+    add_batch_options(parser)
 
 
 def _add_eval(parser: argparse.ArgumentParser) -> None:
@@ -194,32 +159,6 @@ def _add_calibrate(parser: argparse.ArgumentParser) -> None:
         "--percentiles", action="store_true", help="percentiles against these photos, not the model's reference"
     )
     parser.set_defaults(command=_calibrate)
-
-
-_BENCH = (
-    "Measure how fast a model runs here: the latency of a batch and the images/s of all lanes at each --batch and "
-    "--lanes, from noise in memory; then the images/s from files, and what they take."
-)
-
-
-def _add_bench(parser: argparse.ArgumentParser) -> None:
-    add = parser.add_argument
-    _add_running(parser)
-    add("--batch", dest="batches", default="1,8,32", metavar="N,...", help="images computed together (default: 1,8,32)")
-    add("--lanes", dest="lane_counts", metavar="N,...", help="batches in flight on a GPU (default: the engine's)")
-    length, files = parser.add_mutually_exclusive_group(), parser.add_mutually_exclusive_group()
-    length.add_argument("--seconds", type=float, default=3.0, metavar="S", help="for each measurement (default: 3)")
-    length.add_argument("--iterations", type=int, metavar="N", help="batches for each measurement, in place of seconds")
-    add("--warmup", type=float, default=1.0, metavar="S", help="seconds before each measurement (default: 1)")
-    files.add_argument(
-        "--images", metavar="PATH", help="photos: a file, a folder or a glob (default: made on the spot)"
-    )
-    files.add_argument("--size", default="1920x1080", metavar="WxH", help="of the photos made (default: 1920x1080)")
-    add("--against", metavar="NAME,...", help="measure others on the same pixels: torch, torch-compile, ort")
-    add("--checkpoint", type=Path, metavar="FILE.pt", help="for torch: what the model was exported from")
-    add("--json", type=Path, metavar="FILE", help="write all figures")
-    add("--plot", type=Path, metavar="FILE", help="draw latency and images/s: .png or .svg")
-    parser.set_defaults(command=_bench)
 
 
 def _add_models(parser: argparse.ArgumentParser) -> None:
@@ -278,12 +217,6 @@ def _eval(**options: object) -> int:
 
 def _calibrate(out: Path, percentiles: bool, **options: object) -> int:
     return Recalibration(Evaluation(**options), out, percentiles).run()  # type: ignore[arg-type]
-
-
-def _bench(**options: object) -> int:
-    from declip_rt.commands.bench import Bench
-
-    return Bench(**options).run()  # type: ignore[arg-type]
 
 
 def _doctor() -> int:

@@ -1,0 +1,40 @@
+"""`declip-rt bench` with torch among the rivals: `python -m benchmarks.bench --against torch --checkpoint FILE.pt`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from benchmarks.torch_rivals import TorchRival
+from declip_rt.bench.rivals import Opener
+from declip_rt.commands import bench, main
+
+
+def rivals(checkpoint: Path | None) -> Mapping[str, Opener]:
+    """Those of `declip-rt bench`, and torch with the checkpoint."""
+    named = {name: TorchRival(name, checkpoint, compiled) for name, compiled in NAMES.items()}
+    return {**named, **bench.RIVALS}
+
+
+NAMES = {"torch": False, "torch-compile": True}  # rival: whether it is compiled
+
+
+def measure(checkpoint: Path | None, **options: object) -> int:
+    return bench.Bench(**options, rivals=rivals(checkpoint)).run()
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command and returns its exit code."""
+    parser = argparse.ArgumentParser("python -m benchmarks.bench")
+    bench.add_options(parser)
+    parser.add_argument(
+        "--checkpoint", type=Path, metavar="FILE.pt", help="for torch: what the model was exported from"
+    )
+    parser.set_defaults(command=measure)
+    return main.run(parser, arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(run())
