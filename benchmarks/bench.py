@@ -5,11 +5,14 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from benchmarks.torch_rivals import TorchRival
 from declip_rt.bench.rivals import Opener
 from declip_rt.commands import bench, main
+from declip_rt.commands.bench import Bench
+from declip_rt.commands.running import parsed
 
 
 def rivals(checkpoint: Path | None) -> Mapping[str, Opener]:
@@ -21,8 +24,8 @@ def rivals(checkpoint: Path | None) -> Mapping[str, Opener]:
 NAMES = {"torch": False, "torch-compile": True}  # rival: whether it is compiled
 
 
-def measure(checkpoint: Path | None, **options: object) -> int:
-    return bench.Bench(**options, rivals=rivals(checkpoint)).run()
+def measure(options: argparse.Namespace) -> int:
+    return replace(parsed(options, Bench), rivals=rivals(options.checkpoint)).run()
 
 
 def run(arguments: Sequence[str] | None = None) -> int:

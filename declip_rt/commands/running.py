@@ -8,8 +8,9 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, get_args
+from typing import Any, TypeVar, get_args
 
+import msgspec
 from tqdm import tqdm
 
 from declip_rt.backends.contract import EngineOptions, Precision
@@ -17,7 +18,9 @@ from declip_rt.images.load import DecodeScale
 from declip_rt.prompts import Prompts
 from declip_rt.scorer import Decoder, Scorer
 
+EXIT_CODES = "exit codes: 0 all scored; 1 some inputs failed or scored below --fail-below; 2 the command could not run"
 logger = logging.getLogger(__name__)
+Options = TypeVar("Options")
 
 
 def add_batch_options(parser: argparse.ArgumentParser) -> None:
@@ -66,8 +69,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings:
-    """The options that `score`, `eval` and `calibrate` share; their `--help` says what each means."""
+class Running:
+    """How a command scores; the `--help` of `declip-rt score` says what each option means."""
 
     model: str | None = None
     device: str = EngineOptions.device
@@ -115,6 +118,12 @@ class Settings:
         """A bar on stderr, unless it is quiet or no terminal."""
         hidden = self.quiet or not sys.stderr.isatty()
         return tqdm(total=total, unit="img", file=sys.stderr, disable=hidden, dynamic_ncols=True)
+
+
+def parsed(options: argparse.Namespace, kind: type[Options]) -> Options:
+    """A dataclass `kind` of the options that its fields name; its field `running` is made of those of `Running`."""
+    given = vars(options)
+    return msgspec.convert(given | {"running": given}, kind)
 
 
 class _Lines(logging.Handler):
