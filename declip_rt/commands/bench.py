@@ -31,8 +31,8 @@ from declip_rt.commands.running import Running, parsed
 from declip_rt.errors import ConfigError, DeclipError, EngineError, ImageError, Unavailable
 from declip_rt.images import sources
 from declip_rt.model.bundle import Bundle
+from declip_rt.output import plot
 from declip_rt.output.terminal import printable
-from declip_rt.ratings import plot
 from declip_rt.stats import Stats
 
 logger = logging.getLogger(__name__)

@@ -16,10 +16,10 @@ from declip_rt.errors import ConfigError, ImageError
 from declip_rt.extras import load
 from declip_rt.model.bundle import Bundle
 from declip_rt.model.manifest import Agreement
-from declip_rt.output import files
+from declip_rt.output import files, plot
 from declip_rt.output.records import Columns
 from declip_rt.output.terminal import printable
-from declip_rt.ratings import agreement, plot
+from declip_rt.ratings import agreement
 from declip_rt.ratings.agreement import Array
 from declip_rt.ratings.dataset import Rating, _find, read
 from declip_rt.score import Score

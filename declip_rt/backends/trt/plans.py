@@ -15,6 +15,7 @@ from filelock import FileLock
 from platformdirs import user_cache_path
 
 from declip_rt.backends.trt.origin import Origin
+from declip_rt.disk import write_whole
 from declip_rt.errors import ConfigError
 from declip_rt.model.manifest import Parity
 
@@ -94,9 +95,9 @@ class Plans:
             plan = self._read(self.sidecar(origin.key))
             if plan is not None:
                 if digest:
-                    self._replace(self.kernels(origin.key), proof.kernels)
+                    write_whole(self.kernels(origin.key), proof.kernels)
                 proven = msgspec.structs.replace(plan, passed=proof.passed, kernels_sha256=digest)
-                self._replace(self.sidecar(origin.key), _text(proven))
+                write_whole(self.sidecar(origin.key), _text(proven))
 
     def timing(self, origin: Origin) -> Path:
         """The file of TensorRT's timing cache, which plans for the same library and GPU share."""
@@ -190,13 +191,8 @@ class Plans:
         now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
         digest = hashlib.sha256(data).hexdigest()
         plan = Plan(origin=origin, model=model, sha256=digest, size=len(data), built=now)
-        self._replace(self.file(origin.key), data)
-        self._replace(self.sidecar(origin.key), _text(plan))
-
-    def _replace(self, path: Path, content: bytes) -> None:
-        partial = path.with_suffix(f"{path.suffix}.partial")
-        partial.write_bytes(content)
-        os.replace(partial, path)
+        write_whole(self.file(origin.key), data)
+        write_whole(self.sidecar(origin.key), _text(plan))
 
     def _read(self, sidecar: Path) -> Plan | None:
         try:
