@@ -14,14 +14,13 @@ from declip_rt.commands import bench, main
 from declip_rt.commands.bench import Bench
 from declip_rt.commands.running import parsed
 
+NAMES = {"torch": False, "torch-compile": True}  # rival: whether it is compiled
+
 
 def rivals(checkpoint: Path | None) -> Mapping[str, Opener]:
     """Those of `declip-rt bench`, and torch with the checkpoint."""
     named = {name: TorchRival(name, checkpoint, compiled) for name, compiled in NAMES.items()}
     return {**named, **bench.RIVALS}
-
-
-NAMES = {"torch": False, "torch-compile": True}  # rival: whether it is compiled
 
 
 def measure(options: argparse.Namespace) -> int:

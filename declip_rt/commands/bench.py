@@ -37,8 +37,8 @@ from declip_rt.stats import Stats
 
 logger = logging.getLogger(__name__)
 OURS = "declip-rt"
-MADE = 8  # photos that are made up
-PHOTOS = 1000  # of the photos that are given
+MADE_PHOTOS = 8  # photos that are made up
+MAX_PHOTOS = 1000  # of those that are given
 RIVALS: Mapping[str, Opener] = {"ort": Ort()}
 DESCRIPTION = (
     "Measure how fast a model runs here: the latency of a batch and the images/s of all lanes at each --batch and "
@@ -260,7 +260,7 @@ class Bench:
 def made_up(folder: Path, width: int, height: int) -> list[str]:
     """JPEGs of quality 90 with coarse and fine structure and some noise, so that they take as long as photos."""
     paths = []
-    for seed in range(MADE):
+    for seed in range(MADE_PHOTOS):
         rng = np.random.default_rng(seed)
         mixed = 4 * rng.standard_normal((height, width, 1), np.float32)
         for cells, weight in ((4, 0.6), (24, 0.3), (120, 0.1)):
@@ -286,7 +286,7 @@ def _sides(text: str) -> tuple[int, int]:
 
 
 def _listed(images: str) -> list[str]:
-    paths = list(itertools.islice(sources.expand([images]), PHOTOS))
+    paths = list(itertools.islice(sources.expand([images]), MAX_PHOTOS))
     if not paths or not os.path.exists(paths[0]):
         raise ConfigError(f"--images {images}: there are no images")
     return paths

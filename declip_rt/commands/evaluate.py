@@ -21,7 +21,7 @@ from declip_rt.output.records import Columns
 from declip_rt.output.terminal import printable
 from declip_rt.ratings import agreement
 from declip_rt.ratings.agreement import Array
-from declip_rt.ratings.dataset import Rating, _find, read
+from declip_rt.ratings.dataset import Rating, find_ratings, read
 from declip_rt.score import Score
 from declip_rt.scorer import Scorer
 
@@ -106,7 +106,7 @@ class Evaluation:
 
     def score(self) -> Scored:
         """Scores the photos. Those that fail are named on stderr. Raises DeclipError."""
-        file = self.scores_file or _find(self.dataset)
+        file = self.scores_file or find_ratings(self.dataset)
         self._check(file)
         ratings = read(file, self.dataset, self.image_column, self.score_column)
         with self.running.open() as scorer:

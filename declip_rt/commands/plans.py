@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from declip_rt.backends.trt.plans import SHORT, Plan, Plans
+from declip_rt.backends.trt.plans import KEY_DIGITS, Plan, Plans
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -22,7 +22,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def list_plans(_: argparse.Namespace) -> int:
     for plan in Plans().all():
-        print(f"{plan.key[:SHORT]}  {plan.size / 1e6:8.1f} MB  {plan.model}, {_what(plan)}, built {plan.built}")
+        print(f"{plan.key[:KEY_DIGITS]}  {plan.size / 1e6:8.1f} MB  {plan.model}, {_what(plan)}, built {plan.built}")
     return 0
 
 
@@ -35,7 +35,7 @@ def show(options: argparse.Namespace) -> int:
 
 def prune(options: argparse.Namespace) -> int:
     for plan in Plans().prune(int(options.most * 1e9)):
-        print(f"removed {plan.key[:SHORT]} ({plan.model}, {_what(plan)})")
+        print(f"removed {plan.key[:KEY_DIGITS]} ({plan.model}, {_what(plan)})")
     return 0
 
 

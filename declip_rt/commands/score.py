@@ -21,7 +21,7 @@ from declip_rt.commands.running import EXIT_CODES, Running, parsed
 from declip_rt.errors import ConfigError
 from declip_rt.images import sources
 from declip_rt.output import files, records
-from declip_rt.output.html import HtmlReport
+from declip_rt.output.html import HtmlPage
 from declip_rt.output.records import Columns, Record
 from declip_rt.output.terminal import Ranked, Table
 from declip_rt.prompts import parse
@@ -167,7 +167,7 @@ class Job:
     def _shown(self, scorer: Scorer, progress: tqdm[Any]) -> Iterator[files.Sink]:
         prompts = [p.name for p in scorer.prompts]
         if self.html_file is not None:
-            yield HtmlReport(
+            yield HtmlPage(
                 self.html_file, scorer.bundle, device=str(scorer.engine), prompts=prompts, stats=scorer.stats
             )
         if self.out == STDIO:

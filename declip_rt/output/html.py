@@ -32,7 +32,7 @@ BINS = 20
 FAILURES = 1000  # failures listed
 
 
-class HtmlReport:
+class HtmlPage:
     """A sink that writes the page on `close`, in one step.
 
     Memory does not grow with the run: of more than `limit` scored photos the `limit // 2` with the lowest and the

@@ -46,7 +46,7 @@ def read(file: Path, dataset: Path, image_column: str, score_column: str) -> lis
     return list(ratings.values())
 
 
-def _find(dataset: Path) -> Path:
+def find_ratings(dataset: Path) -> Path:
     if not dataset.is_dir():
         raise ConfigError(f"{dataset} is no folder; give the folder of the rated photos")
     found = sorted(dataset.rglob("scores.csv"))

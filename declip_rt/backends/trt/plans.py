@@ -21,7 +21,7 @@ from declip_rt.model.manifest import Parity
 
 FOLDER = "DECLIP_RT_CACHE"  # environment variable
 CACHE_BYTES = 10 * 2**30  # of all plans together
-SHORT = 12  # digits of a key that users see
+KEY_DIGITS = 12  # of a key that users see
 logger = logging.getLogger(__name__)
 
 
@@ -102,7 +102,7 @@ class Plans:
     def timing(self, origin: Origin) -> Path:
         """The file of TensorRT's timing cache, which plans for the same library and GPU share."""
         parts = (origin.recipe.library, origin.version, origin.gpu, origin.capability, origin.driver)
-        return self.folder / f"{hashlib.sha256(repr(parts).encode()).hexdigest()[:SHORT]}.timing"
+        return self.folder / f"{hashlib.sha256(repr(parts).encode()).hexdigest()[:KEY_DIGITS]}.timing"
 
     def file(self, key: str) -> Path:
         return self.folder / f"{key}.plan"
@@ -122,7 +122,7 @@ class Plans:
         """The one plan whose key starts so. Raises ConfigError where there is none or more than one."""
         found = [plan for plan in self.all() if plan.key.startswith(key)]
         if len(found) != 1:
-            has = ", ".join(plan.key[:SHORT] for plan in self.all()) or "none"
+            has = ", ".join(plan.key[:KEY_DIGITS] for plan in self.all()) or "none"
             raise ConfigError(f"{len(found)} plans have a key that starts with {key!r}; there are: {has}")
         return found[0]
 
