@@ -13,10 +13,10 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
+from declip_rt.bench.machine import Machine
 from declip_rt.errors import DeclipError
 from train import compare, declip, plots
 from train.compare import Subject
-from train.evaluate import machine
 from train.features import Encoder, features
 from train.i2t.manifest import Images
 from train.loop import keep_log
@@ -95,7 +95,7 @@ def main() -> int:
         print(f"accuracy: {error}", file=sys.stderr)
         return 2
     head = f"# Accuracy of {config.name}\n\n`python -m benchmarks.accuracy RUN --data DATA`, "
-    head += f"{datetime.date.today()}, {machine()}.\n"
+    head += f"{datetime.date.today()}, {Machine.here()}.\n"
     images = "\n".join(f"![{name}](accuracy/{name}.png)" for name in ("technical", "distortions", "spaces"))
     text = "\n".join([head, *(table.markdown() for table in tables), images]) + "\n"
     (options.out / "accuracy.md").write_text(text)

@@ -20,9 +20,9 @@ from scipy.stats import spearmanr
 
 from benchmarks import peers
 from declip_rt import Bundle
+from declip_rt.bench.machine import Machine
 from export.parity import scores
 from train.distortions import KINDS, Distortion, distort
-from train.evaluate import machine
 
 STRENGTHS = (2, 5)
 
@@ -63,8 +63,8 @@ def main() -> int:
     source = "from --data" if options.data else "generated"
     text = (
         f"# What --decode-scale auto does to scores\n\n`python -m benchmarks.decode_scale`, {datetime.date.today()}, "
-        f"{machine()}; {bundle.name}, fp32; {options.photos} photos of 8 megapixels ({source}) and their distorted "
-        f"variants, {len(encoded)} in all.\n\n{table(bundle, encoded)}\n"
+        f"{Machine.here()}; {bundle.name}, fp32; {options.photos} photos of 8 megapixels ({source}) and their "
+        f"distorted variants, {len(encoded)} in all.\n\n{table(bundle, encoded)}\n"
     )
     print(text)
     if options.out:

@@ -29,12 +29,12 @@ import msgspec
 import numpy as np
 
 from benchmarks.contenders import ours, torch_loader
-from benchmarks.peers import peak, random_model
+from benchmarks.peers import random_model
 from declip_rt import Bundle, DeclipError, Scorer, native
 from declip_rt.backends.choose import open_engine
 from declip_rt.backends.contract import EngineOptions
 from declip_rt.backends.cuda.context import Context
-from declip_rt.bench.machine import Machine
+from declip_rt.bench.machine import Machine, peak_memory
 from declip_rt.bench.measure import Effort, fill, throughput
 from declip_rt.commands.bench import made_up
 from declip_rt.errors import Unavailable
@@ -132,7 +132,7 @@ class Model:
         """`declip-rt bench`, beside compiled torch where that is installed."""
         with tempfile.TemporaryDirectory() as folder:
             report = Path(folder) / "report.json"
-            command = [sys.executable, "-m", "declip_rt", "bench", "--device", device, "--batch", BATCHES]
+            command = [sys.executable, "-m", "benchmarks.bench", "--device", device, "--batch", BATCHES]
             command += [
                 "--seconds",
                 "2",
@@ -198,7 +198,7 @@ class Model:
                 while time.perf_counter() - began < seconds:
                     count += sum(1 for _ in itertools.islice(scores, 500))
                     held.append((context.free()[1] - context.free()[0]) / 1e6)
-                    resident.append(peak())
+                    resident.append(peak_memory() or 0.0)
         warm = (len(held) - 1) // 4
         check.said.append(f"{count} images in {seconds:.0f} s")
         check.figures["growth of GPU memory, MB"] = held[-1] - held[warm]
@@ -255,7 +255,7 @@ def main() -> int:
 
 def write(path: Path, name: str, checks: list[Check]) -> None:
     date = datetime.date.today().isoformat()
-    machine = msgspec.to_builtins(Machine.here())
+    machine = msgspec.to_builtins(Machine.here("torch"))
     found = {"gpu": name, "date": date, "machine": machine, "checks": [asdict(check) for check in checks]}
     path.with_suffix(".json").write_text(json.dumps(found, indent=1) + "\n")
     lines = [f"# {name}", "", f"Measured {date} by `make gpu-check`.", "", "| check | | figures |", "|---|---|---|"]

@@ -28,6 +28,7 @@ from PIL import Image
 from benchmarks.contenders import BATCH, CLIPIQA, CONTENDERS, LIMIT, OURS, by_pillow
 from declip_rt import Bundle
 from declip_rt.backends.onnxrt.cpu import multiplies_8_bits
+from declip_rt.bench.machine import Machine, peak_memory
 
 PASSES = 3
 SAME = 1e-3  # of scores
@@ -55,7 +56,7 @@ def run_one(name: str, checkpoint: Path, bundle: Path, sets: Sets) -> Result:
             speeds.append(len(paths) / (time.perf_counter() - began))
         result[what] = speeds
         result[f"{what}, scores"] = scores[:16]
-    return result | {"memory": [peak()]}
+    return result | {"memory": [peak_memory() or 0.0]}
 
 
 def measure(name: str, checkpoint: Path, bundle: Path, sets: Sets) -> Result:
@@ -65,12 +66,6 @@ def measure(name: str, checkpoint: Path, bundle: Path, sets: Sets) -> Result:
     done = subprocess.run(command, input=job, stdout=subprocess.PIPE, text=True, cwd=ROOT, check=True)
     result: Result = json.loads(done.stdout.splitlines()[-1])
     return result
-
-
-def peak() -> float:
-    """This process's peak resident memory, in MB, without its workers'."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) * 1024 / 1e6 for line in lines if line.startswith("VmHWM"))
 
 
 def random_model(name: str, folder: Path) -> Path:
@@ -207,13 +202,11 @@ def main() -> int:
 
 def heading(given: list[str]) -> str:
     """What was run, with which options, when and on what."""
-    from train.evaluate import machine  # not above: it brings torch, which would count as our memory
-
     names = ("torch", "onnxruntime", "pillow", "simplejpeg", "numpy")
     versions = ", ".join(f"{name} {version(name)}" for name in names)
     weights = "" if any("CHECKPOINT" in each for each in given) else " Weights are random, and INT8 graphs unproven."
     return (
-        f"`python -m benchmarks.peers {' '.join(given)}`, {datetime.date.today()}, {machine()}, {versions}.\n"
+        f"`python -m benchmarks.peers {' '.join(given)}`, {datetime.date.today()}, {Machine.here()}, {versions}.\n"
         f"From files to scores: median of {PASSES} passes (lowest to highest); in bold, how many times as fast as the "
         f"fastest peer. Peak memory is that of the main process.{weights}"
     )

@@ -14,7 +14,7 @@ import PIL
 from PIL import Image
 
 from declip_rt import native
-from train.evaluate import machine
+from declip_rt.bench.machine import Machine
 
 SIZES = ((512, 384), (1024, 768), (4000, 3000), (6000, 4000))  # width, height
 SIDE = 224
@@ -48,7 +48,7 @@ def main() -> int:
     lines = [
         "# The native resampler",
         "",
-        f"`python -m benchmarks.resampler`, {datetime.date.today()}, {machine()}, of which one is used; Pillow "
+        f"`python -m benchmarks.resampler`, {datetime.date.today()}, {Machine.here()}, of which one is used; Pillow "
         f"{PIL.__version__}; instructions: {native.level()}.",
         f"The central square to {SIDE}x{SIDE}, bicubic, equal bytes; the shortest of {REPEATS} times. The last column: "
         "the time in which NumPy reads that square once from memory, as a share of ours.",

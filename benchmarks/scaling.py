@@ -17,12 +17,11 @@ import time
 from itertools import product
 from pathlib import Path
 
-from matplotlib.figure import Figure
-
 from benchmarks import peers
 from benchmarks.contenders import LIMIT, OURS
 from declip_rt import Bundle, Scorer
-from train.evaluate import machine
+from declip_rt.bench.machine import Machine
+from declip_rt.output import plot
 
 MEGAPIXELS = (0.25, 0.5, 1, 2, 4, 8, 12, 24)
 PHOTOS = 32  # a pass
@@ -54,18 +53,15 @@ def by_size(folder: Path) -> dict[str, list[float]]:
 
 
 def draw(path: Path, speeds: dict[str, list[float]]) -> None:
-    figure = Figure(figsize=(6, 3.8), dpi=130, layout="constrained")
-    axes = figure.add_subplot()
-    for name, row in speeds.items():
-        axes.loglog(MEGAPIXELS, row, marker=".", linestyle="--" if name == LIMIT else "-", label=name)
-    axes.set_xticks(MEGAPIXELS, [f"{size:g}" for size in MEGAPIXELS])
-    axes.minorticks_off()
-    axes.set_xlabel("megapixels")
-    axes.set_ylabel("images/s")
-    axes.yaxis.set_major_formatter("{x:g}")
-    axes.legend(fontsize=8, frameon=False)
-    axes.spines[["top", "right"]].set_visible(False)
-    figure.savefig(path)
+    with plot.axes_in(path) as axes:
+        for name, row in speeds.items():
+            axes.loglog(MEGAPIXELS, row, marker=".", linestyle="--" if name == LIMIT else "-", label=name)
+        axes.set_xticks(MEGAPIXELS, [f"{size:g}" for size in MEGAPIXELS])
+        axes.minorticks_off()
+        axes.set_xlabel("megapixels")
+        axes.set_ylabel("images/s")
+        axes.yaxis.set_major_formatter("{x:g}")
+        axes.legend(fontsize=8, frameon=False)
 
 
 def by_threads(paths: list[str]) -> dict[tuple[int, int], float]:
@@ -145,7 +141,9 @@ def main() -> int:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         text = sections(Path(folder), options.out)
-    title = f"# How the cost grows on a CPU\n\n`python -m benchmarks.scaling`, {datetime.date.today()}, {machine()}."
+    title = (
+        f"# How the cost grows on a CPU\n\n`python -m benchmarks.scaling`, {datetime.date.today()}, {Machine.here()}."
+    )
     text = f"{title}\nThe embedded model, fp32, from files to scores.\n\n{text}\n"
     print(text)
     (options.out / "cpu-scaling.md").write_text(text)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import argparse
 import datetime
-import os
-import platform
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
+from declip_rt.bench.machine import Machine
 from declip_rt.errors import DeclipError
 from declip_rt.model.manifest import Card, Figure
 from declip_rt.ratings import agreement
@@ -33,7 +32,7 @@ def card(card: Card, bundle: Path, data: Path) -> Card:
         figures=tuple(figures(bundle, data)),
         command="python -m train.evaluate BUNDLE --data DIR",
         date=datetime.date.today().isoformat(),
-        machine=machine(),
+        machine=str(Machine.here()),
     )
 
 
@@ -64,15 +63,6 @@ def monotonicity(scorer: Scorer, data: Path, kind: str) -> NDArray[np.float64]:
     values = np.array([score.technical for score in scorer.score_many(images())]).reshape(-1, len(STRENGTHS))
     found = [spearmanr(series, STRENGTHS).statistic for series in values]
     return np.nan_to_num(np.array(found))  # a score that does not move at all does not fall
-
-
-def machine() -> str:
-    """The processor and its cores."""
-    name = platform.processor() or platform.machine()
-    if Path("/proc/cpuinfo").is_file():
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        name = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), name)
-    return f"{name}, {os.cpu_count()} cores"
 
 
 def main() -> int:

@@ -6,6 +6,7 @@ import hashlib
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from math import isnan
 from pathlib import Path
 
@@ -15,6 +16,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from declip_rt.disk import write_whole
 from declip_rt.errors import ConfigError, ImageError
 from declip_rt.images.decode import RGB
 from declip_rt.images.views import write_views
@@ -104,12 +106,14 @@ def store(folder: Path, count: int, make: Callable[[range], tuple[Tensor, dict[i
             continue
         features, failures = make(range(first, min(count, first + SHARD)))
         file.with_suffix(".json").write_bytes(msgspec.json.encode(failures))
-        partial = file.with_suffix(".partial")
-        with partial.open("wb") as opened:
-            np.save(opened, features.float().cpu().numpy())
-        partial.replace(file)
+        write_whole(file, partial(_save, features))
     parallel.wait()
     return Stored(folder, count)
+
+
+def _save(features: Tensor, path: Path) -> None:
+    with path.open("wb") as file:  # np.save adds a suffix to a path
+        np.save(file, features.float().cpu().numpy())
 
 
 def _shard(folder: Path, first: int) -> Path:

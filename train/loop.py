@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
+from declip_rt.disk import write_whole
 from declip_rt.errors import ConfigError
 from train import parallel
 from train.config import LoopConfig
@@ -220,9 +222,7 @@ class _Run:
             "random": torch.get_rng_state(),
             "cuda": torch.cuda.get_rng_state(self.device) if self.device.type == "cuda" else None,
         }
-        partial = self.stage.checkpoint.with_suffix(".partial")
-        torch.save(state, partial)
-        partial.replace(self.stage.checkpoint)
+        write_whole(self.stage.checkpoint, partial(torch.save, state))
 
     def resume(self) -> None:
         state = torch.load(self.stage.checkpoint, weights_only=True, map_location="cpu")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -14,6 +15,7 @@ import torch.nn.functional as F
 from open_clip import CLIP
 from torch import Tensor, nn
 
+from declip_rt.disk import write_whole
 from declip_rt.errors import ConfigError
 from declip_rt.model.manifest import Calibration
 from train import clip
@@ -217,9 +219,7 @@ def save(path: Path, config: Config, model: Declip, calibration: Calibration) ->
         "calibration": msgspec.json.encode(calibration),
         "model": model.state_dict(),
     }
-    partial = path.with_suffix(".partial")
-    torch.save(state, partial)
-    partial.replace(path)
+    write_whole(path, partial(torch.save, state))
 
 
 def load(path: Path) -> tuple[Config, Declip, Calibration]:

@@ -10,7 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from sklearn.decomposition import PCA
 
-from declip_rt.ratings import agreement, plot
+from declip_rt.output import plot
+from declip_rt.ratings import agreement
 from train.compare import Subject, series, variants
 from train.distortions import KINDS, STRENGTHS
 from train.features import Item, rows

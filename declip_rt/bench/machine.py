@@ -14,7 +14,7 @@ import msgspec
 from declip_rt.backends.cuda import devices
 from declip_rt.stats import cores
 
-LIBRARIES = ("declip-rt", "numpy", "onnxruntime", "onnxruntime-gpu", "tensorrt", "tensorrt-rtx-cu13", "torch")
+LIBRARIES = ("declip-rt", "numpy", "onnxruntime", "onnxruntime-gpu", "tensorrt", "tensorrt-rtx-cu13")
 
 
 class Machine(msgspec.Struct, frozen=True):
@@ -27,10 +27,14 @@ class Machine(msgspec.Struct, frozen=True):
     system: str
     libraries: dict[str, str]  # name -> version
 
+    def __str__(self) -> str:
+        return f"{self.cpu}, {self.cores} cores"
+
     @staticmethod
-    def here() -> Machine:
+    def here(*more: str) -> Machine:
+        """This machine. more: libraries whose versions are told beside LIBRARIES, where they are installed."""
         found = {"Python": platform.python_version()}
-        for name in LIBRARIES:
+        for name in (*LIBRARIES, *more):
             try:
                 found[name] = version(name)
             except PackageNotFoundError:
@@ -41,7 +45,12 @@ class Machine(msgspec.Struct, frozen=True):
 
 
 def peak_memory() -> float | None:
-    """MB that this process has held at once; None where the system does not tell."""
+    """MB (10**6 bytes) that this process has held at once; None where the system does not tell."""
+    status = Path("/proc/self/status")
+    lines = status.read_text().splitlines() if status.is_file() else []
+    for line in lines:
+        if line.startswith("VmHWM:"):  # getrusage would count the process that started this one, too
+            return int(line.split()[1]) * 1024 / 1e6
     try:
         import resource
     except ImportError:  # Windows

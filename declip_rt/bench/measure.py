@@ -18,7 +18,7 @@ from declip_rt.model.manifest import ViewSpec
 from declip_rt.scorer import Scorer
 from declip_rt.stats import STAGES, Stats, cores
 
-LEAST = 3  # steps of a measurement, and before one
+MIN_STEPS = 3  # steps of a measurement, and before one
 Times = list[float]  # seconds
 
 
@@ -31,7 +31,7 @@ class Effort:
     warmup: float = 1.0
     clock: Callable[[], float] = time.perf_counter
 
-    def warm(self, step: Callable[[], object], least: int = LEAST) -> None:
+    def warm(self, step: Callable[[], object], least: int = MIN_STEPS) -> None:
         began, done = self.clock(), 0
         while done < least or self.clock() - began < self.warmup:
             step()
@@ -49,7 +49,7 @@ class Effort:
         done = len(times) - 1
         if self.iterations is not None:
             return done * batches >= self.iterations
-        return done >= LEAST and times[-1] - times[0] >= self.seconds
+        return done >= MIN_STEPS and times[-1] - times[0] >= self.seconds
 
 
 def latency(engine: Engine, effort: Effort, stats: Stats) -> Latency:

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
 from declip_rt.bench.machine import Machine
-from declip_rt.errors import ConfigError
 from declip_rt.extras import load
+from declip_rt.output import plot
 
 PARTS = 5  # that a measurement is cut into, to see how it varies
 
@@ -153,28 +152,21 @@ class Report(msgspec.Struct, frozen=True):
 
     def draw(self, path: Path) -> None:
         """Throughput against latency, a line for each contender and number of lanes. Raises ConfigError."""
-        figure, ticks = _figure()
-        axes = figure.add_subplot()
-        for name, rows in self._curves().items():
-            points = [(row.latency.p50, row.images_per_s.median) for row in rows]
-            axes.plot(*zip(*points, strict=True), marker="o", markersize=4, label=name)
-            for row, point in zip(rows, points, strict=True):
-                axes.annotate(str(row.batch), point, xytext=(4, 4), textcoords="offset points", fontsize=7)
-        axes.set_xlabel("latency p50, ms (at each point: the batch)")
-        axes.set_ylabel("images/s")
-        axes.set_xscale("log")
-        axes.xaxis.set_major_locator(ticks.LogLocator(subs=(1, 2, 5)))
-        axes.xaxis.set_major_formatter("{x:g}")
-        axes.xaxis.set_minor_locator(ticks.NullLocator())
-        axes.set_ylim(bottom=0)
-        title = f"{self.model}, {', '.join((self.machine.cpu, *self.machine.gpus))}"
-        axes.set_title(title, loc="left", fontsize=8, parse_math=False)
-        axes.legend(fontsize=7, frameon=False)
-        axes.spines[["top", "right"]].set_visible(False)
-        try:
-            figure.savefig(path)
-        except OSError as error:
-            raise ConfigError(f"cannot write {path}: {error.strerror}") from error
+        ticks = load("matplotlib.ticker")
+        with plot.axes_in(path, f"{self.model}, {', '.join((self.machine.cpu, *self.machine.gpus))}") as axes:
+            for name, rows in self._curves().items():
+                points = [(row.latency.p50, row.images_per_s.median) for row in rows]
+                axes.plot(*zip(*points, strict=True), marker="o", markersize=4, label=name)
+                for row, point in zip(rows, points, strict=True):
+                    axes.annotate(str(row.batch), point, xytext=(4, 4), textcoords="offset points", fontsize=7)
+            axes.set_xlabel("latency p50, ms (at each point: the batch)")
+            axes.set_ylabel("images/s")
+            axes.set_xscale("log")
+            axes.xaxis.set_major_locator(ticks.LogLocator(subs=(1, 2, 5)))
+            axes.xaxis.set_major_formatter("{x:g}")
+            axes.xaxis.set_minor_locator(ticks.NullLocator())
+            axes.set_ylim(bottom=0)
+            axes.legend(fontsize=7, frameon=False)
 
     def _curves(self) -> dict[str, list[Row]]:
         """Rows by contender, and by lanes where it was measured with several numbers of them."""
@@ -216,8 +208,3 @@ def _flops(value: float) -> str:
 
 def _stages(milliseconds: dict[str, float]) -> str:
     return ", ".join(f"{name} {number(value)}" for name, value in milliseconds.items())
-
-
-def _figure() -> tuple[Any, Any]:
-    figure = load("matplotlib.figure").Figure(figsize=(6, 4.2), dpi=150, layout="constrained")
-    return figure, load("matplotlib.ticker")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import argparse
 import itertools
 import logging
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -22,25 +23,86 @@ from declip_rt.backends.contract import Device, EngineInfo, Floats
 from declip_rt.bench import flops, rivals
 from declip_rt.bench.machine import Machine, peak_memory
 from declip_rt.bench.measure import Effort, from_files, measure
+from declip_rt.bench.ort import Ort
 from declip_rt.bench.report import Files, Report, Row
-from declip_rt.commands.running import Settings
+from declip_rt.bench.rivals import Opener
+from declip_rt.commands import running
+from declip_rt.commands.running import Running, parsed
 from declip_rt.errors import ConfigError, DeclipError, EngineError, ImageError, Unavailable
 from declip_rt.images import sources
 from declip_rt.model.bundle import Bundle
+from declip_rt.output import plot
 from declip_rt.output.terminal import printable
-from declip_rt.ratings import plot
 from declip_rt.stats import Stats
 
 logger = logging.getLogger(__name__)
 OURS = "declip-rt"
-MADE = 8  # photos that are made up
-PHOTOS = 1000  # of the photos that are given
+MADE_PHOTOS = 8  # photos that are made up
+MAX_PHOTOS = 1000  # of those that are given
+RIVALS: Mapping[str, Opener] = {"ort": Ort()}
+DESCRIPTION = (
+    "Measure how fast a model runs here: the latency of a batch and the images/s of all lanes at each --batch and "
+    "--lanes, from noise in memory; then the images/s from files, and what they take."
+)
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    parser.description = DESCRIPTION
+    add = parser.add_argument
+    running.add_options(parser)
+    add("--batch", dest="batches", default="1,8,32", metavar="N,...", help="images computed together (default: 1,8,32)")
+    add("--lanes", dest="lane_counts", metavar="N,...", help="batches in flight on a GPU (default: the engine's)")
+    length, files = parser.add_mutually_exclusive_group(), parser.add_mutually_exclusive_group()
+    length.add_argument("--seconds", type=float, default=3.0, metavar="S", help="for each measurement (default: 3)")
+    length.add_argument("--iterations", type=int, metavar="N", help="batches for each measurement, in place of seconds")
+    add("--warmup", type=float, default=1.0, metavar="S", help="seconds before each measurement (default: 1)")
+    files.add_argument(
+        "--images", metavar="PATH", help="photos: a file, a folder or a glob (default: made on the spot)"
+    )
+    files.add_argument("--size", default="1920x1080", metavar="WxH", help="of the photos made (default: 1920x1080)")
+    add("--against", metavar="NAME,...", help="measure others on the same pixels: ort")
+    add("--json", dest="json_file", type=Path, metavar="FILE", help="write all figures")
+    add("--plot", dest="plot_file", type=Path, metavar="FILE", help="draw latency and images/s: .png or .svg")
+    parser.set_defaults(command=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    return parsed(options, Bench).run()
 
 
 @dataclass(frozen=True)
-class Bench(Settings):
-    """The options of `declip-rt bench`; its `--help` says what each means."""
+class _Measured:
+    """A row of declip-rt, what ran, and the scores that a rival should give, (batch, K)."""
 
+    row: Row
+    info: EngineInfo
+    scores: Floats
+
+
+@dataclass(frozen=True)
+class _Matrix:
+    """The FLOPs of an image and the FLOP/s of the device in a precision; and why not, where they are not known."""
+
+    precision: str
+    flops: int | None = None
+    rate: float | None = None
+    notes: tuple[str, ...] = ()
+
+    def shared(self, row: Row) -> Row:
+        """The row with its share of the rate, where that is known."""
+        if self.flops is None or self.rate is None or row.precision != self.precision:
+            return row
+        return msgspec.structs.replace(row, matrix_share=self.flops * row.images_per_s.median / self.rate)
+
+
+@dataclass(frozen=True)
+class Bench:
+    """The options of `declip-rt bench`; its `--help` says what each means.
+
+    running: for each measurement its batch and lanes are replaced. rivals: what --against may name.
+    """
+
+    running: Running
     batches: str = "1,8,32"
     lane_counts: str | None = None
     seconds: float = 3.0
@@ -49,9 +111,9 @@ class Bench(Settings):
     images: str | None = None
     size: str = "1920x1080"
     against: str | None = None
-    checkpoint: Path | None = None
-    json: Path | None = None
-    plot: Path | None = None
+    json_file: Path | None = None
+    plot_file: Path | None = None
+    rivals: Mapping[str, Opener] = field(default_factory=lambda: RIVALS)
 
     def run(self) -> int:
         """Measures, prints and writes, and returns the exit code: 1 where something failed. Raises DeclipError."""
@@ -59,30 +121,22 @@ class Bench(Settings):
         report = self.measure()
         for line in report.lines():
             print(printable(line))
-        if self.json is not None:
-            self._write(self.json, report)
-        if self.plot is not None:
-            report.draw(self.plot)
+        if self.json_file is not None:
+            self._write(self.json_file, report)
+        if self.plot_file is not None:
+            report.draw(self.plot_file)
         return 1 if report.errors else 0
 
     def measure(self) -> Report:
         """Raises DeclipError where the first batch cannot be measured."""
-        bundle, effort = Bundle(self.model), Effort(self.seconds, self.iterations, self.warmup)
-        machine = Machine.here()
-        rows, errors, scores, ran = list[Row](), list[DeclipError](), dict[int, Floats](), list[EngineInfo]()
-        for lanes, batch in itertools.product(self._lanes, counts("--batch", self.batches)):
-            with self._noting(errors) if rows else nullcontext():  # what fails first would fail again
-                row, scores[batch], info = self._ours(bundle, batch, lanes, effort)
-                rows.append(row)
-                ran.append(info)
-        files = None
-        with self._noting(errors):
-            files = self._from_files(max(rows, key=lambda row: row.images_per_s.median), effort)
-        memory, first = peak_memory(), rows[0]
-        work, fastest, notes = self._matrix(bundle, ran[0])
-        for name, batch in itertools.product(self._against, scores):
-            with self._noting(errors):
-                rows.append(self._rival(name, bundle, ran[0], scores[batch], effort))
+        bundle, effort = Bundle(self.running.model), Effort(self.seconds, self.iterations, self.warmup)
+        machine, errors, files = Machine.here(), list[DeclipError](), None
+        ours = self._all_ours(bundle, effort, errors)
+        with _noting(errors):
+            files = self._from_files(max((each.row for each in ours), key=lambda row: row.images_per_s.median), effort)
+        memory = peak_memory()
+        matrix = self._matrix(bundle, ours[0].info)
+        rows = [each.row for each in ours] + self._all_rivals(bundle, ours, effort, errors)
         return Report(
             date=datetime.now().astimezone().isoformat(timespec="seconds"),
             model=bundle.name,
@@ -91,13 +145,13 @@ class Bench(Settings):
             machine=machine,
             seconds=None if self.iterations else self.seconds,
             iterations=self.iterations,
-            rows=tuple(_shared(row, work, fastest, first.precision) for row in rows),
+            rows=tuple(map(matrix.shared, rows)),
             files=files,
             peak_memory_mb=memory,
-            matrix_flops=work,
-            matrix_rate=fastest,
-            matrix_precision=first.precision,
-            notes=tuple(notes),
+            matrix_flops=matrix.flops,
+            matrix_rate=matrix.rate,
+            matrix_precision=matrix.precision,
+            notes=matrix.notes,
             errors=tuple(map(str, errors)),
         )
 
@@ -107,14 +161,15 @@ class Bench(Settings):
             if not 0 <= value < float("inf"):
                 raise ConfigError(f"--{option} must be 0 or more, not {value}")
         counts("--batch", self.batches)
-        rivals.check(self._against, self.checkpoint)
+        for name in self._against:
+            self._opener(name).check()
         _sides(self.size)
         if self.images is not None:
             _listed(self.images)
-        if self.plot is not None:
-            plot.check(self.plot)
-        if self.json is not None and not self.json.absolute().parent.is_dir():
-            raise ConfigError(f"cannot write {self.json}: its folder does not exist")
+        if self.plot_file is not None:
+            plot.check(self.plot_file)
+        if self.json_file is not None and not self.json_file.absolute().parent.is_dir():
+            raise ConfigError(f"cannot write {self.json_file}: its folder does not exist")
 
     @property
     def _lanes(self) -> Sequence[int | None]:
@@ -124,23 +179,40 @@ class Bench(Settings):
     def _against(self) -> list[str]:
         return list(dict.fromkeys(self.against.split(","))) if self.against else []
 
-    @contextmanager
-    def _noting(self, errors: list[DeclipError]) -> Iterator[None]:
-        """One thing that cannot be measured is not the end of the others."""
-        try:
-            yield
-        except (EngineError, ImageError, Unavailable) as error:
-            errors.append(error)
-            logger.warning("failed: %s", error)
+    def _opener(self, name: str) -> Opener:
+        if name in self.rivals:
+            return self.rivals[name]
+        more = (
+            "; python -m benchmarks.bench, in a checkout of the repository, knows torch"
+            if self.rivals is RIVALS
+            else ""
+        )
+        raise ConfigError(f"--against knows no {name!r}; choose from {', '.join(self.rivals)}{more}")
 
-    def _ours(self, bundle: Bundle, batch: int, lanes: int | None, effort: Effort) -> tuple[Row, Floats, EngineInfo]:
-        """A row, the scores that a rival should give, and what ran."""
+    def _all_ours(self, bundle: Bundle, effort: Effort, errors: list[DeclipError]) -> list[_Measured]:
+        found: list[_Measured] = []
+        for lanes, batch in itertools.product(self._lanes, counts("--batch", self.batches)):
+            with _noting(errors) if found else nullcontext():  # what fails first would fail again
+                found.append(self._ours(bundle, batch, lanes, effort))
+        return found
+
+    def _ours(self, bundle: Bundle, batch: int, lanes: int | None, effort: Effort) -> _Measured:
         stats = Stats()
-        engine = open_engine(bundle, replace(self.engine, batch=batch, lanes=lanes), stats)
+        engine = open_engine(bundle, replace(self.running, batch=batch, lanes=lanes).engine, stats)
         with closing(engine):
             row = measure(OURS, engine, bundle.views, effort, stats)
             logger.info("%s", row)
-            return row, rivals.scores(engine, bundle.views), engine.info
+            return _Measured(row, engine.info, rivals.scores(engine, bundle.views))
+
+    def _all_rivals(
+        self, bundle: Bundle, ours: Sequence[_Measured], effort: Effort, errors: list[DeclipError]
+    ) -> list[Row]:
+        rows: list[Row] = []
+        scores = {each.row.batch: each.scores for each in ours}
+        for name, batch in itertools.product(self._against, scores):
+            with _noting(errors):
+                rows.append(self._rival(name, bundle, ours[0].info, scores[batch], effort))
+        return rows
 
     def _rival(self, name: str, bundle: Bundle, ours: EngineInfo, scores: Floats, effort: Effort) -> Row:
         task = rivals.Task(
@@ -148,11 +220,10 @@ class Bench(Settings):
             Device(ours.kind, ours.index or 0),
             len(scores),
             ours.precision,
-            half=self.precision != "fp32",
-            threads=self.threads,
-            checkpoint=self.checkpoint,
+            half=self.running.precision != "fp32",
+            threads=self.running.threads,
         )
-        with closing(rivals.open_rival(name, task)) as rival:
+        with closing(self._opener(name).open(task)) as rival:
             difference = rivals.compare(rival, scores, ours.precision, bundle.views)
             row = measure(name, rival, bundle.views, effort, Stats())
         logger.info("%s", row)
@@ -166,19 +237,17 @@ class Bench(Settings):
                 f"{len(paths)} JPEGs of {self.size} made up on the spot" if made else f"{len(paths)} of {self.images}"
             )
             lanes = None if self.lane_counts is None else row.lanes
-            with replace(self, batch=row.batch, lanes=lanes, quiet=True).open() as scorer:
+            with replace(self.running, batch=row.batch, lanes=lanes).open() as scorer:
                 return from_files(scorer, paths, what, row, effort)
 
-    def _matrix(self, bundle: Bundle, ran: EngineInfo) -> tuple[int | None, float | None, list[str]]:
-        """The FLOPs of an image and the rate of the device; and why not, where they are not known."""
-        work = fastest = None
-        notes = []
+    def _matrix(self, bundle: Bundle, ran: EngineInfo) -> _Matrix:
+        work, graph = None, "fp32" if "fp32" in bundle.manifest.graphs else ran.precision
         try:
-            work = flops.count(bundle.graph("fp32" if "fp32" in bundle.manifest.graphs else ran.precision))
-            fastest = flops.matrix_rate(Device(ran.kind, ran.index or 0), ran.precision, self.threads)
+            work = flops.count(bundle.graph(graph))
+            rate = flops.matrix_rate(Device(ran.kind, ran.index or 0), ran.precision, self.running.threads)
         except (EngineError, Unavailable) as error:
-            notes.append(f"matrix {'rate' if work else 'FLOPs'}: {error}")
-        return work, fastest, notes
+            return _Matrix(ran.precision, work, notes=(f"matrix {'rate' if work else 'FLOPs'}: {error}",))
+        return _Matrix(ran.precision, work, rate)
 
     @staticmethod
     def _write(path: Path, report: Report) -> None:
@@ -191,7 +260,7 @@ class Bench(Settings):
 def made_up(folder: Path, width: int, height: int) -> list[str]:
     """JPEGs of quality 90 with coarse and fine structure and some noise, so that they take as long as photos."""
     paths = []
-    for seed in range(MADE):
+    for seed in range(MADE_PHOTOS):
         rng = np.random.default_rng(seed)
         mixed = 4 * rng.standard_normal((height, width, 1), np.float32)
         for cells, weight in ((4, 0.6), (24, 0.3), (120, 0.1)):
@@ -217,13 +286,17 @@ def _sides(text: str) -> tuple[int, int]:
 
 
 def _listed(images: str) -> list[str]:
-    paths = list(itertools.islice(sources.expand([images]), PHOTOS))
+    paths = list(itertools.islice(sources.expand([images]), MAX_PHOTOS))
     if not paths or not os.path.exists(paths[0]):
         raise ConfigError(f"--images {images}: there are no images")
     return paths
 
 
-def _shared(row: Row, work: int | None, fastest: float | None, precision: str) -> Row:
-    if work is None or fastest is None or row.precision != precision:
-        return row
-    return msgspec.structs.replace(row, matrix_share=work * row.images_per_s.median / fastest)
+@contextmanager
+def _noting(errors: list[DeclipError]) -> Iterator[None]:
+    """One thing that cannot be measured is not the end of the others."""
+    try:
+        yield
+    except (EngineError, ImageError, Unavailable) as error:
+        errors.append(error)
+        logger.warning("failed: %s", error)

@@ -1,7 +1,8 @@
-"""What is installed and found on this machine, and what to install for the rest."""
+"""`declip-rt doctor`: what is installed and found on this machine, and what to install for the rest."""
 
 from __future__ import annotations
 
+import argparse
 import importlib
 import os
 import platform
@@ -14,6 +15,16 @@ from declip_rt.backends.cuda import devices
 from declip_rt.errors import BundleError
 from declip_rt.extras import EXTRAS, Extra
 from declip_rt.model.bundle import Bundle, embedded
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(command=run)
+
+
+def run(_: argparse.Namespace) -> int:
+    for line in lines():
+        print(line)
+    return 0
 
 
 def lines() -> Iterator[str]:

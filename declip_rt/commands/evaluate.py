@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -9,21 +10,58 @@ from pathlib import Path
 
 import numpy as np
 
-from declip_rt.commands.running import Settings
+from declip_rt.commands import running
+from declip_rt.commands.running import Running, parsed
 from declip_rt.errors import ConfigError, ImageError
 from declip_rt.extras import load
 from declip_rt.model.bundle import Bundle
 from declip_rt.model.manifest import Agreement
-from declip_rt.output import files
+from declip_rt.output import files, plot
 from declip_rt.output.records import Columns
 from declip_rt.output.terminal import printable
-from declip_rt.ratings import agreement, plot
+from declip_rt.ratings import agreement
 from declip_rt.ratings.agreement import Array
-from declip_rt.ratings.dataset import Rating, _find, read
+from declip_rt.ratings.dataset import Rating, find_ratings, read
 from declip_rt.score import Score
 from declip_rt.scorer import Scorer
 
 COLUMNS = Columns({"path": str, "mos": float, "score": float, "error": str})
+DESCRIPTION = "Score a folder of photos that people rated, and say how well the scores agree with the ratings (MOS)."
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    parser.description = DESCRIPTION
+    add_rating_options(parser)
+    parser.add_argument("--out", type=Path, metavar="FILE", help="write path, mos, score: .csv, .jsonl or .parquet")
+    parser.set_defaults(command=run)
+
+
+def add_rating_options(parser: argparse.ArgumentParser) -> None:
+    """Those that `declip-rt calibrate` has, too."""
+    add = parser.add_argument
+    add("dataset", type=Path, metavar="DATASET", help="a folder of images with a CSV of their ratings")
+    add(
+        "--scores",
+        dest="scores_file",
+        type=Path,
+        metavar="FILE.csv",
+        help="the ratings (default: the only scores.csv in DATASET)",
+    )
+    add("--image-column", default="image", metavar="NAME", help="the images, from the CSV's folder or DATASET")
+    add("--score-column", default="mos", metavar="NAME", help="the mean opinion scores (default: mos)")
+    add("--head", default="technical", metavar="NAME", help="aesthetic, or an attribute (default: technical)")
+    add(
+        "--lower-is-better",
+        action="store_true",
+        help="the score should fall as the ratings rise: for DMOS, or a head such as noisiness",
+    )
+    add("--plot", dest="plot_file", type=Path, metavar="FILE", help="draw scores against ratings: .png or .svg")
+    running.add_options(parser)
+    running.add_batch_options(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    return parsed(options, Evaluation).run()
 
 
 @dataclass(frozen=True)
@@ -37,16 +75,17 @@ class Scored:
 
 
 @dataclass(frozen=True)
-class Evaluation(Settings):
+class Evaluation:
     """The options of `declip-rt eval`; its `--help` says what each means."""
 
+    running: Running
     dataset: Path
-    scores: Path | None = None
+    scores_file: Path | None = None
     image_column: str = "image"
     score_column: str = "mos"
     head: str = "technical"
     lower_is_better: bool = False
-    plot: Path | None = None
+    plot_file: Path | None = None
     out: Path | None = None
 
     def run(self) -> int:
@@ -67,30 +106,17 @@ class Evaluation(Settings):
 
     def score(self) -> Scored:
         """Scores the photos. Those that fail are named on stderr. Raises DeclipError."""
-        file = self.scores or _find(self.dataset)
+        file = self.scores_file or find_ratings(self.dataset)
         self._check(file)
         ratings = read(file, self.dataset, self.image_column, self.score_column)
-        with self.open() as scorer:
+        with self.running.open() as scorer:
             heads = [head.name for head in scorer.bundle.heads]
             if self.head not in heads:
                 raise ConfigError(f"--head {self.head}: {scorer.bundle.name} has only {', '.join(heads)}")
-            sink = files.open_file(self.out, COLUMNS) if self.out else None
-            rows, mos = [], []
-            for rating, score in self._scored(scorer, ratings):
-                row = COLUMNS.record(path=str(rating.path), mos=rating.mos)
-                if isinstance(score, ImageError):
-                    row["error"] = str(score)
-                else:
-                    values = {"technical": score.technical, "aesthetic": score.aesthetic, **score.attributes}
-                    row["score"] = values[self.head]
-                    rows.append([values[name] for name in heads])
-                    mos.append(rating.mos)
-                if sink:
-                    sink.write(row)
-            if sink:
-                sink.close()
-        table = np.array(rows).reshape(-1, len(heads))
-        return Scored(scorer.bundle, dict(zip(heads, table.T, strict=True)), np.array(mos), len(ratings) - len(mos))
+            given = [(rating, score) for rating, score in self._rows(scorer, ratings) if isinstance(score, Score)]
+        table = np.array([[score[head] for head in heads] for _, score in given]).reshape(-1, len(heads))
+        mos = np.array([rating.mos for rating, _ in given])
+        return Scored(scorer.bundle, dict(zip(heads, table.T, strict=True)), mos, len(ratings) - len(given))
 
     def show(self, scored: Scored, found: Agreement, title: str) -> None:
         """Prints the figures and, where this was asked for, draws them."""
@@ -101,24 +127,39 @@ class Evaluation(Settings):
             print(f"{name:<6}{estimate.value:>11.3f}   {interval:<20}{found.n:>8}")
         if scored.failed:
             print(f"failed, and not in these figures: {scored.failed} of {scored.failed + found.n} photos")
-        if self.plot is not None:
+        if self.plot_file is not None:
             labels = (f"{self.head} of {scored.bundle.name}", self.target)
-            plot.draw(self.plot, scored.heads[self.head], scored.mos, found, title=title, labels=labels)
+            plot.draw(self.plot_file, scored.heads[self.head], scored.mos, found, title=title, labels=labels)
 
     def _check(self, ratings: Path) -> None:
         load("scipy.stats")  # better missed before the scoring than after it
-        if self.plot is not None:
-            plot.check(self.plot)
+        if self.plot_file is not None:
+            plot.check(self.plot_file)
         if self.out is not None:
             files.check_suffix(self.out)
             if self.out.resolve() == ratings.resolve():
                 raise ConfigError(f"--out {self.out} would overwrite the ratings; name another file")
 
+    def _rows(self, scorer: Scorer, ratings: list[Rating]) -> Iterator[tuple[Rating, Score | ImageError]]:
+        """What `_scored` gives, each written to --out as it comes."""
+        sink = files.open_file(self.out, COLUMNS) if self.out else None
+        for rating, score in self._scored(scorer, ratings):
+            if sink:
+                row = COLUMNS.record(path=str(rating.path), mos=rating.mos)
+                if isinstance(score, ImageError):
+                    row["error"] = score.reason
+                else:
+                    row["score"] = score[self.head]
+                sink.write(row)
+            yield rating, score
+        if sink:
+            sink.close()
+
     def _scored(self, scorer: Scorer, ratings: list[Rating]) -> Iterator[tuple[Rating, Score | ImageError]]:
         scores = scorer.score_many([rating.path for rating in ratings], return_errors=True)
-        with self.progress(len(ratings)) as progress:
+        with self.running.progress(len(ratings)) as progress:
             for rating, score in zip(ratings, scores, strict=True):
                 if isinstance(score, ImageError):
-                    progress.write(printable(f"{rating.path}: {score}"), file=sys.stderr)
+                    progress.write(printable(f"{rating.path}: {score.reason}"), file=sys.stderr)
                 yield rating, score
                 progress.update()

@@ -3,42 +3,47 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import os
 import re
 import sys
 import warnings
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any, get_args
 
 from PIL import Image
 
 from declip_rt import __version__
-from declip_rt.backends.contract import EngineOptions, Precision
-from declip_rt.commands import doctor
-from declip_rt.commands.calibrate import Recalibration
-from declip_rt.commands.evaluate import Evaluation
-from declip_rt.commands.running import printed_log
-from declip_rt.commands.score import Job
+from declip_rt.commands.running import EXIT_CODES, printed_log
 from declip_rt.errors import DeclipError
-from declip_rt.images.load import DecodeScale
-from declip_rt.model.bundle import Bundle, embedded
-from declip_rt.model.manifest import Card
-from declip_rt.scorer import Decoder
 
-EXIT_CODES = "exit codes: 0 all scored; 1 some inputs failed or scored below --fail-below; 2 the command could not run"
+COMMANDS = {  # name: its module in declip_rt.commands, and what it is for
+    "score": ("score", "score images"),
+    "eval": ("evaluate", "measure agreement with rated photos"),
+    "calibrate": ("calibrate", "map scores to your own MOS"),
+    "bench": ("bench", "measure speed"),
+    "doctor": ("doctor", "what is installed and found, and what is missing"),
+    "models": ("models", "list, show and verify models"),
+    "build": ("build", "build a TensorRT plan"),
+    "plans": ("plans", "list, show and remove built plans"),
+}
+ALIASES = {"plans": ["engines"]}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs one command and returns its exit code. Errors become one line on stderr."""
+    """Runs one command of declip-rt and returns its exit code."""
+    given = sys.argv[1:] if arguments is None else arguments
+    return run(_parser(next((each for each in given if not each.startswith("-")), None)), given)
+
+
+def run(parser: argparse.ArgumentParser, arguments: Sequence[str] | None = None) -> int:
+    """Runs the command that the parser sets, and returns its exit code. Errors become one line on stderr."""
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # odd names must not stop a run
     warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # we have our own limit
-    options = vars(_parser().parse_args(arguments))
-    command = options.pop("command")
+    options = parser.parse_args(arguments)
     try:
-        with printed_log(options.get("quiet", False)):
-            code: int = command(**options)
+        with printed_log(getattr(options, "quiet", False)):
+            code: int = options.command(options)
         sys.stdout.flush()
         return code
     except DeclipError as error:
@@ -62,280 +67,14 @@ def in_flags(message: str) -> str:
     return re.sub(r"`([a-z_]+)(?:=\"?([^`\"]*)\"?)?`", flag, message)
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(asked: str | None) -> argparse.ArgumentParser:
+    """Of all commands; only the one that is asked for is imported and has its options."""
     parser = argparse.ArgumentParser("declip-rt", description="Image quality with DeCLIP.", epilog=EXIT_CODES)
     parser.add_argument("--version", action="version", version=f"declip-rt {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    _add_score(commands.add_parser("score", help="score images", description=_SCORE, epilog=EXIT_CODES))
-    _add_eval(commands.add_parser("eval", help="measure agreement with rated photos", description=_EVAL))
-    _add_calibrate(commands.add_parser("calibrate", help="map scores to your own MOS", description=_CALIBRATE))
-    _add_bench(commands.add_parser("bench", help="measure speed", description=_BENCH, conflict_handler="resolve"))
-    commands.add_parser("doctor", help="what is installed and found, and what is missing").set_defaults(command=_doctor)
-    _add_models(commands.add_parser("models", help="list, show and verify models"))
-    _add_build(commands.add_parser("build", help="build a TensorRT plan", description=_BUILD))
-    _add_plans(commands.add_parser("plans", aliases=["engines"], help="list, show and remove built plans"))
+    for name, (module, what) in COMMANDS.items():
+        aliases = ALIASES.get(name, [])
+        command = commands.add_parser(name, aliases=aliases, help=what)
+        if asked in (name, *aliases):
+            importlib.import_module(f"declip_rt.commands.{module}").add_options(command)
     return parser
-
-
-_SCORE = "Score images. Prints a table; --out and --html write files. Failed inputs become rows with an error."
-
-
-def _add_score(parser: argparse.ArgumentParser) -> None:
-    add = parser.add_argument
-    add("paths", nargs="*", metavar="PATH", help="a file, a folder (recursive), a glob, or - for paths on stdin")
-    add(
-        "--list",
-        dest="listed",
-        metavar="FILE",
-        help="a text file with a path a line, or a CSV with a column path or image",
-    )
-    add(
-        "--out",
-        metavar="FILE",
-        help="write rows to a .csv, .jsonl or .parquet file; - writes JSONL to stdout, not a table",
-    )
-    add("--html", type=Path, metavar="FILE", help="write a self-contained report with thumbnails")
-    add(
-        "--resume",
-        action="store_true",
-        help="keep the rows of --out whose file, model and prompts are unchanged, score the rest",
-    )
-    for option, what in (
-        ("--prompts", "add a score of your own: how much nearer the photo's look is to HIGH than to LOW; repeatable"),
-        ("--semantic-prompts", "the same of what the photo shows"),
-    ):
-        add(option, action="append", default=[], metavar="[NAME=]HIGH:LOW", help=what)
-    add("--sort", metavar="COLUMN", help="sort the table by a column, highest first")
-    add("--top", type=int, metavar="N", help="show only the N highest in the table (by --sort, else technical)")
-    add("--bottom", type=int, metavar="N", help="show only the N lowest in the table; with --top, both ends")
-    add("--fail-below", type=float, metavar="X", help="exit with 1 if a technical score is below X")
-    add("--stats", action="store_true", help="print where the time went")
-    _add_running(parser)
-    parser.set_defaults(command=_score)
-
-
-def _add_running(parser: argparse.ArgumentParser) -> None:
-    add = parser.add_argument
-    add("--model", metavar="BUNDLE", help="a bundle's folder, or an embedded model's name (default: declip-tiny)")
-    add("--device", default="auto", help="auto (default), cpu, cuda[:i] or tensorrt[:i]")
-    add(
-        "--precision",
-        default="auto",
-        choices=get_args(Precision),
-        help="auto (default): int8 on a CPU where the model proves that it scores as fp32 does; fp16 with TensorRT",
-    )
-    add("--recipe", metavar="NAME", help="how to build the TensorRT plan: fp16, fp32, rtx, portable or a TOML file")
-    add(
-        "--batch",
-        type=int,
-        default=EngineOptions.batch,
-        metavar="N",
-        help="images computed together (default: %(default)s)",
-    )
-    add("--lanes", type=int, metavar="N", help="batches in flight on a GPU (default: 4)")
-    add("--workers", type=int, metavar="N", help="threads that read and decode (default: one a core)")
-    add("--threads", type=int, metavar="N", help="threads that compute on a CPU (default: one a core)")
-    add(
-        "--decode-scale",
-        default="full",
-        choices=get_args(DecodeScale),
-        help="auto: decode large JPEGs at 1/2, 1/4 or 1/8 of their size where the views need no more; faster, and "
-        "scores differ slightly (default: full)",
-    )
-    add(
-        "--decoder",
-        "--decode",
-        dest="decoder",
-        default="cpu",
-        choices=get_args(Decoder),
-        help="gpu: decode JPEGs by nvImageCodec on the GPU that scores (default: cpu)",
-    )
-    add("--quiet", action="store_true", help="nothing on stderr but errors")
-
-
-_EVAL = "Score a folder of photos that people rated, and say how well the scores agree with the ratings (MOS)."
-_CALIBRATE = (
-    "Write a copy of a model whose rows also give the MOS that the raters of your photos would give: "
-    "a logistic curve from the score, with its accuracy by cross-validation."
-)
-
-_BUILD = (
-    "Build a plan (a serialised TensorRT engine) of a model's graph, or find it in the cache, and print its path. "
-    "TensorRT builds for the GPU that it runs on; TensorRT for RTX also ahead of time, for the GPUs named by --for."
-)
-
-
-def _add_dataset(parser: argparse.ArgumentParser) -> None:
-    add = parser.add_argument
-    add("dataset", type=Path, metavar="DATASET", help="a folder of images with a CSV of their ratings")
-    add("--scores", type=Path, metavar="FILE.csv", help="the ratings (default: the only scores.csv in DATASET)")
-    add("--image-column", default="image", metavar="NAME", help="the images, from the CSV's folder or DATASET")
-    add("--score-column", default="mos", metavar="NAME", help="the mean opinion scores (default: mos)")
-    add("--head", default="technical", metavar="NAME", help="aesthetic, or an attribute (default: technical)")
-    add(
-        "--lower-is-better",
-        action="store_true",
-        help="the score should fall as the ratings rise: for DMOS, or a head such as noisiness",
-    )
-    add("--plot", type=Path, metavar="FILE", help="draw scores against ratings: .png or .svg")
-    _add_running(parser)
-
-
-def _add_eval(parser: argparse.ArgumentParser) -> None:
-    _add_dataset(parser)
-    parser.add_argument("--out", type=Path, metavar="FILE", help="write path, mos, score: .csv, .jsonl or .parquet")
-    parser.set_defaults(command=_eval)
-
-
-def _add_calibrate(parser: argparse.ArgumentParser) -> None:
-    _add_dataset(parser)
-    parser.add_argument("--out", type=Path, required=True, metavar="NEWBUNDLE", help="the folder to write")
-    parser.add_argument(
-        "--percentiles", action="store_true", help="percentiles against these photos, not the model's reference"
-    )
-    parser.set_defaults(command=_calibrate)
-
-
-_BENCH = (
-    "Measure how fast a model runs here: the latency of a batch and the images/s of all lanes at each --batch and "
-    "--lanes, from noise in memory; then the images/s from files, and what they take."
-)
-
-
-def _add_bench(parser: argparse.ArgumentParser) -> None:
-    add = parser.add_argument
-    _add_running(parser)
-    add("--batch", dest="batches", default="1,8,32", metavar="N,...", help="images computed together (default: 1,8,32)")
-    add("--lanes", dest="lane_counts", metavar="N,...", help="batches in flight on a GPU (default: the engine's)")
-    length, files = parser.add_mutually_exclusive_group(), parser.add_mutually_exclusive_group()
-    length.add_argument("--seconds", type=float, default=3.0, metavar="S", help="for each measurement (default: 3)")
-    length.add_argument("--iterations", type=int, metavar="N", help="batches for each measurement, in place of seconds")
-    add("--warmup", type=float, default=1.0, metavar="S", help="seconds before each measurement (default: 1)")
-    files.add_argument(
-        "--images", metavar="PATH", help="photos: a file, a folder or a glob (default: made on the spot)"
-    )
-    files.add_argument("--size", default="1920x1080", metavar="WxH", help="of the photos made (default: 1920x1080)")
-    add("--against", metavar="NAME,...", help="measure others on the same pixels: torch, torch-compile, ort")
-    add("--checkpoint", type=Path, metavar="FILE.pt", help="for torch: what the model was exported from")
-    add("--json", type=Path, metavar="FILE", help="write all figures")
-    add("--plot", type=Path, metavar="FILE", help="draw latency and images/s: .png or .svg")
-    parser.set_defaults(command=_bench)
-
-
-def _add_models(parser: argparse.ArgumentParser) -> None:
-    parser.set_defaults(command=_list_models)
-    actions = parser.add_subparsers(metavar="ACTION")
-    actions.add_parser("list", help="the embedded models (default)").set_defaults(command=_list_models)
-    for name, command, what in (
-        ("show", _show_model, "print the model card"),
-        ("verify", _verify_model, "check hashes"),
-    ):
-        action = actions.add_parser(name, help=what)
-        action.add_argument(
-            "model", nargs="?", metavar="BUNDLE", help="a folder or an embedded name (default: declip-tiny)"
-        )
-        action.set_defaults(command=command)
-
-
-def _add_build(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--model", metavar="BUNDLE", help="a folder or an embedded name (default: declip-tiny)")
-    parser.add_argument("--recipe", metavar="NAME", help="fp16, fp32, rtx, portable or a TOML file (default: fp16)")
-    parser.add_argument("--for", dest="targets", default="", metavar="GPUS", help="ahead of time: sm89,sm120")
-    parser.add_argument("--gpu", dest="index", type=int, default=0, metavar="N", help="to build on (default: 0)")
-    parser.set_defaults(command=_making, action="build")
-
-
-def _add_plans(parser: argparse.ArgumentParser) -> None:
-    parser.set_defaults(command=_making, action="list_plans")
-    actions = parser.add_subparsers(metavar="ACTION")
-    actions.add_parser("list", help="the built plans (default)")
-    action = actions.add_parser("show", help="all that one depends on")
-    action.add_argument("key", metavar="KEY", help="the start of its key")
-    action.set_defaults(action="show")
-    action = actions.add_parser("prune", help="remove the plans that were not used for longest")
-    action.add_argument("--most", type=float, required=True, metavar="GB", help="what may be left")
-    action.set_defaults(action="prune")
-    actions.add_parser("clear", help="remove them all").set_defaults(action="clear")
-
-
-def _making(action: str, **options: Any) -> int:
-    from declip_rt.commands import plans
-
-    code: int = getattr(plans, action)(**options)
-    return code
-
-
-def _score(paths: list[str], **options: object) -> int:
-    if not paths and not options["listed"]:
-        print("declip-rt: give images to score: declip-rt score PATH... (declip-rt score --help)", file=sys.stderr)
-        return 2
-    return Job(paths=tuple(paths), **options).run()  # type: ignore[arg-type]
-
-
-def _eval(**options: object) -> int:
-    return Evaluation(**options).run()  # type: ignore[arg-type]
-
-
-def _calibrate(out: Path, percentiles: bool, **options: object) -> int:
-    return Recalibration(Evaluation(**options), out, percentiles).run()  # type: ignore[arg-type]
-
-
-def _bench(**options: object) -> int:
-    from declip_rt.commands.bench import Bench
-
-    return Bench(**options).run()  # type: ignore[arg-type]
-
-
-def _doctor() -> int:
-    for line in doctor.lines():
-        print(line)
-    return 0
-
-
-def _list_models() -> int:
-    for name in embedded():
-        bundle = Bundle(name, verify=False)
-        print(f"{name}  {', '.join(bundle.manifest.graphs)}  {bundle.manifest.card.summary}")
-    return 0
-
-
-def _show_model(model: str | None) -> int:
-    bundle = Bundle(model, verify=False)
-    manifest = bundle.manifest
-    print(f"{manifest.name} (licence {manifest.licence}, bundle {bundle.hash[:12]}, {bundle.path})\n")
-    print(f"{manifest.card.summary}\n")
-    print(f"views: {len(manifest.views.placements)} of {manifest.views.size}x{manifest.views.size}")
-    print(f"graphs: {', '.join(f'{name} ({graph.file})' for name, graph in manifest.graphs.items())}")
-    for name, graph in manifest.graphs.items():
-        if graph.parity:
-            parity = graph.parity
-            figures = f"SRCC {parity.srcc:.4f}, largest change {parity.change:.4f} ({parity.n} photos)"
-            print(f"  {name} against fp32: {figures}")
-    print(f"own prompts: {f'up to {manifest.text.context - 2} tokens' if manifest.text else 'no text tower'}")
-    print("heads:")
-    for head in manifest.heads:
-        print(f"  {head.name:<16} {head.kind}, {head.method}; 0 is {head.low}, 1 is {head.high}")
-    if manifest.calibration and manifest.calibration.percentiles:
-        print(f"percentiles against: {manifest.calibration.reference}")
-    for name, to_mos in bundle.mos.items():
-        found = to_mos.agreement
-        figures = ", ".join(f"{measure} {estimate}" for measure, estimate in found.figures().items())
-        print(f"{name}_mos: {min(to_mos.values):.3f} to {max(to_mos.values):.3f}, {to_mos.dataset} ({found.n} photos)")
-        print(f"  cross-validated: {figures}")
-    for line in _figures(manifest.card):
-        print(line)
-    return 0
-
-
-def _figures(card: Card) -> list[str]:
-    if not card.figures:
-        return ["accuracy: not measured"]
-    width = max(len(figure.what) for figure in card.figures)
-    lines = [f"accuracy, measured {card.date} on {card.machine} by `{card.command}`:"]
-    return lines + [f"  {figure.what:<{width}}  {figure.value:7.3f}  ({figure.n} photos)" for figure in card.figures]
-
-
-def _verify_model(model: str | None) -> int:
-    bundle = Bundle(model)
-    print(f"{bundle.name}: {len(bundle.manifest.graphs)} graph(s) as bundle.json says, bundle {bundle.hash}")
-    return 0

@@ -1,72 +1,45 @@
-"""`declip-rt build` and `declip-rt engines`."""
+"""`declip-rt plans`: lists, shows and removes the plans in the cache."""
 
 from __future__ import annotations
 
-import sys
+import argparse
 
-from tqdm import tqdm
-
-from declip_rt.backends.cuda.context import Context
-from declip_rt.backends.trt import builder
-from declip_rt.backends.trt.origin import Origin
-from declip_rt.backends.trt.plans import SHORT, Plan, Plans
-from declip_rt.backends.trt.recipe import Recipe, default_recipe
-from declip_rt.errors import EngineError, Unavailable
-from declip_rt.model.bundle import Bundle
+from declip_rt.backends.trt.plans import KEY_DIGITS, Plan, Plans
 
 
-def build(model: str | None, recipe: str | None, targets: str, index: int) -> int:
-    """Builds plans, or finds them in the cache, and prints their paths.
-
-    targets: compute capabilities, a plan for each (sm89,sm120); none is the GPU `index`.
-    """
-    named = sorted({name.strip().lower() for name in targets.split(",")} - {""})
-    bundle, plans = Bundle(model), Plans()
-    chosen = Recipe.find(recipe) if recipe else Recipe(library="tensorrt_rtx") if named else default_recipe()
-    if named:
-        origins = [Origin.of(bundle, chosen, [name]) for name in named]
-    else:
-        origins = [Origin.of(bundle, chosen, context=_here(chosen, index))]
-    for origin in origins:
-        _get(plans, origin, bundle)
-        print(plans.file(origin.key))
-    return 0
+def add_options(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(command=list_plans)
+    actions = parser.add_subparsers(metavar="ACTION")
+    actions.add_parser("list", help="the built plans (default)")
+    action = actions.add_parser("show", help="all that one depends on")
+    action.add_argument("key", metavar="KEY", help="the start of its key")
+    action.set_defaults(command=show)
+    action = actions.add_parser("prune", help="remove the plans that were not used for longest")
+    action.add_argument("--most", type=float, required=True, metavar="GB", help="what may be left")
+    action.set_defaults(command=prune)
+    actions.add_parser("clear", help="remove them all").set_defaults(command=clear)
 
 
-def _get(plans: Plans, origin: Origin, bundle: Bundle) -> None:
-    with tqdm(file=sys.stderr, disable=not sys.stderr.isatty(), unit="step") as bar:
-
-        def progress(phase: str, done: int, steps: int) -> None:
-            bar.set_description(phase)
-            bar.total = steps
-            bar.update(done - bar.n)
-
-        def make() -> bytes:
-            return builder.build(bundle, origin.recipe, origin.targets, progress, plans.timing(origin))
-
-        plans.get(origin, bundle.name, make)
-
-
-def list_plans() -> int:
+def list_plans(_: argparse.Namespace) -> int:
     for plan in Plans().all():
-        print(f"{plan.key[:SHORT]}  {plan.size / 1e6:8.1f} MB  {plan.model}, {_what(plan)}, built {plan.built}")
+        print(f"{plan.key[:KEY_DIGITS]}  {plan.size / 1e6:8.1f} MB  {plan.model}, {_what(plan)}, built {plan.built}")
     return 0
 
 
-def show(key: str) -> int:
+def show(options: argparse.Namespace) -> int:
     plans = Plans()
-    plan = plans.find(key)
+    plan = plans.find(options.key)
     print(plans.sidecar(plan.key).read_text())
     return 0
 
 
-def prune(most: float) -> int:
-    for plan in Plans().prune(int(most * 1e9)):
-        print(f"removed {plan.key[:SHORT]} ({plan.model}, {_what(plan)})")
+def prune(options: argparse.Namespace) -> int:
+    for plan in Plans().prune(int(options.most * 1e9)):
+        print(f"removed {plan.key[:KEY_DIGITS]} ({plan.model}, {_what(plan)})")
     return 0
 
 
-def clear() -> int:
+def clear(_: argparse.Namespace) -> int:
     print(f"removed {Plans().clear()} plans")
     return 0
 
@@ -76,12 +49,3 @@ def _what(plan: Plan) -> str:
     where = f"for {', '.join(origin.targets) or origin.gpu or origin.capability}"
     batches = ", ".join(map(str, origin.recipe.batches))
     return f"{origin.recipe.library} {origin.version}, {origin.recipe.graph}, batches {batches}, {where}"
-
-
-def _here(recipe: Recipe, index: int) -> Context:
-    try:
-        return Context(index)
-    except (EngineError, Unavailable) as error:
-        if recipe.library != "tensorrt_rtx":
-            raise
-        raise EngineError(f"{error}; or name the GPUs to build for: --for sm89,sm120") from error

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import argparse
 import logging
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar, get_args
 
+import msgspec
 from tqdm import tqdm
 
 from declip_rt.backends.contract import EngineOptions, Precision
@@ -16,12 +18,59 @@ from declip_rt.images.load import DecodeScale
 from declip_rt.prompts import Prompts
 from declip_rt.scorer import Decoder, Scorer
 
+EXIT_CODES = "exit codes: 0 all scored; 1 some inputs failed or scored below --fail-below; 2 the command could not run"
 logger = logging.getLogger(__name__)
+Options = TypeVar("Options")
+
+
+def add_batch_options(parser: argparse.ArgumentParser) -> None:
+    """Those of how the images are computed together."""
+    add = parser.add_argument
+    add(
+        "--batch",
+        type=int,
+        default=EngineOptions.batch,
+        metavar="N",
+        help="images computed together (default: %(default)s)",
+    )
+    add("--lanes", type=int, metavar="N", help="batches in flight on a GPU (default: 4)")
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """All others."""
+    add = parser.add_argument
+    add("--model", metavar="BUNDLE", help="a bundle's folder, or an embedded model's name (default: declip-tiny)")
+    add("--device", default="auto", help="auto (default), cpu, cuda[:i] or tensorrt[:i]")
+    add(
+        "--precision",
+        default="auto",
+        choices=get_args(Precision),
+        help="auto (default): int8 on a CPU where the model proves that it scores as fp32 does; fp16 with TensorRT",
+    )
+    add("--recipe", metavar="NAME", help="how to build the TensorRT plan: fp16, fp32, rtx, portable or a TOML file")
+    add("--workers", type=int, metavar="N", help="threads that read and decode (default: one a core)")
+    add("--threads", type=int, metavar="N", help="threads that compute on a CPU (default: one a core)")
+    add(
+        "--decode-scale",
+        default="full",
+        choices=get_args(DecodeScale),
+        help="auto: decode large JPEGs at 1/2, 1/4 or 1/8 of their size where the views need no more; faster, and "
+        "scores differ slightly (default: full)",
+    )
+    add(
+        "--decoder",
+        "--decode",
+        dest="decoder",
+        default="cpu",
+        choices=get_args(Decoder),
+        help="gpu: decode JPEGs by nvImageCodec on the GPU that scores (default: cpu)",
+    )
+    add("--quiet", action="store_true", help="nothing on stderr but errors")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings:
-    """The options that `score`, `eval` and `calibrate` share; their `--help` says what each means."""
+class Running:
+    """How a command scores; the `--help` of `declip-rt score` says what each option means."""
 
     model: str | None = None
     device: str = EngineOptions.device
@@ -69,6 +118,12 @@ class Settings:
         """A bar on stderr, unless it is quiet or no terminal."""
         hidden = self.quiet or not sys.stderr.isatty()
         return tqdm(total=total, unit="img", file=sys.stderr, disable=hidden, dynamic_ncols=True)
+
+
+def parsed(options: argparse.Namespace, kind: type[Options]) -> Options:
+    """A dataclass `kind` of the options that its fields name; its field `running` is made of those of `Running`."""
+    given = vars(options)
+    return msgspec.convert(given | {"running": given}, kind)
 
 
 class _Lines(logging.Handler):

@@ -1,7 +1,8 @@
-"""One run of `declip-rt score`: from the arguments to the sinks and the exit code."""
+"""`declip-rt score`: from the arguments to the sinks and the exit code."""
 
 from __future__ import annotations
 
+import argparse
 import itertools
 import logging
 import os
@@ -15,11 +16,12 @@ from typing import Any
 
 from tqdm import tqdm
 
-from declip_rt.commands.running import Settings
+from declip_rt.commands import running
+from declip_rt.commands.running import EXIT_CODES, Running, parsed
 from declip_rt.errors import ConfigError
 from declip_rt.images import sources
 from declip_rt.output import files, records
-from declip_rt.output.html import HtmlReport
+from declip_rt.output.html import HtmlPage
 from declip_rt.output.records import Columns, Record
 from declip_rt.output.terminal import Ranked, Table
 from declip_rt.prompts import parse
@@ -28,16 +30,58 @@ from declip_rt.scorer import Scorer
 logger = logging.getLogger(__name__)
 STDIO = "-"
 AHEAD = 5000  # files that are listed before the first is scored
+DESCRIPTION = "Score images. Prints a table; --out and --html write files. Failed inputs become rows with an error."
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    parser.description, parser.epilog = DESCRIPTION, EXIT_CODES
+    add = parser.add_argument
+    add("paths", nargs="*", metavar="PATH", help="a file, a folder (recursive), a glob, or - for paths on stdin")
+    add(
+        "--list",
+        dest="listed",
+        metavar="FILE",
+        help="a text file with a path a line, or a CSV with a column path or image",
+    )
+    add(
+        "--out",
+        metavar="FILE",
+        help="write rows to a .csv, .jsonl or .parquet file; - writes JSONL to stdout, not a table",
+    )
+    add("--html", dest="html_file", type=Path, metavar="FILE", help="write a self-contained report with thumbnails")
+    add(
+        "--resume",
+        action="store_true",
+        help="keep the rows of --out whose file, model and prompts are unchanged, score the rest",
+    )
+    for option, what in (
+        ("--prompts", "add a score of your own: how much nearer the photo's look is to HIGH than to LOW; repeatable"),
+        ("--semantic-prompts", "the same of what the photo shows"),
+    ):
+        add(option, action="append", default=[], metavar="[NAME=]HIGH:LOW", help=what)
+    add("--sort", metavar="COLUMN", help="sort the table by a column, highest first")
+    add("--top", type=int, metavar="N", help="show only the N highest in the table (by --sort, else technical)")
+    add("--bottom", type=int, metavar="N", help="show only the N lowest in the table; with --top, both ends")
+    add("--fail-below", type=float, metavar="X", help="exit with 1 if a technical score is below X")
+    add("--stats", dest="print_stats", action="store_true", help="print where the time went")
+    running.add_options(parser)
+    running.add_batch_options(parser)
+    parser.set_defaults(command=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    return parsed(options, Job).run()
 
 
 @dataclass(frozen=True)
-class Job(Settings):
+class Job:
     """The options of `declip-rt score`; its `--help` says what each means."""
 
+    running: Running
     paths: tuple[str, ...] = ()
     listed: str | None = None
     out: str | None = None
-    html: Path | None = None
+    html_file: Path | None = None
     resume: bool = False
     prompts: Sequence[str] = ()
     semantic_prompts: Sequence[str] = ()
@@ -45,51 +89,62 @@ class Job(Settings):
     top: int | None = None
     bottom: int | None = None
     fail_below: float | None = None
-    stats: bool = False
+    print_stats: bool = False
 
     def run(self) -> int:
         """Scores everything, and returns the exit code: 0 all well, 1 a failure or a score below `fail_below`."""
         self._check()
         own = (*parse(self.prompts, "perceptual"), *parse(self.semantic_prompts, "semantic"))
-        with self.open(own) as scorer:
-            columns = Columns.of(
-                scorer.bundle, scorer.prompts, precision=scorer.engine.precision, decode_scale=self.decode_scale
-            )
-            if self.sort and self.sort not in columns.types:
-                raise ConfigError(f"--sort {self.sort}: no such column; choose one of {', '.join(columns.types)}")
-            named = self._expand()
-            ahead = list(named if self.resume else itertools.islice(named, AHEAD))
-            if not ahead:
-                raise ConfigError(
-                    "no images found; give files, folders or globs (folders give files with an image's suffix)"
-                )
-            tally = Tally(self.fail_below)
-            with self.progress(len(ahead) if self.resume or len(ahead) < AHEAD else None) as progress:
+        tally = Tally(self.fail_below)
+        with self.running.open(own) as scorer:
+            columns = self._columns(scorer)
+            ahead, rest = self._images()
+            total = len(ahead) if self.resume or len(ahead) < AHEAD else None
+            with self.running.progress(total) as progress:
                 shown: list[files.Sink] = [tally, *self._shown(scorer, progress)]
                 kept = _Kept(columns, ahead if self.resume else [], shown)
-                out = self._out(columns, kept)
+                sinks = [*self._out(columns, kept), *shown]
                 progress.update(len(kept.keys))
-                paths = (path for path in itertools.chain(ahead, named) if records.key(path) not in kept.keys)
+                paths = (path for path in itertools.chain(ahead, rest) if records.key(path) not in kept.keys)
                 for record in _score(scorer, columns, paths):
-                    for sink in (*out, *shown):
+                    for sink in sinks:
                         sink.write(record)
                     progress.update()
-            for sink in (*out, *shown):
+            for sink in sinks:
                 sink.close()
-            if self.stats:
+            if self.print_stats:
                 print(scorer.stats.summary(), file=sys.stderr)
         logger.info(tally.summary(len(kept.keys)))
         return 1 if tally.failed or tally.below else 0
 
     def _check(self) -> None:
+        if not self.paths and not self.listed:
+            raise ConfigError("give images to score: declip-rt score PATH... (declip-rt score --help)")
         if self.resume and self.out in (None, STDIO):
             raise ConfigError("--resume goes on with the rows of a file: give it with --out FILE")
         if self.out not in (None, STDIO):
             files.check_suffix(Path(self.out or ""))
-        for file in (self.out, self.html):
+        for file in (self.out, self.html_file):
             if file not in (None, STDIO) and not Path(file or "").absolute().parent.is_dir():
                 raise ConfigError(f"cannot write {file}: its folder does not exist")
         ConfigError.check_counts(top=self.top, bottom=self.bottom)
+
+    def _columns(self, scorer: Scorer) -> Columns:
+        precision, scale = scorer.engine.precision, self.running.decode_scale
+        columns = Columns.of(scorer.bundle, scorer.prompts, precision=precision, decode_scale=scale)
+        if self.sort and self.sort not in columns.types:
+            raise ConfigError(f"--sort {self.sort}: no such column; choose one of {', '.join(columns.types)}")
+        return columns
+
+    def _images(self) -> tuple[list[str], Iterator[str]]:
+        """The first paths, or all of them where rows are kept, and the others."""
+        rest = self._expand()
+        ahead = list(rest if self.resume else itertools.islice(rest, AHEAD))
+        if not ahead:
+            raise ConfigError(
+                "no images found; give files, folders or globs (folders give files with an image's suffix)"
+            )
+        return ahead, rest
 
     def _expand(self) -> Iterator[str]:
         named: list[str] = []
@@ -111,8 +166,10 @@ class Job(Settings):
 
     def _shown(self, scorer: Scorer, progress: tqdm[Any]) -> Iterator[files.Sink]:
         prompts = [p.name for p in scorer.prompts]
-        if self.html is not None:
-            yield HtmlReport(self.html, scorer.bundle, device=str(scorer.engine), prompts=prompts, stats=scorer.stats)
+        if self.html_file is not None:
+            yield HtmlPage(
+                self.html_file, scorer.bundle, device=str(scorer.engine), prompts=prompts, stats=scorer.stats
+            )
         if self.out == STDIO:
             return
         table = Table(scorer.bundle, lambda line: progress.write(line, file=sys.stdout), prompts)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import glob
-import io
 import itertools
 import os
 import stat
@@ -14,6 +12,7 @@ from functools import cache
 
 from PIL import Image
 
+from declip_rt.disk import read_csv, read_text
 from declip_rt.errors import ConfigError, ImageError
 
 SORTED = 10_000  # entries of a folder that are sorted at a time
@@ -67,19 +66,18 @@ def read_list(path: str) -> list[str]:
     Relative paths start at the list's folder. Raises ConfigError.
     """
     try:
-        with open(path, "rb") as file:
-            text = os.fsdecode(file.read().removeprefix(b"\xef\xbb\xbf"))
+        listed = _column(path) if path.lower().endswith(".csv") else split_paths(read_text(path))
     except OSError as error:
         raise ConfigError(f"cannot read the list {path}: {error.strerror}") from error
-    if path.lower().endswith(".csv"):
-        rows = csv.DictReader(io.StringIO(text))
-        column = next((name for name in CSV_COLUMNS if name in (rows.fieldnames or ())), None)
-        if column is None:
-            raise ConfigError(f"{path} has none of the columns {', '.join(CSV_COLUMNS)}")
-        listed = [row[column] for row in rows if row[column]]
-    else:
-        listed = split_paths(text)
     return [os.path.join(os.path.dirname(path), name) for name in listed]
+
+
+def _column(path: str) -> list[str]:
+    rows = read_csv(path)
+    column = next((name for name in CSV_COLUMNS if name in (rows.fieldnames or ())), None)
+    if column is None:
+        raise ConfigError(f"{path} has none of the columns {', '.join(CSV_COLUMNS)}")
+    return [row[column] for row in rows if row[column]]
 
 
 def split_paths(text: str) -> list[str]:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
+from declip_rt.disk import write_whole
 from declip_rt.errors import ConfigError
 from declip_rt.extras import load
 from declip_rt.output.records import Columns, Record, key
@@ -94,14 +94,13 @@ class LineFile:
     """
 
     def __init__(self, path: Path, format: Format, keep: Callable[[Record], bool] | None = None) -> None:
-        partial = path.with_name(path.name + ".partial")
-        with _open(partial, "wb") as file:
-            file.write(format.header())
-            if keep is not None and path.exists():
-                for record in read_records(path, format):
-                    if keep(record):
-                        file.write(format.line(record))
-        os.replace(partial, path)
+        def begin(partial: Path) -> None:
+            with _open(partial, "wb") as file:
+                file.write(format.header())
+                if keep is not None and path.exists():
+                    file.writelines(format.line(record) for record in read_records(path, format) if keep(record))
+
+        write_whole(path, begin)
         self._format = format
         self._file = _open(path, "ab")
 
@@ -133,26 +132,30 @@ class ParquetFile:
 
     def close(self) -> None:
         self._lines.close()
+        write_whole(self.path, self._pack)
+        self.journal.unlink()
+
+    def _pack(self, path: Path) -> None:
+        """Writes the journal's records as Parquet."""
         arrow = self._arrow
         kinds = {str: arrow.string(), int: arrow.int64(), float: arrow.float64()}
         schema = arrow.schema([(name, kinds[kind]) for name, kind in self._columns.types.items()])
-        partial = self.path.with_name(self.path.name + ".partial")
-        with arrow.parquet.ParquetWriter(partial, schema) as writer:
+        with arrow.parquet.ParquetWriter(path, schema) as writer:
             for chunk in _chunks(read_records(self.journal, self._format), 10_000):
                 rows = [record | {"path": key(record["path"])} for record in chunk]
                 writer.write_table(arrow.Table.from_pylist(rows, schema=schema))
-        os.replace(partial, self.path)
-        self.journal.unlink()
 
     def _unpack(self) -> None:
         """Writes the journal that the existing Parquet file came from."""
-        partial = self.journal.with_name(self.journal.name + ".partial")
         file = self._arrow.parquet.ParquetFile(self.path)
         _check(file.schema_arrow.names, self._columns)
-        with partial.open("wb") as journal:
-            for chunk in file.iter_batches(10_000):
-                journal.writelines(map(self._format.line, chunk.to_pylist()))
-        os.replace(partial, self.journal)
+
+        def write(partial: Path) -> None:
+            with partial.open("wb") as journal:
+                for chunk in file.iter_batches(10_000):
+                    journal.writelines(map(self._format.line, chunk.to_pylist()))
+
+        write_whole(self.journal, write)
 
 
 class Stdout:

@@ -18,6 +18,7 @@ from urllib.parse import quote
 import numpy as np
 from PIL import Image
 
+from declip_rt.disk import write_whole
 from declip_rt.errors import ImageError
 from declip_rt.images import sources
 from declip_rt.images.decode import from_pil
@@ -31,7 +32,7 @@ BINS = 20
 FAILURES = 1000  # failures listed
 
 
-class HtmlReport:
+class HtmlPage:
     """A sink that writes the page on `close`, in one step.
 
     Memory does not grow with the run: of more than `limit` scored photos the `limit // 2` with the lowest and the
@@ -90,9 +91,7 @@ class HtmlReport:
             cards="".join(self._card(number, record) for number, record in self._kept()),
             failures=self._failure_table(),
         )
-        partial = self._path.with_name(self._path.name + ".partial")
-        partial.write_text(page, "utf-8")
-        os.replace(partial, self._path)
+        write_whole(self._path, page.encode("utf-8"))
 
     @property
     def _scored(self) -> int:

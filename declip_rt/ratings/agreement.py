@@ -14,7 +14,7 @@ from declip_rt.model.manifest import Agreement, Estimate
 
 Array: TypeAlias = NDArray[np.float64]
 
-LEAST = 5  # photos
+MIN_PHOTOS = 5  # photos
 RESAMPLES = 1000
 BLOCK = 250  # resamples held at a time
 REACH = 3.0  # the middle of a fitted curve is at most so many standard deviations from the mean score,
@@ -86,8 +86,8 @@ def _checked(scores: ArrayLike, mos: ArrayLike) -> tuple[Array, Array]:
     x, y = np.asarray(scores, np.float64), np.asarray(mos, np.float64)
     if x.ndim != 1 or x.shape != y.shape:
         raise ConfigError(f"agreement needs one score and one MOS for each photo, not {x.shape} and {y.shape}")
-    if len(x) < LEAST:
-        raise ConfigError(f"agreement needs at least {LEAST} photos, not {len(x)}")
+    if len(x) < MIN_PHOTOS:
+        raise ConfigError(f"agreement needs at least {MIN_PHOTOS} photos, not {len(x)}")
     if not (np.isfinite(x).all() and np.isfinite(y).all()):
         raise ConfigError("agreement needs finite scores and MOS; leave out the photos that have none")
     if np.ptp(y) == 0:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from declip_rt.disk import read_csv
 from declip_rt.errors import ConfigError
 
 
@@ -26,10 +25,9 @@ def read(file: Path, dataset: Path, image_column: str, score_column: str) -> lis
     Raises ConfigError.
     """
     try:
-        text = os.fsdecode(file.read_bytes().removeprefix(b"\xef\xbb\xbf"))
+        rows = read_csv(file)
     except OSError as error:
         raise ConfigError(f"cannot read {file}: {error.strerror}") from error
-    rows = csv.DictReader(io.StringIO(text, newline=""))
     columns = rows.fieldnames or ()
     for option, column in (("--image-column", image_column), ("--score-column", score_column)):
         if column not in columns:
@@ -48,7 +46,7 @@ def read(file: Path, dataset: Path, image_column: str, score_column: str) -> lis
     return list(ratings.values())
 
 
-def _find(dataset: Path) -> Path:
+def find_ratings(dataset: Path) -> Path:
     if not dataset.is_dir():
         raise ConfigError(f"{dataset} is no folder; give the folder of the rated photos")
     found = sorted(dataset.rglob("scores.csv"))

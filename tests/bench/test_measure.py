@@ -11,7 +11,7 @@ import pytest
 
 from declip_rt import ImageError, Scorer
 from declip_rt.backends.contract import EngineInfo
-from declip_rt.bench.measure import LEAST, Effort, fill, from_files, latency, measure, rate, throughput
+from declip_rt.bench.measure import MIN_STEPS, Effort, fill, from_files, latency, measure, rate, throughput
 from declip_rt.bench.report import Latency, Range, Row
 from declip_rt.model.manifest import Placement, ViewSpec
 from declip_rt.stats import STAGES, Stats
@@ -96,7 +96,7 @@ def test_batches_that_are_done_together_do_not_look_faster() -> None:
 
 
 def test_percentiles_and_parts_are_of_all_batches() -> None:
-    clock, warm = Clock(), [5.0] * LEAST
+    clock, warm = Clock(), [5.0] * MIN_STEPS
     slower = [*warm, *(i / 1e3 for i in range(101))]
     found = latency(SlowEngine(clock, extra=slower), effort(clock, iterations=101, warmup=0), Stats())
     assert (found.p50, found.p90, found.p99) == pytest.approx((16 + 50, 16 + 90, 16 + 99))
@@ -118,10 +118,10 @@ def test_effort_is_as_long_as_it_was_asked_to_be() -> None:
         clock.now += 0.25
 
     assert len(effort(clock, seconds=2.0).times(step)) == 8 + 1
-    assert len(effort(clock, seconds=0.0).times(step)) == LEAST + 1
+    assert len(effort(clock, seconds=0.0).times(step)) == MIN_STEPS + 1
     assert len(effort(clock, iterations=3).times(step)) == 3 + 1
     assert len(effort(clock, iterations=9).times(step, batches=4)) == 3 + 1
-    for warmup, least in ((0.0, LEAST), (2.0, 8)):
+    for warmup, least in ((0.0, MIN_STEPS), (2.0, 8)):
         done.clear()
         effort(clock, warmup=warmup).warm(step)
         assert len(done) == least

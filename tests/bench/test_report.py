@@ -122,6 +122,11 @@ def test_columns_are_aligned() -> None:
     assert list(aligned([("a", "b", "c"), ("long", "1", "234")])) == ["a     b    c", "long  1  234"]
 
 
+def test_a_machine_in_a_line(report: Report) -> None:
+    assert str(report.machine) == "A CPU, 2 cores"
+    assert str(Machine.here()).endswith(" cores")
+
+
 def test_memory_is_that_of_this_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert 50 < (peak_memory() or 0) < 64_000
     tool = tmp_path / "nvidia-smi"

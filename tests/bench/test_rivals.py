@@ -1,15 +1,11 @@
-"""Rivals compute what declip-rt computes, or are not measured; what they need is named."""
+"""Rivals compute what declip-rt computes, or are not measured."""
 
 from __future__ import annotations
-
-import importlib.util
-import shutil
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-from declip_rt import Bundle, ConfigError, EngineError
+from declip_rt import Bundle, EngineError
 from declip_rt.backends.choose import open_engine
 from declip_rt.backends.contract import Device, Engine, EngineOptions, Floats
 from declip_rt.bench import rivals
@@ -31,13 +27,6 @@ def fake(bundle: Bundle, scores: Floats, precision: str = "fp32") -> Engine:
     """A rival that gives these scores."""
     lane = HostLane(np.zeros((len(scores), *bundle.views.shape), np.uint8), lambda pixels: [scores, scores, scores])
     return Rival(Task(bundle, CPU, len(scores), precision), "made up", precision, [lane])
-
-
-def test_plain_onnx_runtime_scores_the_same(bundle: Bundle) -> None:
-    rival = rivals.open_rival("ort", Task(bundle, CPU, 3, "fp32", threads=1))
-    assert rivals.compare(rival, of(bundle), "fp32", bundle.views) < 1e-4
-    assert str(rival.info).startswith("cpu (plain ONNX Runtime ")
-    assert (rival.info.batch, len(rival.lanes)) == (3, 1)
 
 
 @pytest.mark.parametrize(
@@ -66,27 +55,3 @@ def test_a_rival_that_fails_is_an_engine_error(bundle: Bundle) -> None:
 
 def test_the_pictures_that_are_compared_differ(bundle: Bundle) -> None:
     assert len(np.unique(of(bundle), axis=0)) == 3, "else rows in disorder would pass"
-
-
-def test_what_a_rival_needs_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    file = tmp_path / "declip.pt"
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: name)
-    for names, given, message in (
-        (["jax"], None, "knows no 'jax'; choose from torch, torch-compile, ort"),
-        (["ort", "torch"], None, "--against torch needs --checkpoint"),
-        (["torch-compile"], file, "there is no such file"),
-    ):
-        with pytest.raises(ConfigError, match=message):
-            rivals.check(names, given)
-    file.touch()
-    rivals.check(["ort", "torch"], file)
-    for missing, message in (("train", "python -m declip_rt bench"), ("torch", "torch, which is not installed")):
-        monkeypatch.setattr(importlib.util, "find_spec", lambda name, missing=missing: name != missing or None)
-        with pytest.raises(ConfigError, match=message):
-            rivals.check(["torch"], file)
-
-
-@pytest.mark.skipif(shutil.which("nvidia-smi") is not None, reason="there is a GPU")
-def test_without_a_gpu_it_says_so(bundle: Bundle) -> None:
-    with pytest.raises(EngineError, match="no CUDA provider"):
-        rivals.open_rival("ort", Task(bundle, Device("tensorrt"), 1, "fp32"))

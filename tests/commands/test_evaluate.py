@@ -91,6 +91,7 @@ def test_photos_that_fail_are_named_counted_and_tell_in_the_exit_code(
     assert "failed, and not in these figures: 2 of 12 photos" in said.out
     assert said.out.splitlines()[2].split()[-1] == "10"
     assert [bool(row["error"]) for row in rows(out)] == [i in (3, 7) for i in range(12)]
+    assert "3.png" not in rows(out)[3]["error"], "the row names its photo already"
     assert rows(out)[3]["score"] == ""
     assert "<svg" in drawn.read_text()
 

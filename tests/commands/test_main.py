@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from declip_rt import Bundle, __version__
-from declip_rt.commands.main import main
+from declip_rt.commands.main import COMMANDS, main
 from tests.conftest import Run
 
 
@@ -88,3 +88,25 @@ def test_starting_up_imports_nothing_heavy() -> None:
         "pyarrow",
         "sklearn",
     }
+
+
+def test_only_the_command_that_is_asked_for_is_imported() -> None:
+    code = (
+        "import sys; from declip_rt.commands.main import main; main(['models']); print(*sys.modules, file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = {name.rpartition(".")[2] for name in done.stderr.split() if name.startswith("declip_rt.commands.")}
+    assert loaded == {"main", "running", "models"}
+
+
+@pytest.mark.parametrize("command", [*COMMANDS, "engines"])
+def test_each_command_has_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        main([command, "--help"])
+    assert f"usage: declip-rt {'plans' if command == 'engines' else command} [-h]" in capsys.readouterr().out
+
+
+def test_a_command_that_is_unknown_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["rate"])
+    assert "invalid choice: 'rate'" in capsys.readouterr().err

@@ -10,7 +10,7 @@ import pytest
 
 from declip_rt.commands import running
 from declip_rt.commands.main import main
-from declip_rt.commands.running import Settings, printed_log
+from declip_rt.commands.running import Running, printed_log
 from tests.conftest import Run
 
 
@@ -22,9 +22,9 @@ def test_every_option_reaches_the_scorer(monkeypatch: pytest.MonkeyPatch) -> Non
         return SimpleNamespace(bundle=SimpleNamespace(name="m"), engine="cpu")
 
     monkeypatch.setattr(running, "Scorer", scorer)
-    for field in dataclasses.fields(Settings):
+    for field in dataclasses.fields(Running):
         if field.name != "quiet":
-            Settings(**{field.name: field}).open()
+            Running(**{field.name: field}).open()
             assert given[field.name] is field, field.name
 
 
@@ -36,12 +36,12 @@ def test_counts_are_at_least_1_and_named_as_flags(name: str, folder: Path, capsy
 
 @pytest.mark.parametrize("quiet", [False, True])
 def test_quiet_prints_nothing_of_the_log(quiet: bool, capsys: pytest.CaptureFixture[str]) -> None:
-    settings = Settings(device="cpu", quiet=quiet)
+    made = Running(device="cpu", quiet=quiet)
     with printed_log(quiet):
-        settings.open().close()
-    assert settings.progress(3).disable or not quiet
+        made.open().close()
+    assert made.progress(3).disable or not quiet
     assert ("model declip-tiny, device cpu (ONNX Runtime" in capsys.readouterr().err) == (not quiet)
-    settings.open().close()
+    made.open().close()
     assert capsys.readouterr().err == "", "the library prints nothing by itself"
 
 

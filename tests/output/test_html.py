@@ -10,7 +10,7 @@ from urllib.parse import unquote_to_bytes
 import pytest
 
 from declip_rt import Bundle, Prompts
-from declip_rt.output.html import HtmlReport
+from declip_rt.output.html import HtmlPage
 from declip_rt.output.records import Columns, Record, failed
 from tests.conftest import encoded, picture
 
@@ -29,7 +29,7 @@ def record(columns: Columns, bundle: Bundle, path: str, technical: float) -> Rec
 
 
 def page(path: Path, bundle: Bundle, records: list[Record], limit: int = 1000) -> str:
-    report = HtmlReport(path / "report.html", bundle, device="cpu", limit=limit)
+    report = HtmlPage(path / "report.html", bundle, device="cpu", limit=limit)
     for row in records:
         report.write(row)
     report.close()
@@ -56,7 +56,7 @@ def test_cards_histograms_and_medians(bundle: Bundle, columns: Columns, folder: 
 def test_prompts_are_shown_and_sorted_by(bundle: Bundle, tmp_path: Path) -> None:
     names = ["calm scene", "<b>"]
     columns = Columns.of(bundle, [Prompts(name, ("a",), ("b",)) for name in names])
-    report = HtmlReport(tmp_path / "report.html", bundle, device="cpu", prompts=names)
+    report = HtmlPage(tmp_path / "report.html", bundle, device="cpu", prompts=names)
     report.write(record(columns, bundle, "a.jpg", 0.5) | {"calm scene": 0.75, "<b>": 0.125})
     report.close()
     text = (tmp_path / "report.html").read_text()

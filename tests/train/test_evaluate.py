@@ -13,17 +13,13 @@ import pytest
 from declip_rt import Scorer
 from declip_rt.model.manifest import Card, Graph, Head, Manifest, Placement, ViewSpec
 from tests.training import Recipe
-from train.evaluate import machine, monotonicity
+from train.evaluate import monotonicity
 
 
 def test_monotonicity_is_one_number_a_photo(recipe: Recipe, scorer: Scorer) -> None:
     falls = monotonicity(scorer, recipe.data, "dark")
     assert falls.shape == (4,)
     assert (np.abs(falls) <= 1).all()
-
-
-def test_the_machine_is_named() -> None:
-    assert "cores" in machine()
 
 
 BRIGHTNESS = """

@@ -9,7 +9,7 @@ import argparse
 import sys
 import tarfile
 from collections.abc import Iterable, Iterator
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 import msgspec
@@ -17,6 +17,7 @@ import numpy as np
 import open_clip
 from open_clip.tokenizer import HFTokenizer, SimpleTokenizer
 
+from declip_rt.disk import write_whole
 from declip_rt.errors import ConfigError, DeclipError, ImageError
 from declip_rt.images.decode import decode
 from train.distortions import KINDS, RGB, STRENGTHS, Distortion, distort
@@ -51,20 +52,24 @@ def write(path: Path, rows: Iterable[Row]) -> None:
     """Writes JSONL, or Parquet where the suffix says so. Raises ConfigError."""
     if path.suffix not in (".jsonl", ".parquet"):
         raise ConfigError(f"cannot write the manifest {path}: its suffix must be .jsonl or .parquet")
-    partial = path.with_suffix(path.suffix + ".partial")
+    save = _write_parquet if path.suffix == ".parquet" else _write_lines
     try:
-        if path.suffix == ".parquet":
-            arrow, parquet = _parquet()
-            rows = [msgspec.structs.asdict(row) for row in rows]
-            columns = {name: [row[name] for row in rows] for name in PLAIN}
-            columns |= {name: [msgspec.json.encode(row[name]).decode() for row in rows] for name in NESTED}
-            parquet.write_table(arrow.table(columns), partial)
-        else:
-            with partial.open("wb") as file:
-                file.writelines(msgspec.json.encode(row) + b"\n" for row in rows)
-        partial.replace(path)
+        write_whole(path, partial(save, rows))
     except OSError as error:
         raise ConfigError(f"cannot write the manifest {path}: {error}") from error
+
+
+def _write_lines(rows: Iterable[Row], path: Path) -> None:
+    with path.open("wb") as file:
+        file.writelines(msgspec.json.encode(row) + b"\n" for row in rows)
+
+
+def _write_parquet(rows: Iterable[Row], path: Path) -> None:
+    arrow, parquet = _parquet()
+    plain = [msgspec.structs.asdict(row) for row in rows]
+    columns = {name: [row[name] for row in plain] for name in PLAIN}
+    columns |= {name: [msgspec.json.encode(row[name]).decode() for row in plain] for name in NESTED}
+    parquet.write_table(arrow.table(columns), path)
 
 
 class Images:

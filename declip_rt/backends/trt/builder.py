@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
@@ -10,6 +9,7 @@ from typing import Any
 
 from declip_rt.backends.trt.library import library, logger, shorten
 from declip_rt.backends.trt.recipe import Recipe
+from declip_rt.disk import write_whole
 from declip_rt.errors import ConfigError, EngineError, Unavailable
 from declip_rt.model.bundle import Bundle
 from declip_rt.model.manifest import INPUT
@@ -66,9 +66,8 @@ def build_graph(
     plan = builder.build_serialized_network(network, config)
     built = bytes(_made(plan, log, f"{recipe.library} {trt.__version__} cannot build {graph}"))
     if timing is not None and not targets:
-        partial = timing.with_suffix(f".{os.getpid()}.partial")  # another process may build for this GPU, too
-        partial.write_bytes(config.get_timing_cache().serialize())
-        os.replace(partial, timing)
+        measured = bytes(config.get_timing_cache().serialize())
+        write_whole(timing, measured, shared=True)  # another process may build for this GPU, too
     return built
 
 

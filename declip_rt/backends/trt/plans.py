@@ -15,12 +15,13 @@ from filelock import FileLock
 from platformdirs import user_cache_path
 
 from declip_rt.backends.trt.origin import Origin
+from declip_rt.disk import write_whole
 from declip_rt.errors import ConfigError
 from declip_rt.model.manifest import Parity
 
 FOLDER = "DECLIP_RT_CACHE"  # environment variable
 CACHE_BYTES = 10 * 2**30  # of all plans together
-SHORT = 12  # digits of a key that users see
+KEY_DIGITS = 12  # of a key that users see
 logger = logging.getLogger(__name__)
 
 
@@ -94,14 +95,14 @@ class Plans:
             plan = self._read(self.sidecar(origin.key))
             if plan is not None:
                 if digest:
-                    self._replace(self.kernels(origin.key), proof.kernels)
+                    write_whole(self.kernels(origin.key), proof.kernels)
                 proven = msgspec.structs.replace(plan, passed=proof.passed, kernels_sha256=digest)
-                self._replace(self.sidecar(origin.key), _text(proven))
+                write_whole(self.sidecar(origin.key), _text(proven))
 
     def timing(self, origin: Origin) -> Path:
         """The file of TensorRT's timing cache, which plans for the same library and GPU share."""
         parts = (origin.recipe.library, origin.version, origin.gpu, origin.capability, origin.driver)
-        return self.folder / f"{hashlib.sha256(repr(parts).encode()).hexdigest()[:SHORT]}.timing"
+        return self.folder / f"{hashlib.sha256(repr(parts).encode()).hexdigest()[:KEY_DIGITS]}.timing"
 
     def file(self, key: str) -> Path:
         return self.folder / f"{key}.plan"
@@ -121,7 +122,7 @@ class Plans:
         """The one plan whose key starts so. Raises ConfigError where there is none or more than one."""
         found = [plan for plan in self.all() if plan.key.startswith(key)]
         if len(found) != 1:
-            has = ", ".join(plan.key[:SHORT] for plan in self.all()) or "none"
+            has = ", ".join(plan.key[:KEY_DIGITS] for plan in self.all()) or "none"
             raise ConfigError(f"{len(found)} plans have a key that starts with {key!r}; there are: {has}")
         return found[0]
 
@@ -190,13 +191,8 @@ class Plans:
         now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
         digest = hashlib.sha256(data).hexdigest()
         plan = Plan(origin=origin, model=model, sha256=digest, size=len(data), built=now)
-        self._replace(self.file(origin.key), data)
-        self._replace(self.sidecar(origin.key), _text(plan))
-
-    def _replace(self, path: Path, content: bytes) -> None:
-        partial = path.with_suffix(f"{path.suffix}.partial")
-        partial.write_bytes(content)
-        os.replace(partial, path)
+        write_whole(self.file(origin.key), data)
+        write_whole(self.sidecar(origin.key), _text(plan))
 
     def _read(self, sidecar: Path) -> Plan | None:
         try:

@@ -1,0 +1,33 @@
+"""Files: written in one step, and read as text."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+
+def write_whole(path: Path, content: bytes | Callable[[Path], object], *, shared: bool = False) -> None:
+    """Writes a file in one step: whoever reads it, and whenever a run is killed, finds the old one or the new one.
+
+    content: its bytes, or what writes them to the path that it is given. shared: another process may write the same
+    file at the same time. Raises OSError, and what `content` raises.
+    """
+    partial = path.with_name(f"{path.name}.{os.getpid()}.partial" if shared else f"{path.name}.partial")
+    if callable(content):
+        content(partial)
+    else:
+        partial.write_bytes(content)
+    os.replace(partial, path)
+
+
+def read_text(path: str | Path) -> str:
+    """The text without a byte order mark. A byte that is no UTF-8 becomes a surrogate. Raises OSError."""
+    return os.fsdecode(Path(path).read_bytes().removeprefix(b"\xef\xbb\xbf"))
+
+
+def read_csv(path: str | Path) -> csv.DictReader[str]:
+    """The rows below the header. Raises OSError."""
+    return csv.DictReader(io.StringIO(read_text(path), newline=""))
