@@ -21,7 +21,7 @@ from declip_rt.model.manifest import INPUT
 from export.activations import activations
 
 STEPS = 255  # of unsigned activations
-MOST = 127  # the largest 8-bit integer of a weight
+INT8_MAX = 127  # the largest 8-bit integer of a weight
 BATCH = 8
 
 
@@ -87,7 +87,7 @@ def layer_errors(fp32: Path, pixels: NDArray[np.uint8]) -> dict[str, float]:
     errors = {}
     for node in nodes:
         x, weight = inputs[node.input[0]], weights[node.input[1]]
-        exact, moved = (_convolve(node, *pair) for pair in ((x, weight), (_rounded(x), _rounded_weight(weight))))
+        exact, moved = (_convolve(node, *pair) for pair in ((x, weight), (_round(x), _round_weight(weight))))
         errors[node.name] = float(np.sqrt(((moved - exact) ** 2).mean() / max((exact**2).mean(), 1e-24)))
     return errors
 
@@ -105,14 +105,14 @@ def _convolve(node: NodeProto, x: NDArray[np.float32], weight: NDArray[np.float3
     return y
 
 
-def _rounded(x: NDArray[np.float32]) -> NDArray[np.float32]:
+def _round(x: NDArray[np.float32]) -> NDArray[np.float32]:
     """By one range of the whole tensor, which holds 0."""
     step = max(max(float(x.max()), 0) - min(float(x.min()), 0), 1e-12) / STEPS
     return np.round(x / np.float32(step)) * np.float32(step)
 
 
-def _rounded_weight(weight: NDArray[np.float32]) -> NDArray[np.float32]:
+def _round_weight(weight: NDArray[np.float32]) -> NDArray[np.float32]:
     """By a range for each output channel."""
-    steps = np.maximum(np.abs(weight).max(tuple(range(1, weight.ndim)), keepdims=True), 1e-30) / MOST
+    steps = np.maximum(np.abs(weight).max(tuple(range(1, weight.ndim)), keepdims=True), 1e-30) / INT8_MAX
     rounded: NDArray[np.float32] = np.round(weight / steps) * steps
     return rounded

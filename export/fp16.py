@@ -2,7 +2,7 @@
 
 `pixels` stay uint8 and the outputs float32. The tower computes in FP16, so that attention fuses; in FP32 stay the
 normalisation of the pixels, LayerNormalization, all from the first L2 norm on (which holds the heads), and what reaches
-further than LARGEST. The last needs the range of FP32, not its precision, so its weights are stored in FP16.
+further than MAX_ACTIVATION. The last needs the range of FP32, not its precision, so its weights are stored in FP16.
 """
 
 from __future__ import annotations
@@ -26,10 +26,19 @@ from declip_rt.model.manifest import INPUT, LIMITS, OUTPUTS, Parity
 from export.conv import Photos
 from export.parity import lowest_srcc
 
-PRECISE = ("LayerNormalization", "Log", "Exp", "Pow", "Sqrt", "Reciprocal", "Range", "CumSum")  # in FP32, wherever
-LARGEST = 4096  # of the 65504 that FP16 holds: sums need room
+FP32_OPERATORS = (
+    "LayerNormalization",
+    "Log",
+    "Exp",
+    "Pow",
+    "Sqrt",
+    "Reciprocal",
+    "Range",
+    "CumSum",
+)  # in FP32, wherever
+MAX_ACTIVATION = 4096  # of the 65504 that FP16 holds: sums need room
 EPSILON = 2**-11  # the relative error of rounding to FP16
-RANKED = 50  # images from which on an SRCC says something
+MIN_RANKED_IMAGES = 50  # images from which on an SRCC says something
 
 
 @dataclass(frozen=True)
@@ -56,14 +65,14 @@ def write_fp16(fp32: Path, fp16: Path, pixels: NDArray[np.uint8]) -> Fp16:
     pixels: views (N, V, S, S, 3), for the ranges of activations and for the comparison of both graphs.
     """
     model = onnx.load(fp32)
-    largest = _largest(fp32, pixels)
-    kept = _kept(model.graph, {name for name, value in largest.items() if value > LARGEST})
-    wide = kept - _kept(model.graph, set())  # for their range alone
+    largest = _measure_largest(fp32, pixels)
+    kept = _choose_fp32_nodes(model.graph, {name for name, value in largest.items() if value > MAX_ACTIVATION})
+    wide = kept - _choose_fp32_nodes(model.graph, set())  # for their range alone
     nodes = len(model.graph.node)
     halved = {name for node in model.graph.node if node.name not in kept for name in node.output}
     del model.graph.value_info[:]  # it lists weights too, which the conversion would then cast from FP32 to FP32
     converted = convert_float_to_float16(
-        model, keep_io_types=True, op_block_list=list(PRECISE), node_block_list=sorted(kept)
+        model, keep_io_types=True, op_block_list=list(FP32_OPERATORS), node_block_list=sorted(kept)
     )
     _join_casts(converted.graph)
     _halve_weights(converted.graph, wide)
@@ -79,7 +88,7 @@ def write_fp16(fp32: Path, fp16: Path, pixels: NDArray[np.uint8]) -> Fp16:
     return found
 
 
-def _largest(fp32: Path, pixels: NDArray[np.uint8]) -> dict[str, float]:
+def _measure_largest(fp32: Path, pixels: NDArray[np.uint8]) -> dict[str, float]:
     """The largest absolute value of each float activation, by name."""
     with TemporaryDirectory() as folder:
         calibrator = create_calibrator(fp32, augmented_model_path=f"{folder}/ranges.onnx")
@@ -88,7 +97,7 @@ def _largest(fp32: Path, pixels: NDArray[np.uint8]) -> dict[str, float]:
         return {name: float(np.abs(ranges[name].range_value).max()) for name in ranges.data}
 
 
-def _kept(graph: onnx.GraphProto, large: set[str]) -> set[str]:
+def _choose_fp32_nodes(graph: onnx.GraphProto, large: set[str]) -> set[str]:
     """Names of the nodes that stay in FP32."""
     kept: set[str] = set()
     layered: set[str] = set()  # values that a convolution had a part in: every tower begins with one
@@ -99,7 +108,7 @@ def _kept(graph: onnx.GraphProto, large: set[str]) -> set[str]:
         if node.op_type == "ReduceL2" or normed.intersection(node.input):
             normed.update(node.output)
         before, after = not layered.intersection(node.output), bool(normed.intersection(node.output))
-        if before or after or node.op_type in PRECISE or large.intersection([*node.input, *node.output]):
+        if before or after or node.op_type in FP32_OPERATORS or large.intersection([*node.input, *node.output]):
             kept.add(node.name)
     return kept
 
@@ -148,7 +157,7 @@ def _to(cast: NodeProto) -> int:
 def _measure(fp16: bytes, fp32: Path, pixels: NDArray[np.uint8]) -> Parity:
     ours, reference = _outputs(fp16, "fp16", pixels), _outputs(fp32, "fp32", pixels)
     found = compare(ours, reference)
-    if len(pixels) < RANKED:
+    if len(pixels) < MIN_RANKED_IMAGES:
         return found
     return replace(found, srcc=lowest_srcc(ours["scores"], reference["scores"]))
 

@@ -16,8 +16,8 @@ from onnx import NodeProto, helper, numpy_helper
 
 from export.activations import activations
 
-SMALLEST = 256  # rows and columns of a matrix that pays
-MOST = 127  # the largest 8-bit integer that is used
+MIN_SIDE = 256  # rows and columns of a matrix that pays
+INT8_MAX = 127  # the largest 8-bit integer that is used
 ZERO = 128  # of the unsigned activations
 MICROSOFT = "com.microsoft"  # ONNX Runtime's own operators
 _STEPS = ["high", "low", "depth", "range", "scales", "rows", "zeros", "shape", "columns", "table", "flat", "rounded"]
@@ -80,7 +80,7 @@ def _matrix(node: NodeProto, weights: dict[str, onnx.TensorProto]) -> NDArray[np
     if options.get("transA") or options.get("alpha", 1.0) != 1.0 or options.get("beta", 1.0) != 1.0:
         return None
     weight = numpy_helper.to_array(weights[node.input[1]])
-    if weight.ndim != 2 or min(weight.shape) < SMALLEST:
+    if weight.ndim != 2 or min(weight.shape) < MIN_SIDE:
         return None
     return weight.T if options.get("transB") else weight
 
@@ -112,7 +112,7 @@ def _fuse_gelu(graph: onnx.GraphProto) -> None:
 def _constants() -> dict[str, NDArray[np.generic]]:
     return {
         "int8_one": np.array(1, np.float32),
-        "int8_most": np.array(MOST, np.float32),
+        "int8_most": np.array(INT8_MAX, np.float32),
         "int8_zero": np.array(ZERO, np.uint8),
         "int8_tiny": np.array(1e-12, np.float32),
         "int8_last": np.array([-1], np.int64),
@@ -165,7 +165,7 @@ def layer_errors(fp32: Path, pixels: NDArray[np.uint8]) -> dict[str, float]:
     errors = {}
     for source, name, weight in found:
         x = rows[source].reshape(-1, weight.shape[0])
-        scale, steps = (np.maximum(np.abs(x).max(1, keepdims=True), 1e-12) / MOST, _steps(weight))
+        scale, steps = (np.maximum(np.abs(x).max(1, keepdims=True), 1e-12) / INT8_MAX, _steps(weight))
         moved = (np.round(x / scale) * scale) @ (np.round(weight / steps) * steps) - x @ weight
         errors[name] = float(np.sqrt((moved**2).mean() / np.maximum(((x @ weight) ** 2).mean(), 1e-24)))
     return errors
@@ -173,5 +173,5 @@ def layer_errors(fp32: Path, pixels: NDArray[np.uint8]) -> dict[str, float]:
 
 def _steps(weight: NDArray[np.float32]) -> NDArray[np.float32]:
     """The size of a step of 1 in each column (columns,)."""
-    steps: NDArray[np.float32] = np.maximum(np.abs(weight).max(0), 1e-30) / MOST
+    steps: NDArray[np.float32] = np.maximum(np.abs(weight).max(0), 1e-30) / INT8_MAX
     return steps

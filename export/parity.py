@@ -13,7 +13,7 @@ from scipy.stats import spearmanr
 from declip_rt.model.manifest import Parity
 from declip_rt.scorer import Scorer
 
-LEAST = 50  # photos that prove anything
+MIN_PHOTOS = 50  # photos that prove anything
 
 
 def measure(bundle: Path, precision: str, photos: Sequence[Path]) -> Parity:

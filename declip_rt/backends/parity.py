@@ -17,7 +17,7 @@ from declip_rt.model.manifest import LIMITS, Parity, ViewSpec
 from declip_rt.stats import Stats
 
 IMAGES = 8
-NEIGHBOURLY = 1e-3  # what batch size and neighbours may change a score by
+BATCH_EFFECT = 1e-3  # what batch size and neighbours may change a score by
 
 
 def prove(engine: Engine, bundle: Bundle) -> Parity:
@@ -25,7 +25,7 @@ def prove(engine: Engine, bundle: Bundle) -> Parity:
 
     Raises:
         ParityError: the engine's outputs are not finite, do not keep to LIMITS of its precision, or depend on the batch
-            by more than NEIGHBOURLY; with the figures.
+            by more than BATCH_EFFECT; with the figures.
         DeclipError: the engine or the reference cannot run.
     """
     try:
@@ -46,10 +46,10 @@ def _measure(engine: Engine, bundle: Bundle) -> Parity:
     parity = Parity(len(images), max(p.change for p in each), min(p.cosine for p in each if p.cosine is not None))
     apart = max(float(np.abs(outputs["scores"] - found[0]["scores"]).max()) for outputs in found)
     limits = LIMITS[info.precision]
-    if not (parity.keeps(limits) and apart <= NEIGHBOURLY):
+    if not (parity.keeps(limits) and apart <= BATCH_EFFECT):
         raise ParityError(
             f"{info} does not score as the reference does: {parity}, {apart:.5f} between batch sizes; it must keep to: "
-            f'{limits}, {NEIGHBOURLY} between batch sizes; use `precision="fp32"` or `device="cpu"`, '
+            f'{limits}, {BATCH_EFFECT} between batch sizes; use `precision="fp32"` or `device="cpu"`, '
             "and please report the model"
         )
     return parity

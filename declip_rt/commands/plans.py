@@ -9,7 +9,7 @@ from tqdm import tqdm
 from declip_rt.backends.cuda.context import Context
 from declip_rt.backends.trt import builder
 from declip_rt.backends.trt.origin import Origin
-from declip_rt.backends.trt.plans import SHORT, Plan, Plans
+from declip_rt.backends.trt.plans import KEY_DIGITS, Plan, Plans
 from declip_rt.backends.trt.recipe import Recipe, default_recipe
 from declip_rt.errors import EngineError, Unavailable
 from declip_rt.model.bundle import Bundle
@@ -49,7 +49,7 @@ def _get(plans: Plans, origin: Origin, bundle: Bundle) -> None:
 
 def list_plans() -> int:
     for plan in Plans().all():
-        print(f"{plan.key[:SHORT]}  {plan.size / 1e6:8.1f} MB  {plan.model}, {_what(plan)}, built {plan.built}")
+        print(f"{plan.key[:KEY_DIGITS]}  {plan.size / 1e6:8.1f} MB  {plan.model}, {_what(plan)}, built {plan.built}")
     return 0
 
 
@@ -62,7 +62,7 @@ def show(key: str) -> int:
 
 def prune(most: float) -> int:
     for plan in Plans().prune(int(most * 1e9)):
-        print(f"removed {plan.key[:SHORT]} ({plan.model}, {_what(plan)})")
+        print(f"removed {plan.key[:KEY_DIGITS]} ({plan.model}, {_what(plan)})")
     return 0
 
 

@@ -18,9 +18,9 @@ from declip_rt.errors import ImageError
 RGB: TypeAlias = NDArray[np.uint8]  # (H, W, 3)
 MAX_PIXELS = 178_956_970  # Pillow's own limit for an error
 MAX_SIDE = 2**23  # beyond it, a crop's float32 corners are no whole pixels
-KEPT = 96 * 2**20  # bytes that a thread keeps for pixels
+SCRATCH_BYTES = 96 * 2**20  # bytes that a thread keeps for pixels
 ORIENTATION = 0x0112
-SIDEWAYS = (5, 6, 7, 8)
+SIDEWAYS_TURNS = (5, 6, 7, 8)
 TURNS: dict[int, Callable[[RGB], RGB]] = {  # EXIF orientation: what makes it upright, without a copy
     1: lambda rgb: rgb,
     2: lambda rgb: rgb[:, ::-1],
@@ -52,7 +52,7 @@ class Scratch(threading.local):
         """At least `size` bytes."""
         if size > len(self._memory):
             memory = np.empty(size, np.uint8)
-            if size > KEPT:
+            if size > SCRATCH_BYTES:
                 return memory
             self._memory = memory
         return self._memory
@@ -92,9 +92,9 @@ def decode_for(
         if image.width * image.height > max_pixels:
             raise ImageError(f"{image.width}x{image.height} is more than {max_pixels:,} pixels; shrink it first")
         _check_sides(*image.size)
-        if image.format in ("JPEG", "MPO") and (rgb := _jpeg(data, image, least, scratch)) is not None:
-            turn = _turn(image)
-            return Decoded(TURNS[turn](rgb), *(image.size[::-1] if turn in SIDEWAYS else image.size))
+        if image.format in ("JPEG", "MPO") and (rgb := _decode_jpeg(data, image, least, scratch)) is not None:
+            turn = _read_turn(image)
+            return Decoded(TURNS[turn](rgb), *(image.size[::-1] if turn in SIDEWAYS_TURNS else image.size))
         rgb = from_pil(image)
         return Decoded(rgb, rgb.shape[1], rgb.shape[0])
 
@@ -104,7 +104,7 @@ def from_pil(image: Image.Image) -> RGB:
     _check_sides(*image.size)
     try:
         image.load()
-        return np.asarray(_rgb(_upright(image)))
+        return np.asarray(_to_rgb(_turn_upright(image)))
     except ImageError:
         raise
     except Exception as error:  # Pillow's plugins raise nearly anything on corrupt data
@@ -124,7 +124,7 @@ def _check_sides(width: int, height: int) -> None:
         raise ImageError(f"{width}x{height} has a side of more than {MAX_SIDE:,} pixels; cut it first")
 
 
-def _jpeg(data: bytes, image: Image.Image, least: int | None, scratch: Scratch | None) -> RGB | None:
+def _decode_jpeg(data: bytes, image: Image.Image, least: int | None, scratch: Scratch | None) -> RGB | None:
     """As it was stored; None where Pillow has to see to it: CMYK, and whatever is not quite right."""
     if image.mode not in ("RGB", "L"):
         return None
@@ -142,7 +142,7 @@ def _jpeg(data: bytes, image: Image.Image, least: int | None, scratch: Scratch |
     return rgb
 
 
-def _turn(image: Image.Image) -> int:
+def _read_turn(image: Image.Image) -> int:
     """The EXIF orientation: 1 is upright."""
     try:
         turn = image.getexif().get(ORIENTATION, 1)
@@ -151,14 +151,14 @@ def _turn(image: Image.Image) -> int:
     return turn if turn in TURNS else 1
 
 
-def _upright(image: Image.Image) -> Image.Image:
+def _turn_upright(image: Image.Image) -> Image.Image:
     try:
         return ImageOps.exif_transpose(image)
     except Exception:
         return image
 
 
-def _rgb(image: Image.Image) -> Image.Image:
+def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I;16") or image.mode == "I":
         values = np.asarray(image)
         if values.min() < 0 or values.max() > 65535:

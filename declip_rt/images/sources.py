@@ -16,7 +16,7 @@ from PIL import Image
 
 from declip_rt.errors import ConfigError, ImageError
 
-SORTED = 10_000  # entries of a folder that are sorted at a time
+RUN_LENGTH = 10_000  # entries of a folder that are sorted at a time
 CSV_COLUMNS = ("path", "image", "file", "filename", "name")
 
 
@@ -32,13 +32,13 @@ class Content:
 def expand(arguments: Iterable[str]) -> Iterator[str]:
     """The image files that the arguments mean, in their order, each file once, whatever names or links lead to it.
 
-    A file is taken whatever its name. A folder is walked in the order of its sorted entries (one of over SORTED
+    A file is taken whatever its name. A folder is walked in the order of its sorted entries (one of over RUN_LENGTH
     entries: in runs of so many, which are sorted, so that it need not be listed before the first is scored), and gives
     the files with an image's suffix; links are followed, loops are not. What does not exist is a glob (`**` crosses
     folders), or is given back as it is, so that its row says that it is missing.
     """
     seen: set[str] = set()
-    for path in _named(arguments):
+    for path in _expand_globs(arguments):
         for file, real in _walk(path, set()) if os.path.isdir(path) else ((path, os.path.realpath(path)),):
             if real not in seen:
                 seen.add(real)
@@ -89,7 +89,7 @@ def split_paths(text: str) -> list[str]:
     return [line.removesuffix("\r") for line in text.split("\n") if line.strip()]
 
 
-def _named(arguments: Iterable[str]) -> Iterator[str]:
+def _expand_globs(arguments: Iterable[str]) -> Iterator[str]:
     for argument in arguments:
         if (
             not os.path.lexists(argument)
@@ -110,7 +110,7 @@ def _walk(folder: str, entered: set[tuple[int, int]]) -> Iterator[tuple[str, str
             return
         entered.add((status.st_dev, status.st_ino))
         entries = os.scandir(folder)
-        while run := sorted(itertools.islice(entries, SORTED), key=lambda entry: entry.name):
+        while run := sorted(itertools.islice(entries, RUN_LENGTH), key=lambda entry: entry.name):
             for entry in run:
                 if _is_folder(entry):
                     yield from _walk(entry.path, entered)

@@ -14,11 +14,11 @@ from declip_rt.model.manifest import Agreement, Estimate
 
 Array: TypeAlias = NDArray[np.float64]
 
-LEAST = 5  # photos
+MIN_PHOTOS = 5  # photos
 RESAMPLES = 1000
 BLOCK = 250  # resamples held at a time
-REACH = 3.0  # the middle of a fitted curve is at most so many standard deviations from the mean score,
-STEEPEST, FLATTEST = 0.1, 10.0  # and its width between so many of them
+MAX_DISTANCE = 3.0  # the middle of a fitted curve is at most so many standard deviations from the mean score,
+MIN_WIDTH, MAX_WIDTH = 0.1, 10.0  # and its width between so many of them
 
 
 @dataclass(frozen=True)
@@ -46,11 +46,11 @@ class Logistic:
 
         Raises ConfigError: see `measure`.
         """
-        x, y = _checked(scores, mos)
+        x, y = _check(scores, mos)
         if np.ptp(x) == 0:
             return Logistic(float(y.mean()), float(y.mean()), float(x[0]), 1.0)
         z, spread = _standard(x), x.std()
-        middle, width = _polished(z, y)
+        middle, width = _fit_sigmoid(z, y)
         rise, bottom = np.polyfit(_sigmoid(z, middle, width), y, 1)
         return Logistic(*map(float, (bottom + rise, bottom, x.mean() + spread * middle, spread * width)))
 
@@ -69,7 +69,7 @@ def measure(scores: ArrayLike, mos: ArrayLike, *, fitted: bool = True) -> Agreem
     Raises ConfigError: fewer than 5 photos, lengths that differ, a value that is not finite, a MOS that is the same for
     all photos, or no scipy.
     """
-    x, y = _checked(scores, mos)
+    x, y = _check(scores, mos)
     n = len(x)
     curve = Logistic.fit(x, y) if fitted else None
     predicted = curve(x) if curve else x
@@ -77,17 +77,17 @@ def measure(scores: ArrayLike, mos: ArrayLike, *, fitted: bool = True) -> Agreem
     srcc, krcc = _ranks(x[None], y[None])
     values = (srcc[0], sign * _correlation(predicted, y), krcc[0], _rmse(predicted, y))
     rng = np.random.default_rng(0)
-    blocks = [_resampled(x, y, rng.integers(0, n, (BLOCK, n)), curve) for _ in range(RESAMPLES // BLOCK)]
+    blocks = [_measure_resamples(x, y, rng.integers(0, n, (BLOCK, n)), curve) for _ in range(RESAMPLES // BLOCK)]
     bounds = np.percentile(np.concatenate(blocks, axis=1), (2.5, 97.5), axis=1)
     return Agreement(n, *(Estimate(*map(float, found)) for found in zip(values, *bounds, strict=True)))
 
 
-def _checked(scores: ArrayLike, mos: ArrayLike) -> tuple[Array, Array]:
+def _check(scores: ArrayLike, mos: ArrayLike) -> tuple[Array, Array]:
     x, y = np.asarray(scores, np.float64), np.asarray(mos, np.float64)
     if x.ndim != 1 or x.shape != y.shape:
         raise ConfigError(f"agreement needs one score and one MOS for each photo, not {x.shape} and {y.shape}")
-    if len(x) < LEAST:
-        raise ConfigError(f"agreement needs at least {LEAST} photos, not {len(x)}")
+    if len(x) < MIN_PHOTOS:
+        raise ConfigError(f"agreement needs at least {MIN_PHOTOS} photos, not {len(x)}")
     if not (np.isfinite(x).all() and np.isfinite(y).all()):
         raise ConfigError("agreement needs finite scores and MOS; leave out the photos that have none")
     if np.ptp(y) == 0:
@@ -95,7 +95,7 @@ def _checked(scores: ArrayLike, mos: ArrayLike) -> tuple[Array, Array]:
     return x, y
 
 
-def _resampled(x: Array, y: Array, drawn: NDArray[np.int64], curve: Logistic | None) -> Array:
+def _measure_resamples(x: Array, y: Array, drawn: NDArray[np.int64], curve: Logistic | None) -> Array:
     """SRCC, PLCC, KRCC and RMSE (4, B) of the resamples `drawn` (B, n). With a curve, after a fit of their own."""
     xs, ys = x[drawn], y[drawn]
     srcc, krcc = _ranks(xs, ys)
@@ -119,7 +119,7 @@ def _ranks(xs: Array, ys: Array) -> tuple[Array, Array]:
     return srcc, np.nan_to_num(np.array(taus))
 
 
-def _polished(z: Array, y: Array) -> tuple[float, float]:
+def _fit_sigmoid(z: Array, y: Array) -> tuple[float, float]:
     """The middle and the width, in units of the standard scores `z`, of the best sigmoid."""
     grid = _grid(z)
     _, middle, width = (float(found[0]) for found in _search(z, y, np.ones((1, len(z))), grid))
@@ -127,7 +127,7 @@ def _polished(z: Array, y: Array) -> tuple[float, float]:
     def loss(shape: Array) -> float:
         return -abs(float(_correlation(_sigmoid(z, shape[0], np.exp(shape[1])), y)))
 
-    bounds = ((grid[0][0][0], grid[0][0][-1]), (np.log(STEEPEST), np.log(FLATTEST)))
+    bounds = ((grid[0][0][0], grid[0][0][-1]), (np.log(MIN_WIDTH), np.log(MAX_WIDTH)))
     options = {"xatol": 1e-6, "fatol": 1e-9}
     start = (middle, np.log(width))
     best = load("scipy.optimize").minimize(loss, start, method="Nelder-Mead", bounds=bounds, options=options).x
@@ -136,8 +136,8 @@ def _polished(z: Array, y: Array) -> tuple[float, float]:
 
 def _grid(z: Array) -> list[tuple[Array, float]]:
     """The middles (61,) and the width of each row of a grid of sigmoids."""
-    middles = np.linspace(max(z.min(), -REACH), min(z.max(), REACH), 61)
-    return [(middles, width) for width in np.geomspace(STEEPEST, FLATTEST, 25)]
+    middles = np.linspace(max(z.min(), -MAX_DISTANCE), min(z.max(), MAX_DISTANCE), 61)
+    return [(middles, width) for width in np.geomspace(MIN_WIDTH, MAX_WIDTH, 25)]
 
 
 def _search(z: Array, y: Array, counts: Array, shapes: list[tuple[Array, float]]) -> tuple[Array, Array, Array]:

@@ -44,7 +44,7 @@ def read(file: Path, dataset: Path, image_column: str, score_column: str) -> lis
             raise ConfigError(
                 f"{line}: {row[image_column]!r} again; give each photo one row, with its mean opinion score"
             )
-        ratings[path] = Rating(path, _number(row[score_column], line))
+        ratings[path] = Rating(path, _parse_number(row[score_column], line))
     return list(ratings.values())
 
 
@@ -64,7 +64,7 @@ def _locate(name: str, folders: tuple[Path, ...]) -> Path:
     return next((path for path in paths if os.path.exists(path)), paths[0])
 
 
-def _number(text: str | None, line: str) -> float:
+def _parse_number(text: str | None, line: str) -> float:
     try:
         number = float(text or "")
     except ValueError:

@@ -15,7 +15,7 @@ from declip_rt.model.manifest import Calibration, MosMap
 from declip_rt.ratings import agreement
 from declip_rt.ratings.agreement import Array, Logistic
 
-LEAST = 10  # photos
+MIN_PHOTOS = 10  # photos
 
 FOLDS = 5
 
@@ -33,8 +33,8 @@ def fit(scores: Array, mos: Array, *, dataset: str, falling: bool = False) -> Mo
     Raises ConfigError: fewer than 10 photos, a map that falls where it should rise or the other way round, or what
     `agreement.measure` raises.
     """
-    if len(scores) < LEAST:
-        raise ConfigError(f"calibrating needs at least {LEAST} rated photos, not {len(scores)}")
+    if len(scores) < MIN_PHOTOS:
+        raise ConfigError(f"calibrating needs at least {MIN_PHOTOS} rated photos, not {len(scores)}")
     knots, values = _knots(scores, mos)
     rise = values[-1] - values[0]
     if rise == 0:

@@ -14,7 +14,7 @@ from numpy.typing import DTypeLike, NDArray
 from declip_rt.errors import DeclipError, EngineError, OutOfMemory
 from declip_rt.extras import load
 
-ALIGNED = 256  # bytes, as TensorRT asks of addresses
+ALIGNMENT = 256  # bytes, as TensorRT asks of addresses
 
 
 class Context:

@@ -15,7 +15,7 @@ class Gpu:
     driver: str
 
 
-def listed() -> list[Gpu]:
+def list_devices() -> list[Gpu]:
     """In their order; none where there is no driver."""
     if shutil.which("nvidia-smi") is None:
         return []

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from declip_rt.backends.cuda.context import Context
-from declip_rt.backends.cuda.kernels import JOB, DeviceImage, ViewKernels, Views
+from declip_rt.backends.cuda.kernels import JOB, DeviceImage, ViewJobs, ViewKernels
 from declip_rt.errors import ImageError
 from declip_rt.images.decode import MAX_SIDE
 from declip_rt.images.views import boxes
@@ -48,7 +48,7 @@ class Frames:
             return
         self._kernels = self._kernels or ViewKernels()
         count, size = len(self._views.placements), self._views.size
-        views = Views.planned(
+        views = ViewJobs.plan(
             [
                 (image, box, (i * count + v) * size * size * 3)
                 for i, image in frames

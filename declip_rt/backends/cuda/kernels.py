@@ -28,7 +28,7 @@ JOB = np.dtype(  # struct Job of ragged.h; native.lay_out fills in what follows 
     ]
 )
 THREADS = 256  # a block
-MOST_BLOCKS = 1024  # a job: its elements are then done in turns
+MAX_BLOCKS = 1024  # a job: its elements are then done in turns
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class DeviceImage:
 
 
 @dataclass(frozen=True)
-class Views:
+class ViewJobs:
     """A table of jobs, each a view; the scratch memory that they need, in bytes; and the pixels of the longest pass."""
 
     jobs: NDArray[Any]  # JOB, (n,)
@@ -51,14 +51,14 @@ class Views:
     longest: int
 
     @staticmethod
-    def planned(views: Sequence[tuple[DeviceImage, Box, int]], size: int) -> Views:
+    def plan(views: Sequence[tuple[DeviceImage, Box, int]], size: int) -> ViewJobs:
         """views: of an image, its square, and the bytes from the start of all views to this one."""
         jobs = np.zeros(len(views), JOB)
         for job, (image, box, out) in zip(jobs, views, strict=True):
             job["image"], job["strides"], job["size"] = image.pointer, image.strides, (image.height, image.width)
             job["box"], job["out"] = box, out
         scratch, longest = native.lay_out(jobs.view(np.uint8).reshape(len(jobs), JOB.itemsize), size)
-        return Views(jobs, size, scratch, longest)
+        return ViewJobs(jobs, size, scratch, longest)
 
 
 class ViewKernels:
@@ -76,12 +76,12 @@ class ViewKernels:
         code = ObjectCode.from_fatbin(fatbin)
         self._kernels = [code.get_kernel(f"declip_{name}") for name in ("weigh", "pass_one", "pass_two")]
 
-    def launch(self, stream: Any, views: Views, table: int, scratch: int, out: int) -> None:
+    def launch(self, stream: Any, views: ViewJobs, table: int, scratch: int, out: int) -> None:
         """Queues them. table: a copy of the jobs on the GPU; scratch: of `views.scratch` bytes; out: of all views."""
         from cuda.core import LaunchConfig, launch
 
         elements = 2 * views.size, views.longest, views.size**2
         for kernel, count, more in zip(self._kernels, elements, ((), (), (out,)), strict=True):
-            blocks = min(-(-count // THREADS), MOST_BLOCKS)
+            blocks = min(-(-count // THREADS), MAX_BLOCKS)
             config = LaunchConfig(grid=(blocks, len(views.jobs)), block=THREADS)
             launch(stream, config, kernel, table, np.int32(views.size), scratch, *more)

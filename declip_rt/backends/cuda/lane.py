@@ -11,13 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from declip_rt.backends.contract import Outputs
-from declip_rt.backends.cuda.context import ALIGNED, Context
+from declip_rt.backends.cuda.context import ALIGNMENT, Context
 from declip_rt.backends.cuda.frames import Frames
 from declip_rt.errors import EngineError
 from declip_rt.model.manifest import ViewSpec
 from declip_rt.stats import Stats
 
-TIMED = ("copy in", "compute", "copy out")  # of Stats, between a lane's four events
+LANE_STAGES = ("copy in", "compute", "copy out")  # of Stats, between a lane's four events
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ class GpuLane:
         self._slots, self._pinned_in = context.pinned((batch, *views.shape))
         self._row = self._slots[0].nbytes
         self._pixels = context.memory(most * self._row, self._stream)
-        offsets, size = _laid_out(widths, most)
+        offsets, size = _lay_out(widths, most)
         rows, self._pinned_out = context.pinned((size,))
         self._outputs = context.memory(size, self._stream)
         self._results = {
@@ -84,7 +84,7 @@ class GpuLane:
             for name, offset in offsets.items()
         }
         self._frames = Frames(context, views, self._stream)
-        self._events = [context.event() for _ in range(len(TIMED) + 1)]
+        self._events = [context.event() for _ in range(len(LANE_STAGES) + 1)]
         self._launched, self._closed = 0, False
         with context.guarded("cannot prepare a lane"):
             self._pixels.fill(0, stream=self._stream)
@@ -93,7 +93,7 @@ class GpuLane:
             self._program = network.bind(
                 Buffers(self._buckets, int(self._pixels.handle), addresses, self._stream, context)
             )
-            self._graphs = {bucket: self._captured(bucket) for bucket in self._buckets}
+            self._graphs = {bucket: self._capture(bucket) for bucket in self._buckets}
 
     def slot(self, i: int) -> NDArray[np.uint8]:
         self._check()
@@ -134,7 +134,7 @@ class GpuLane:
         with self._context.guarded("a batch failed"):
             self._context.enter()
             self._events[-1].sync()
-            for stage, before, after in zip(TIMED, self._events, self._events[1:], strict=False):
+            for stage, before, after in zip(LANE_STAGES, self._events, self._events[1:], strict=False):
                 self._stats.add(stage, (after - before) / 1e3)
         self._frames.clear()
         return Outputs(**{name: rows[:n].copy() for name, rows in self._results.items()})
@@ -165,7 +165,7 @@ class GpuLane:
             source.copy_to(target, stream=self._stream)
         self._frames.write(int(self._pixels.handle), n)
 
-    def _captured(self, bucket: int) -> Any:
+    def _capture(self, bucket: int) -> Any:
         """The bucket as a CUDA graph, or None; after a first run, in which libraries set themselves up."""
         stream = int(self._stream.handle)
         self._program.enqueue(bucket, stream)
@@ -179,12 +179,12 @@ class GpuLane:
         return graph
 
 
-def _laid_out(widths: Mapping[str, int], rows: int) -> tuple[dict[str, int], int]:
+def _lay_out(widths: Mapping[str, int], rows: int) -> tuple[dict[str, int], int]:
     """Where each output begins in one buffer, in bytes, and the buffer's size."""
     offsets, size = {}, 0
     for name, width in widths.items():
         offsets[name] = size
-        size += -(-rows * width * 4 // ALIGNED) * ALIGNED
+        size += -(-rows * width * 4 // ALIGNMENT) * ALIGNMENT
     return offsets, size
 
 

@@ -19,27 +19,27 @@ from declip_rt.model.bundle import Bundle
 from declip_rt.model.manifest import INPUT, OUTPUTS
 from declip_rt.stats import Stats, cores
 
-AT_ONCE = 4  # batches that compute at once on a CPU, at most
-SPARE = 2  # lanes beside those that compute: one waits full, one is being filled
+CONCURRENT_BATCHES = 4  # batches that compute at once on a CPU, at most
+SPARE_LANES = 2  # lanes beside those that compute: one waits full, one is being filled
 VNNI = ("avx512_vnni", "avx_vnni")  # in /proc/cpuinfo
 
 
 class OnnxEngine:
     """Runs one of the bundle's graphs.
 
-    Up to AT_ONCE batches compute at once and share the threads: with a thread for each, none waits for another.
-    With a batch of 1, which is for latency, all threads work on one image.
+    Up to CONCURRENT_BATCHES batches compute at once. Each has its own threads, so that none waits for another.
+    A batch of 1 is for latency: all threads work on one image.
 
     fallback: why the CPU computes where a GPU was asked for.
     """
 
     def __init__(self, bundle: Bundle, options: EngineOptions, stats: Stats, fallback: str | None = None) -> None:
         threads, precision = options.threads or cores(), choose_precision(bundle, options.precision)
-        at_once = 1 if options.batch == 1 else min(threads, AT_ONCE)
+        at_once = 1 if options.batch == 1 else min(threads, CONCURRENT_BATCHES)
         settings = session_options(precision, threads - at_once + 1)  # ONNX Runtime counts one caller among its threads
         settings.add_session_config_entry("session.intra_op.allow_spinning", "0")  # the decoders want the cores
         self._work = _Work(open_session(bundle.graph(precision), settings), at_once, stats)
-        buffers = [np.zeros((options.batch, *bundle.views.shape), np.uint8) for _ in range(at_once + SPARE)]
+        buffers = [np.zeros((options.batch, *bundle.views.shape), np.uint8) for _ in range(at_once + SPARE_LANES)]
         self._lanes = [OnnxLane(self._work, buffer) for buffer in buffers]
         name = f"ONNX Runtime {runtime_module().__version__}"
         self.info = EngineInfo("cpu", None, name, precision, options.batch, len(buffers), fallback)

@@ -70,9 +70,9 @@ class OnnxProgram:
             )
         self._options = runtime_module().RunOptions()
         self._options.add_run_config_entry("disable_synchronize_execution_providers", "1")  # the lane waits
-        self._bindings = {bucket: self._bound(network, buffers, bucket) for bucket in buffers.buckets}
+        self._bindings = {bucket: self._bind(network, buffers, bucket) for bucket in buffers.buckets}
 
-    def _bound(self, network: OnnxNetwork, buffers: Buffers, bucket: int) -> Any:
+    def _bind(self, network: OnnxNetwork, buffers: Buffers, bucket: int) -> Any:
         binding, index = self._session.io_binding(), buffers.context.index
         binding.bind_input(INPUT, "cuda", index, np.uint8, (bucket, *network.shape), buffers.pixels)
         for name in OUTPUTS:

@@ -50,13 +50,13 @@ def build_graph(
     """The plan of any ONNX graph. profiles: the shapes of its inputs, for each optimisation profile."""
     trt = library(recipe)
     log = logger(trt)
-    builder = _made(trt.Builder(log), log, "cannot start a builder; check that nvidia-smi lists the GPU")
+    builder = _check(trt.Builder(log), log, "cannot start a builder; check that nvidia-smi lists the GPU")
     network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
     parser = trt.OnnxParser(network, log)
     if not parser.parse_from_file(str(graph)):
         reasons = [parser.get_error(i).desc() for i in range(parser.num_errors)]
         raise EngineError(f"{recipe.library} {trt.__version__} cannot parse {graph}: {shorten(reasons + log.lines)}")
-    config = _configured(trt, builder, recipe, profiles, targets)
+    config = _configure(trt, builder, recipe, profiles, targets)
     if progress is not None:
         config.progress_monitor = _monitor(trt, progress)
     if timing is not None and not targets:
@@ -64,7 +64,7 @@ def build_graph(
         cache = config.create_timing_cache(known) or config.create_timing_cache(b"")  # None where it is damaged
         config.set_timing_cache(cache, ignore_mismatch=False)
     plan = builder.build_serialized_network(network, config)
-    built = bytes(_made(plan, log, f"{recipe.library} {trt.__version__} cannot build {graph}"))
+    built = bytes(_check(plan, log, f"{recipe.library} {trt.__version__} cannot build {graph}"))
     if timing is not None and not targets:
         partial = timing.with_suffix(f".{os.getpid()}.partial")  # another process may build for this GPU, too
         partial.write_bytes(config.get_timing_cache().serialize())
@@ -72,7 +72,7 @@ def build_graph(
     return built
 
 
-def _configured(
+def _configure(
     trt: ModuleType,
     builder: Any,
     recipe: Recipe,
@@ -110,7 +110,7 @@ def _aim(trt: ModuleType, config: Any, recipe: Recipe, targets: Sequence[str]) -
         config.set_compute_capability(known[target], i)
 
 
-def _made(thing: Any, log: Any, what: str) -> Any:
+def _check(thing: Any, log: Any, what: str) -> Any:
     if thing is None:
         raise EngineError(f"{what}: {shorten(log.lines)}")
     return thing

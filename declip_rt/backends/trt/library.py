@@ -9,7 +9,7 @@ from typing import Any
 from declip_rt.backends.trt.recipe import Recipe
 from declip_rt.extras import load
 
-SHOWN = 3  # of TensorRT's own lines, in an error
+LOG_LINES = 3  # of TensorRT's own lines, in an error
 
 
 def library(recipe: Recipe) -> ModuleType:
@@ -19,7 +19,7 @@ def library(recipe: Recipe) -> ModuleType:
 
 def shorten(lines: Sequence[str]) -> str:
     """The first of the library's own lines, for an error."""
-    return " | ".join(lines[:SHOWN]) or "it gave no reason"
+    return " | ".join(lines[:LOG_LINES]) or "it gave no reason"
 
 
 def logger(trt: ModuleType) -> Any:

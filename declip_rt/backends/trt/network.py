@@ -47,18 +47,18 @@ class TensorRtProgram:
         self._contexts = {}
         for bucket in buffers.buckets:
             profile = network.profiles[bucket]
-            context = self._made(execution_context(network.trt, engine, network.cache), "no execution context")
+            context = self._check(execution_context(network.trt, engine, network.cache), "no execution context")
             handle = int(buffers.stream.handle)
-            self._made(context.set_optimization_profile_async(profile, handle), f"no profile {profile}")
+            self._check(context.set_optimization_profile_async(profile, handle), f"no profile {profile}")
             context.set_device_memory(int(self._scratch.handle), self._scratch.size)
-            self._made(context.set_input_shape(INPUT, (bucket, *shape)), f"no batch of {bucket}")
+            self._check(context.set_input_shape(INPUT, (bucket, *shape)), f"no batch of {bucket}")
             for name, address in {INPUT: buffers.pixels, **buffers.outputs}.items():
-                self._made(context.set_tensor_address(name, address), f"no tensor {name}")
+                self._check(context.set_tensor_address(name, address), f"no tensor {name}")
             self._contexts[bucket] = context
         buffers.stream.sync()
 
     def enqueue(self, bucket: int, stream: int) -> None:
-        self._made(self._contexts[bucket].execute_async_v3(stream), f"cannot compute a batch of {bucket}")
+        self._check(self._contexts[bucket].execute_async_v3(stream), f"cannot compute a batch of {bucket}")
 
     def can_be_captured(self, bucket: int, stream: int) -> bool:
         asked = getattr(self._contexts[bucket], "is_stream_capturable", None)  # TensorRT for RTX alone has it
@@ -68,7 +68,7 @@ class TensorRtProgram:
         self._contexts.clear()
         self._scratch.close()
 
-    def _made(self, thing: Any, what: str) -> Any:
+    def _check(self, thing: Any, what: str) -> Any:
         if not thing:
             raise EngineError(f"{what}: {shorten(self._network.log.lines)}")
         return thing

@@ -44,7 +44,7 @@ class Origin(msgspec.Struct, frozen=True, kw_only=True):
             return made
         if recipe.library == "tensorrt_rtx":
             return replace(made, targets=(context.target,))
-        driver = next((each.driver for each in devices.listed()), "")
+        driver = next((each.driver for each in devices.list_devices()), "")
         if recipe.hardware_compatible:
             return replace(made, capability="8.0 and newer", driver=driver)
         return replace(made, gpu=context.name, capability=context.capability, driver=driver)

@@ -20,7 +20,7 @@ from declip_rt.model.manifest import Parity
 
 FOLDER = "DECLIP_RT_CACHE"  # environment variable
 CACHE_BYTES = 10 * 2**30  # of all plans together
-SHORT = 12  # digits of a key that users see
+KEY_DIGITS = 12  # digits of a key that users see
 logger = logging.getLogger(__name__)
 
 
@@ -64,8 +64,8 @@ class Plans:
         Two processes build it once: the second waits. A line is logged that says why a plan is built.
         Raises what `build` raises, and ConfigError where the folder cannot be written.
         """
-        with self._locked(origin.key):
-            found = self._whole(origin)
+        with self._lock(origin.key):
+            found = self._find_plan(origin)
             if isinstance(found, bytes):
                 os.utime(self.file(origin.key))  # prune takes those first that were not used for longest
             else:
@@ -90,7 +90,7 @@ class Plans:
     def prove(self, origin: Origin, proof: Proof) -> None:
         """Keeps it beside the plan. Raises ConfigError where the folder cannot be written."""
         digest = hashlib.sha256(proof.kernels).hexdigest() if proof.kernels else ""
-        with self._locked(origin.key):
+        with self._lock(origin.key):
             plan = self._read(self.sidecar(origin.key))
             if plan is not None:
                 if digest:
@@ -101,7 +101,7 @@ class Plans:
     def timing(self, origin: Origin) -> Path:
         """The file of TensorRT's timing cache, which plans for the same library and GPU share."""
         parts = (origin.recipe.library, origin.version, origin.gpu, origin.capability, origin.driver)
-        return self.folder / f"{hashlib.sha256(repr(parts).encode()).hexdigest()[:SHORT]}.timing"
+        return self.folder / f"{hashlib.sha256(repr(parts).encode()).hexdigest()[:KEY_DIGITS]}.timing"
 
     def file(self, key: str) -> Path:
         return self.folder / f"{key}.plan"
@@ -115,13 +115,13 @@ class Plans:
     def all(self) -> Iterator[Plan]:
         """Those with a sidecar that can be read, the last used first."""
         found = [self._read(path) for path in self.folder.glob("*.json")]
-        yield from sorted((plan for plan in found if plan is not None), key=lambda plan: -self._used(plan.key))
+        yield from sorted((plan for plan in found if plan is not None), key=lambda plan: -self._last_use(plan.key))
 
     def find(self, key: str) -> Plan:
         """The one plan whose key starts so. Raises ConfigError where there is none or more than one."""
         found = [plan for plan in self.all() if plan.key.startswith(key)]
         if len(found) != 1:
-            has = ", ".join(plan.key[:SHORT] for plan in self.all()) or "none"
+            has = ", ".join(plan.key[:KEY_DIGITS] for plan in self.all()) or "none"
             raise ConfigError(f"{len(found)} plans have a key that starts with {key!r}; there are: {has}")
         return found[0]
 
@@ -148,7 +148,7 @@ class Plans:
             path.unlink(missing_ok=True)
 
     @contextmanager
-    def _locked(self, key: str) -> Iterator[None]:
+    def _lock(self, key: str) -> Iterator[None]:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             with FileLock(self.folder / f"{key}.lock"):
@@ -156,10 +156,10 @@ class Plans:
         except OSError as error:
             raise ConfigError(f"cannot use the plans in {self.folder}: {error}; set {FOLDER} to a folder") from error
 
-    def _whole(self, origin: Origin) -> bytes | str:
+    def _find_plan(self, origin: Origin) -> bytes | str:
         """The plan of this origin, or why there is none to be used."""
         if not self.sidecar(origin.key).exists():
-            return self._nearest(origin)
+            return self._explain_miss(origin)
         plan = self._read(self.sidecar(origin.key))
         if plan is None or plan.origin != origin:
             return "the sidecar of the one that there was cannot be read"
@@ -173,7 +173,7 @@ class Plans:
             return "the one that there was is damaged"
         return data
 
-    def _nearest(self, origin: Origin) -> str:
+    def _explain_miss(self, origin: Origin) -> str:
         for plan in self.all():
             other = plan.origin
             if (other.graph_sha256, other.targets) != (origin.graph_sha256, origin.targets):
@@ -204,7 +204,7 @@ class Plans:
         except (OSError, msgspec.DecodeError):
             return None
 
-    def _used(self, key: str) -> float:
+    def _last_use(self, key: str) -> float:
         try:
             return self.file(key).stat().st_mtime
         except OSError:
