@@ -14,15 +14,15 @@ from numpy.typing import NDArray
 from declip_rt.model.manifest import INPUT, OUTPUTS
 from export import conv, matmul
 
-PROBE_PHOTOS = 8  # photos that the layers' errors are measured on
+PROBE_PHOTOS = 8  # the layers' errors are measured on these
 MAX_ERROR = 0.05  # of a layer in 8 bits, relative to its output
 MIN_SPEEDUP = 1.1
-TIMING_RUNS = 5  # runs of each graph
+TIMING_RUNS = 5  # of each graph
 
 
 @dataclass(frozen=True)
 class Int8:
-    """How many of the layers that can be in 8 bits are, and how many times as fast the graph is."""
+    """How many layers are in 8 bits, how many could be, and how many times as fast as FP32 the graph is."""
 
     rounded: int
     layers: int
@@ -37,10 +37,10 @@ class Int8:
 
 
 def write_int8(fp32: Path, int8: Path, pixels: NDArray[np.uint8]) -> Int8:
-    """Writes the INT8 graph, and leaves no file where it does not pay.
+    """Writes the INT8 graph, but leaves no file if it does not pay.
 
-    pixels: views (N, V, S, S, 3) of photos, for the ranges of activations and the layers' errors: those over
-    MAX_ERROR stay in float.
+    pixels: views (N, V, S, S, 3) of photos, for the ranges of activations and the layers' errors. Layers with errors
+    above MAX_ERROR stay in float.
     """
     probed = pixels[:PROBE_PHOTOS]
     errors = matmul.layer_errors(fp32, probed) | conv.layer_errors(fp32, probed)

@@ -14,11 +14,11 @@ from declip_rt.model.manifest import Agreement, Estimate
 
 Array: TypeAlias = NDArray[np.float64]
 
-MIN_PHOTOS = 5  # photos
+MIN_PHOTOS = 5
 RESAMPLES = 1000
-BLOCK = 250  # resamples held at a time
-MAX_DISTANCE = 3.0  # the middle of a fitted curve is at most so many standard deviations from the mean score,
-MIN_WIDTH, MAX_WIDTH = 0.1, 10.0  # and its width between so many of them
+BLOCK = 250  # resamples that are measured together
+MAX_DISTANCE = 3.0  # of a fitted curve's middle from the mean score, in standard deviations of the scores
+MIN_WIDTH, MAX_WIDTH = 0.1, 10.0  # of a fitted curve, in standard deviations of the scores
 
 
 @dataclass(frozen=True)
@@ -58,13 +58,13 @@ class Logistic:
 def measure(scores: ArrayLike, mos: ArrayLike, *, fitted: bool = True) -> Agreement:
     """The agreement of the `scores` (n,) of n photos with their `mos` (n,).
 
-    PLCC and RMSE are those after the logistic fit or, where `fitted` is False, of the scores as they are: for scores
-    that are MOS already. The fit may fall as well as rise, and PLCC has the sign of its slope, so that scores that
-    tell nothing are as often below 0 as above. RMSE divides by n. A correlation with what does not move is 0.
+    PLCC and RMSE are measured after the logistic fit. With `fitted=False` they are measured on the scores as they are,
+    for scores that are MOS already. The fit may rise or fall, and PLCC has the sign of its slope. So the PLCC of scores
+    that tell nothing is as often below 0 as above. RMSE divides by n. A correlation with constant values is 0.
 
     The intervals are those of the percentile bootstrap: the photos are drawn 1000 times, with replacement and a fixed
-    seed, and everything is measured again. So is the fit, among the grid's curves and the one of all photos: its PLCC
-    is within 0.001 or so of the best.
+    seed, and everything is measured again. The fit then chooses among the grid's curves and the curve of all photos:
+    its PLCC is within 0.001 or so of the best.
 
     Raises ConfigError: fewer than 5 photos, lengths that differ, a value that is not finite, a MOS that is the same for
     all photos, or no scipy.
@@ -96,7 +96,7 @@ def _check(scores: ArrayLike, mos: ArrayLike) -> tuple[Array, Array]:
 
 
 def _measure_resamples(x: Array, y: Array, drawn: NDArray[np.int64], curve: Logistic | None) -> Array:
-    """SRCC, PLCC, KRCC and RMSE (4, B) of the resamples `drawn` (B, n). With a curve, after a fit of their own."""
+    """SRCC, PLCC, KRCC and RMSE (4, B) of the resamples `drawn` (B, n). With a curve, each is fit again."""
     xs, ys = x[drawn], y[drawn]
     srcc, krcc = _ranks(xs, ys)
     if curve:
@@ -135,13 +135,13 @@ def _fit_sigmoid(z: Array, y: Array) -> tuple[float, float]:
 
 
 def _grid(z: Array) -> list[tuple[Array, float]]:
-    """The middles (61,) and the width of each row of a grid of sigmoids."""
+    """A grid of sigmoids: the middles (61,) and the width of each row."""
     middles = np.linspace(max(z.min(), -MAX_DISTANCE), min(z.max(), MAX_DISTANCE), 61)
     return [(middles, width) for width in np.geomspace(MIN_WIDTH, MAX_WIDTH, 25)]
 
 
 def _search(z: Array, y: Array, counts: Array, shapes: list[tuple[Array, float]]) -> tuple[Array, Array, Array]:
-    """The best of the sigmoids for each of B resamples, in which photo i occurs `counts[b, i]` times.
+    """The best of the sigmoids for each of B resamples. Photo i occurs `counts[b, i]` times in resample b.
 
     A least-squares fit of top and bottom leaves Pearson's correlation of the sigmoid and the MOS as it is, so the best
     sigmoid is the one whose correlation is furthest from 0.
@@ -175,7 +175,7 @@ def _sigmoid(x: Array, middle: Any, width: Any) -> Array:
 
 
 def _standard(values: Array) -> Array:
-    """Rows (..., n) with the mean 0 and the standard deviation 1; 0 where a row does not move."""
+    """Rows (..., n) with the mean 0 and the standard deviation 1; 0 where a row is constant."""
     centred = values - values.mean(axis=-1, keepdims=True)
     deviation = centred.std(axis=-1, keepdims=True)
     moves = np.ptp(values, axis=-1, keepdims=True) > 0

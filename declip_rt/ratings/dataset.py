@@ -21,7 +21,7 @@ class Rating:
 
 
 def read(file: Path, dataset: Path, image_column: str, score_column: str) -> list[Rating]:
-    """The ratings in a CSV, whose images are named from its own folder, from `dataset` or from `dataset`/images.
+    """The ratings in a CSV. Its images are named from its own folder, from `dataset` or from `dataset`/images.
 
     Raises ConfigError.
     """
@@ -59,7 +59,7 @@ def _find(dataset: Path) -> Path:
 
 
 def _locate(name: str, folders: tuple[Path, ...]) -> Path:
-    """The first that exists; where none does, the first, so that its error says where it was looked for."""
+    """The first path that exists. Where none does, the first path, so that its error says where it was sought."""
     paths = [folder / name for folder in folders]
     return next((path for path in paths if os.path.exists(path)), paths[0])
 

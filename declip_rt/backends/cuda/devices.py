@@ -16,7 +16,7 @@ class Gpu:
 
 
 def list_devices() -> list[Gpu]:
-    """In their order; none where there is no driver."""
+    """The GPUs by their index. Empty where there is no driver."""
     if shutil.which("nvidia-smi") is None:
         return []
     query = ["nvidia-smi", "--query-gpu=name,compute_cap,driver_version", "--format=csv,noheader"]

@@ -1,4 +1,4 @@
-"""The CUDA kernels that cut views from a ragged batch of images on the GPU (declip_rt/native/ragged.cu)."""
+"""The CUDA kernels that cut views from images of many sizes on the GPU (declip_rt/native/ragged.cu)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from declip_rt import native
 from declip_rt.errors import EngineError
 from declip_rt.images.views import Box
 
-JOB = np.dtype(  # struct Job of ragged.h; native.lay_out fills in what follows `out`
+JOB = np.dtype(  # struct Job of ragged.h; native.lay_out fills in the fields after `out`
     [
         ("image", np.uint64),
         ("strides", np.int64, 3),
@@ -27,8 +27,8 @@ JOB = np.dtype(  # struct Job of ragged.h; native.lay_out fills in what follows 
         ("taps", np.int32, 2),
     ]
 )
-THREADS = 256  # a block
-MAX_BLOCKS = 1024  # a job: its elements are then done in turns
+THREADS = 256  # of a block
+MAX_BLOCKS = 1024  # of a job; where they are too few, a thread does several elements
 
 
 @dataclass(frozen=True)
@@ -43,16 +43,16 @@ class DeviceImage:
 
 @dataclass(frozen=True)
 class ViewJobs:
-    """A table of jobs, each a view; the scratch memory that they need, in bytes; and the pixels of the longest pass."""
+    """A table with a job for each view, and what the kernels need for it."""
 
     jobs: NDArray[Any]  # JOB, (n,)
-    size: int  # of a view's side
-    scratch: int
-    longest: int
+    size: int  # a view's side, in pixels
+    scratch: int  # bytes of memory on the GPU
+    longest: int  # pixels of the longest first pass
 
     @staticmethod
     def plan(views: Sequence[tuple[DeviceImage, Box, int]], size: int) -> ViewJobs:
-        """views: of an image, its square, and the bytes from the start of all views to this one."""
+        """views: an image, a square of it, and where its view begins in the output, in bytes."""
         jobs = np.zeros(len(views), JOB)
         for job, (image, box, out) in zip(jobs, views, strict=True):
             job["image"], job["strides"], job["size"] = image.pointer, image.strides, (image.height, image.width)
@@ -77,7 +77,7 @@ class ViewKernels:
         self._kernels = [code.get_kernel(f"declip_{name}") for name in ("weigh", "pass_one", "pass_two")]
 
     def launch(self, stream: Any, views: ViewJobs, table: int, scratch: int, out: int) -> None:
-        """Queues them. table: a copy of the jobs on the GPU; scratch: of `views.scratch` bytes; out: of all views."""
+        """Queues the kernels. table, scratch, out: addresses of the jobs, of `views.scratch` bytes, of all views."""
         from cuda.core import LaunchConfig, launch
 
         elements = 2 * views.size, views.longest, views.size**2

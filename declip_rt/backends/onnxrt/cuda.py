@@ -19,7 +19,7 @@ from declip_rt.stats import Stats
 
 
 def open_session(bundle: Bundle, options: EngineOptions, stats: Stats) -> GpuEngine:
-    """An engine that runs the bundle's FP32 graph (auto), or its FP16 one, which is yet to be proven.
+    """An engine that runs the bundle's FP32 graph (auto) or its FP16 graph. The caller has to prove the FP16 one.
 
     Raises:
         Unavailable: ONNX Runtime has no CUDA.
@@ -42,7 +42,7 @@ def open_session(bundle: Bundle, options: EngineOptions, stats: Stats) -> GpuEng
 
 
 class OnnxNetwork:
-    """One of the bundle's graphs, of which each lane opens a session on its own stream."""
+    """One of the bundle's graphs. Each lane opens a session of it on its own stream."""
 
     def __init__(self, bundle: Bundle, precision: str, batch: int) -> None:
         self.graph, self.precision, self.shape = bundle.graph(precision), precision, bundle.views.shape
@@ -55,7 +55,7 @@ class OnnxNetwork:
 
 
 class OnnxProgram:
-    """A session whose inputs and outputs are a lane's memory, and whose kernels go to its stream."""
+    """A session that reads and writes a lane's memory, and runs on the lane's stream."""
 
     def __init__(self, network: OnnxNetwork, buffers: Buffers) -> None:
         index = buffers.context.index

@@ -26,14 +26,14 @@ def build(
 ) -> bytes:
     """The plan of the bundle's graph, with an optimisation profile for each of the recipe's batches.
 
-    targets: compute capabilities (sm89) to build for ahead of time, with TensorRT for RTX; none is this machine's GPU.
-    timing: a file of what TensorRT measured when it built before, which is read and written again.
+    targets: compute capabilities (sm89) that TensorRT for RTX builds for ahead of time; without any, the plan is for
+    this machine's GPU. timing: a file with TensorRT's measurements of earlier builds. It is read and written again.
 
     Raises:
         BundleError: the bundle has no such graph.
-        ConfigError: there are targets, and the library builds for the GPU at hand alone.
+        ConfigError: there are targets, but the library builds only for the GPU that it runs on.
         Unavailable: the library is missing, or knows no such target.
-        EngineError: it cannot parse or build the graph; with its own words.
+        EngineError: the library cannot parse or build the graph. The message has its words.
     """
     shapes = [{INPUT: (batch, *bundle.views.shape)} for batch in recipe.batches]
     return build_graph(bundle.graph(recipe.graph), recipe, shapes, targets, progress, timing)
@@ -47,7 +47,7 @@ def build_graph(
     progress: Progress | None = None,
     timing: Path | None = None,
 ) -> bytes:
-    """The plan of any ONNX graph. profiles: the shapes of its inputs, for each optimisation profile."""
+    """The plan of any ONNX graph. profiles: for each optimisation profile, the shapes of the graph's inputs."""
     trt = library(recipe)
     log = logger(trt)
     builder = _check(trt.Builder(log), log, "cannot start a builder; check that nvidia-smi lists the GPU")
@@ -118,7 +118,7 @@ def _check(thing: Any, log: Any, what: str) -> Any:
 
 def _monitor(trt: ModuleType, progress: Progress) -> Any:
     class Monitor(trt.IProgressMonitor):  # type: ignore[name-defined, misc]
-        """Tells of the outermost phases."""
+        """Reports the outermost phases."""
 
         def __init__(self) -> None:
             trt.IProgressMonitor.__init__(self)
