@@ -25,9 +25,9 @@ Space: TypeAlias = Literal["perceptual", "semantic"]
 
 @dataclass(frozen=True)
 class Prompts:
-    """A score of one's own: how much nearer an image is to the texts `high` than to the texts `low`.
+    """One named axis of the user's: how much nearer an image is to the texts `high` than to the texts `low`.
 
-    Several texts on a side are an ensemble. `space` is the feature that is compared with them: how an image looks
+    Several texts on a side are an ensemble. `space` is the image's feature that is compared with them: how it looks
     (perceptual), or what it shows (semantic).
 
     Raises:
@@ -50,7 +50,7 @@ class Prompts:
 
 
 def parse(arguments: Sequence[str], space: Space) -> tuple[Prompts, ...]:
-    """The prompts in `[NAME=]HIGH:LOW` arguments; a NAME that comes again adds to an ensemble. Raises ConfigError."""
+    """The prompts in `[NAME=]HIGH:LOW` arguments; a repeated NAME adds to its ensemble. Raises ConfigError."""
     pairs: dict[str, list[tuple[str, str]]] = {}
     for argument in arguments:
         match = re.fullmatch(r"(?:([^=:]*)=)?([^:]+):([^:]+)", argument)
@@ -85,11 +85,11 @@ class Axis:
 
 
 def axes(bundle: Bundle, prompts: Sequence[Prompts]) -> tuple[Axis, ...]:
-    """Runs the text tower on all prompts, once.
+    """The directions of all prompts, by the text tower.
 
     Raises:
         BundleError: the bundle has no text tower.
-        ConfigError: a name comes twice, or is that of another value; or a text is longer than the model reads.
+        ConfigError: a name comes twice or is that of another value, or a text is longer than the model reads.
         Unavailable: a library is not installed.
     """
     if not prompts:
@@ -127,7 +127,7 @@ class TextEncoder:
 class Tokenizer:
     """CLIP's byte-pair encoding: the ids of open_clip's SimpleTokenizer.
 
-    The names of its two control tokens are plain text here: open_clip takes them for the tokens.
+    The names of the two control tokens are plain text here. open_clip takes them for the tokens themselves.
     """
 
     def __init__(self, file: Path, context: int) -> None:
@@ -136,7 +136,7 @@ class Tokenizer:
         self._encode = load("tokenizers").Tokenizer.from_file(str(file)).encode
 
     def __call__(self, texts: Sequence[str]) -> NDArray[np.int64]:
-        """(M, L), padded with 0. Raises ConfigError for a text of more than L tokens, its two ends included."""
+        """The ids (M, L), padded with 0. Raises ConfigError for a text of more than L tokens, both ends included."""
         tokens = np.zeros((len(texts), self._context), np.int64)
         for row, text in zip(tokens, texts, strict=True):
             ids = self.ids(text)

@@ -8,12 +8,12 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-STAGES = ("read", "decode", "views", "copy in", "compute", "copy out")  # work; of all threads, or of a GPU's streams
-WAITS = ("images", "model")  # what the pipeline stood still for
+STAGES = ("read", "decode", "views", "copy in", "compute", "copy out")  # work of all threads, or of a GPU's streams
+WAITS = ("images", "model")  # what the pipeline waits for
 
 
 class Stats:
-    """Seconds spent in each stage and in waiting, since it was made. Threads may share it."""
+    """Counts the seconds of each stage and of waiting. Threads may share it."""
 
     def __init__(self) -> None:
         self.seconds = dict.fromkeys((*STAGES, *WAITS), 0.0)
@@ -22,7 +22,7 @@ class Stats:
 
     @contextmanager
     def timed(self, stage: str) -> Iterator[None]:
-        """Adds the time that its block takes."""
+        """Adds the time that the block takes to a stage."""
         began = time.perf_counter()
         try:
             yield
@@ -40,12 +40,12 @@ class Stats:
         return (time.process_time() - process) / max(time.perf_counter() - wall, 1e-9) / cores()
 
     def summary(self) -> str:
-        """One line."""
+        """All of it in one line."""
         stages = ", ".join(f"{name} {self.seconds[name]:.1f} s" for name in STAGES if self.seconds[name])
         waits = " and ".join(f"{self.seconds[name]:.1f} s for {name}" for name in WAITS)
         return f"{stages} (added up over what runs at once); waited {waits}; {self.busy:.0%} of {cores()} cores busy"
 
 
 def cores() -> int:
-    """That this process may use."""
+    """How many cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

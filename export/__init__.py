@@ -1,1 +1,1 @@
-"""From a checkpoint of `train` to a bundle. `python -m export CHECKPOINT --out BUNDLE`."""
+"""Exports a checkpoint of `train` as a bundle. `python -m export CHECKPOINT --out BUNDLE`."""

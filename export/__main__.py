@@ -1,8 +1,8 @@
 """Exports a checkpoint as a bundle: `python -m export CHECKPOINT --out BUNDLE [--data DIR]`.
 
-With `--data` the bundle is evaluated, through the runtime, on the test splits, and its accuracy card says the results.
-An FP16 graph for TensorRT goes with it, and an INT8 graph where it scores photos as the FP32 graph does: those of
-`--photos`, or of the val splits.
+With `--data` the runtime scores the test splits with the bundle, and the accuracy card says the results.
+The bundle also has an FP16 graph for TensorRT, and an INT8 graph for CPUs, each if it scores as the FP32 graph does.
+The INT8 graph proves it on the photos of `--photos`, or of the val splits.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ from train import evaluate
 from train.model import ATTRIBUTES, QUALITIES, dimension, load
 from train.photos import photos as read_photos
 
-CALIBRATING = 64  # photos that give graphs of lower precision their ranges
-NOISE = 8  # pictures in their place
+CALIBRATION_PHOTOS = 64  # they give graphs of lower precision their ranges
+NOISE_PICTURES = 8  # they take the place of photos where there are none
 
 
 def export(checkpoint: Path, out: Path, data: Path | None, photos: Path | None = None) -> Manifest:
@@ -42,7 +42,7 @@ def export(checkpoint: Path, out: Path, data: Path | None, photos: Path | None =
     out.mkdir(parents=True, exist_ok=True)
     difference = write_graph(model, config.views, out / "fp32.onnx")
     print(f"fp32.onnx: largest score difference from torch {difference:.1e}")
-    calibrating = reference[:: max(2, -(-len(reference) // CALIBRATING))]  # the others prove
+    calibrating = reference[:: max(2, -(-len(reference) // CALIBRATION_PHOTOS))]  # the others prove the INT8 graph
     views = _views(config.views, calibrating)
     half = fp16.write_fp16(out / "fp32.onnx", out / "fp16.onnx", views)
     print(f"fp16.onnx: {half}")
@@ -59,11 +59,11 @@ def export(checkpoint: Path, out: Path, data: Path | None, photos: Path | None =
         features=dimension(config.clip.model),
         card=Card(summary=" ".join(config.summary.split())),
         calibration=calibration,
-        text=_text(model.clip, config.clip.model, out),
+        text=_write_text(model.clip, config.clip.model, out),
     )
     manifest.write(out)
     if reference:
-        manifest = _with_int8(manifest, out, sorted({*reference} - {*calibrating}), views)
+        manifest = _add_int8(manifest, out, sorted({*reference} - {*calibrating}), views)
     else:
         print("no int8.onnx: give --data or --photos, to prove on photos that its scores are those of fp32.onnx")
     if data is not None:
@@ -76,7 +76,7 @@ def _reference(data: Path | None, photos: Path | None) -> list[Path]:
     """The photos to compare precisions on: those of a folder, or the val splits of the data."""
     if photos is not None:
         found = [Path(path) for path in sources.expand([str(photos)])]
-        if len(found) < (least := 2 * parity.LEAST):
+        if len(found) < (least := 2 * parity.MIN_PHOTOS):
             raise ConfigError(f"--photos {photos} has {len(found)} photos; give {least} or more to compare on")
         return found
     if data is not None:
@@ -84,8 +84,8 @@ def _reference(data: Path | None, photos: Path | None) -> list[Path]:
     return []
 
 
-def _with_int8(manifest: Manifest, out: Path, photos: list[Path], views: NDArray[np.uint8]) -> Manifest:
-    """The manifest with an INT8 graph, where that pays and is proven."""
+def _add_int8(manifest: Manifest, out: Path, photos: list[Path], views: NDArray[np.uint8]) -> Manifest:
+    """Adds an INT8 graph to the manifest, where that pays and is proven."""
     file = out / "int8.onnx"
     if not multiplies_8_bits():
         print("no int8.onnx: this CPU has no VNNI to prove it with")
@@ -109,9 +109,9 @@ def _with_int8(manifest: Manifest, out: Path, photos: list[Path], views: NDArray
 
 
 def _views(spec: ViewSpec, photos: list[Path]) -> NDArray[np.uint8]:
-    """(N, V, S, S, 3): of the photos, or noise where there are none."""
+    """The views (N, V, S, S, 3) of the photos; noise where there are none."""
     if not photos:
-        return pixels(spec, NOISE)
+        return pixels(spec, NOISE_PICTURES)
     views = np.zeros((len(photos), *spec.shape), np.uint8)
     for photo, slot in zip(photos, views, strict=True):
         write_views(decode(photo.read_bytes()), spec, slot)
@@ -126,7 +126,7 @@ def _heads() -> tuple[Head, ...]:
     return (*quality, *attributes)
 
 
-def _text(model: CLIP, name: str, out: Path) -> TextTower | None:
+def _write_text(model: CLIP, name: str, out: Path) -> TextTower | None:
     if not is_supported(name):
         print(f"no text.onnx: {name} does not read text by CLIP's own tokenizer, so the bundle takes no prompts")
         return None

@@ -1,4 +1,4 @@
-"""What a graph computes on its way."""
+"""What a graph computes between its inputs and its outputs."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """8-bit convolutions, for convolutional towers on CPUs.
 
-Activations are rounded by ranges that photos gave beforehand (onnxruntime.quantization, static, in QDQ format), so that
-a score does not depend on what else is in the batch. Depthwise convolutions stay in float: in 8 bits they are slower.
+Photos give the ranges of activations beforehand (onnxruntime.quantization, static, in QDQ format), so that a score does
+not depend on what else is in the batch. Depthwise convolutions stay in float: in 8 bits they are slower.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from declip_rt.model.manifest import INPUT
 from export.activations import activations
 
 STEPS = 255  # of unsigned activations
-MOST = 127  # the largest 8-bit integer of a weight
+INT8_MAX = 127  # the largest 8-bit integer of a weight
 BATCH = 8
 
 
@@ -37,9 +37,9 @@ class Photos(CalibrationDataReader):  # type: ignore[misc]  # of an untyped pack
 
 
 def quantise(source: Path, out: Path, pixels: NDArray[np.uint8], keep: frozenset[str] = frozenset()) -> int:
-    """Writes the graph so and returns how many convolutions became 8-bit ones; where none did, it writes nothing.
+    """Writes the graph with 8-bit convolutions and returns their number. It writes nothing where it is 0.
 
-    pixels: views (N, V, S, S, 3) that give the ranges. keep: nodes, by name, that stay in float.
+    pixels: views (N, V, S, S, 3) that give the ranges. keep: names of nodes that stay in float.
     """
     graph = onnx.load(source).graph
     convolutions = [node for node in dense(graph) if node.name not in keep]
@@ -76,7 +76,7 @@ def dense(graph: onnx.GraphProto) -> Iterator[NodeProto]:
 def layer_errors(fp32: Path, pixels: NDArray[np.uint8]) -> dict[str, float]:
     """How far rounding moves each convolution's output, relative to its size: node's name -> share, by RMS.
 
-    Measured one layer at a time, on what the FP32 graph computes of `pixels` (N, V, S, S, 3).
+    Each layer is measured alone, on what the FP32 graph computes from `pixels` (N, V, S, S, 3).
     """
     graph = onnx.load(fp32).graph
     nodes = list(dense(graph))
@@ -87,13 +87,13 @@ def layer_errors(fp32: Path, pixels: NDArray[np.uint8]) -> dict[str, float]:
     errors = {}
     for node in nodes:
         x, weight = inputs[node.input[0]], weights[node.input[1]]
-        exact, moved = (_convolve(node, *pair) for pair in ((x, weight), (_rounded(x), _rounded_weight(weight))))
+        exact, moved = (_convolve(node, *pair) for pair in ((x, weight), (_round(x), _round_weight(weight))))
         errors[node.name] = float(np.sqrt(((moved - exact) ** 2).mean() / max((exact**2).mean(), 1e-24)))
     return errors
 
 
 def _convolve(node: NodeProto, x: NDArray[np.float32], weight: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The node alone, without its bias."""
+    """Runs the node alone, without its bias."""
     names = ("x", "weight")
     alone = helper.make_node("Conv", names, ["y"])
     alone.attribute.extend(node.attribute)
@@ -105,14 +105,14 @@ def _convolve(node: NodeProto, x: NDArray[np.float32], weight: NDArray[np.float3
     return y
 
 
-def _rounded(x: NDArray[np.float32]) -> NDArray[np.float32]:
-    """By one range of the whole tensor, which holds 0."""
+def _round(x: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Rounds by one range for the whole tensor, which includes 0."""
     step = max(max(float(x.max()), 0) - min(float(x.min()), 0), 1e-12) / STEPS
     return np.round(x / np.float32(step)) * np.float32(step)
 
 
-def _rounded_weight(weight: NDArray[np.float32]) -> NDArray[np.float32]:
-    """By a range for each output channel."""
-    steps = np.maximum(np.abs(weight).max(tuple(range(1, weight.ndim)), keepdims=True), 1e-30) / MOST
+def _round_weight(weight: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Rounds by a range for each output channel."""
+    steps = np.maximum(np.abs(weight).max(tuple(range(1, weight.ndim)), keepdims=True), 1e-30) / INT8_MAX
     rounded: NDArray[np.float32] = np.round(weight / steps) * steps
     return rounded

@@ -1,8 +1,9 @@
 """A strongly typed FP16 graph from the FP32 one, for TensorRT.
 
-`pixels` stay uint8 and the outputs float32. The tower computes in FP16, so that attention fuses; in FP32 stay the
-normalisation of the pixels, LayerNormalization, all from the first L2 norm on (which holds the heads), and what reaches
-further than LARGEST. The last needs the range of FP32, not its precision, so its weights are stored in FP16.
+`pixels` stay uint8 and the outputs float32. The tower computes in FP16, so that attention fuses. These stay in FP32:
+the normalisation of the pixels, FP32_OPS such as LayerNormalization, all nodes from the first L2 norm on (the
+heads among them), and nodes with values above MAX_ACTIVATION. The last need the range of FP32 but not its precision, so
+their weights are stored in FP16.
 """
 
 from __future__ import annotations
@@ -26,20 +27,20 @@ from declip_rt.model.manifest import INPUT, LIMITS, OUTPUTS, Parity
 from export.conv import Photos
 from export.parity import lowest_srcc
 
-PRECISE = ("LayerNormalization", "Log", "Exp", "Pow", "Sqrt", "Reciprocal", "Range", "CumSum")  # in FP32, wherever
-LARGEST = 4096  # of the 65504 that FP16 holds: sums need room
+FP32_OPS = ("LayerNormalization", "Log", "Exp", "Pow", "Sqrt", "Reciprocal", "Range", "CumSum")  # in FP32 everywhere
+MAX_ACTIVATION = 4096  # FP16 holds up to 65504, but sums need room
 EPSILON = 2**-11  # the relative error of rounding to FP16
-RANKED = 50  # images from which on an SRCC says something
+MIN_RANKED_IMAGES = 50  # an SRCC of fewer images says nothing
 
 
 @dataclass(frozen=True)
 class Fp16:
-    """How near the FP16 graph comes to the FP32 one, and what it had to keep."""
+    """How near the FP16 graph comes to the FP32 one, and how much of it stays in FP32."""
 
     parity: Parity
     kept: int  # nodes in FP32
     nodes: int
-    largest: tuple[tuple[str, float], ...]  # activations in FP16, by name
+    largest: tuple[tuple[str, float], ...]  # activations in FP16, by name, and their largest values
 
     @property
     def passes(self) -> bool:
@@ -51,19 +52,19 @@ class Fp16:
 
 
 def write_fp16(fp32: Path, fp16: Path, pixels: NDArray[np.uint8]) -> Fp16:
-    """Writes the FP16 graph where it keeps to LIMITS.
+    """Writes the FP16 graph if it keeps to LIMITS.
 
     pixels: views (N, V, S, S, 3), for the ranges of activations and for the comparison of both graphs.
     """
     model = onnx.load(fp32)
-    largest = _largest(fp32, pixels)
-    kept = _kept(model.graph, {name for name, value in largest.items() if value > LARGEST})
-    wide = kept - _kept(model.graph, set())  # for their range alone
+    largest = _measure_largest(fp32, pixels)
+    kept = _choose_fp32_nodes(model.graph, {name for name, value in largest.items() if value > MAX_ACTIVATION})
+    wide = kept - _choose_fp32_nodes(model.graph, set())  # these need only the range
     nodes = len(model.graph.node)
     halved = {name for node in model.graph.node if node.name not in kept for name in node.output}
-    del model.graph.value_info[:]  # it lists weights too, which the conversion would then cast from FP32 to FP32
+    del model.graph.value_info[:]  # it lists weights, too, and the conversion would cast these from FP32 to FP32
     converted = convert_float_to_float16(
-        model, keep_io_types=True, op_block_list=list(PRECISE), node_block_list=sorted(kept)
+        model, keep_io_types=True, op_block_list=list(FP32_OPS), node_block_list=sorted(kept)
     )
     _join_casts(converted.graph)
     _halve_weights(converted.graph, wide)
@@ -79,7 +80,7 @@ def write_fp16(fp32: Path, fp16: Path, pixels: NDArray[np.uint8]) -> Fp16:
     return found
 
 
-def _largest(fp32: Path, pixels: NDArray[np.uint8]) -> dict[str, float]:
+def _measure_largest(fp32: Path, pixels: NDArray[np.uint8]) -> dict[str, float]:
     """The largest absolute value of each float activation, by name."""
     with TemporaryDirectory() as folder:
         calibrator = create_calibrator(fp32, augmented_model_path=f"{folder}/ranges.onnx")
@@ -88,18 +89,18 @@ def _largest(fp32: Path, pixels: NDArray[np.uint8]) -> dict[str, float]:
         return {name: float(np.abs(ranges[name].range_value).max()) for name in ranges.data}
 
 
-def _kept(graph: onnx.GraphProto, large: set[str]) -> set[str]:
-    """Names of the nodes that stay in FP32."""
+def _choose_fp32_nodes(graph: onnx.GraphProto, large: set[str]) -> set[str]:
+    """The names of the nodes that stay in FP32. large: values above MAX_ACTIVATION."""
     kept: set[str] = set()
-    layered: set[str] = set()  # values that a convolution had a part in: every tower begins with one
-    normed: set[str] = set()  # values that an L2 norm had a part in
+    layered: set[str] = set()  # values that depend on a convolution: every tower begins with one
+    normed: set[str] = set()  # values that depend on an L2 norm
     for node in graph.node:  # in topological order
         if node.op_type == "Conv" or layered.intersection(node.input):
             layered.update(node.output)
         if node.op_type == "ReduceL2" or normed.intersection(node.input):
             normed.update(node.output)
         before, after = not layered.intersection(node.output), bool(normed.intersection(node.output))
-        if before or after or node.op_type in PRECISE or large.intersection([*node.input, *node.output]):
+        if before or after or node.op_type in FP32_OPS or large.intersection([*node.input, *node.output]):
             kept.add(node.name)
     return kept
 
@@ -109,7 +110,7 @@ def _top(largest: dict[str, float], names: set[str]) -> tuple[tuple[str, float],
 
 
 def _join_casts(graph: onnx.GraphProto) -> None:
-    """Takes out what the conversion does between two nodes in FP32: a Cast to FP16 and back."""
+    """Removes the Casts to FP16 and back that the conversion puts between two nodes in FP32."""
     made = {node.output[0]: node for node in graph.node if node.op_type == "Cast"}
     instead: dict[str, str] = {}
     for name, node in made.items():
@@ -122,11 +123,11 @@ def _join_casts(graph: onnx.GraphProto) -> None:
             node.CopyFrom(helper.make_node("Identity", [instead[node.output[0]]], node.output, name=node.name))
         else:
             node.input[:] = [instead.get(name, name) for name in node.input]
-    del graph.value_info[:]  # types that no longer hold
+    del graph.value_info[:]  # its types no longer hold
 
 
 def _halve_weights(graph: onnx.GraphProto, names: set[str]) -> None:
-    """Stores the FP32 weights of these nodes in FP16, with a Cast to FP32 behind."""
+    """Stores the FP32 weights of these nodes in FP16, each followed by a Cast to FP32."""
     read = {name for node in graph.node if node.name in names for name in node.input}
     casts = []
     for tensor in graph.initializer:
@@ -148,7 +149,7 @@ def _to(cast: NodeProto) -> int:
 def _measure(fp16: bytes, fp32: Path, pixels: NDArray[np.uint8]) -> Parity:
     ours, reference = _outputs(fp16, "fp16", pixels), _outputs(fp32, "fp32", pixels)
     found = compare(ours, reference)
-    if len(pixels) < RANKED:
+    if len(pixels) < MIN_RANKED_IMAGES:
         return found
     return replace(found, srcc=lowest_srcc(ours["scores"], reference["scores"]))
 

@@ -42,14 +42,14 @@ def write_graph(model: Declip, spec: ViewSpec, path: Path) -> float:
     _cast_first(proto.graph)
     onnx.checker.check_model(proto, full_check=True)
     graph = proto.SerializeToString()
-    if not (difference := _difference(graph, model, spec)) <= TOLERANCE:  # which NaN is not
+    if not (difference := _difference(graph, model, spec)) <= TOLERANCE:  # true of NaN, too
         raise EngineError(f"the graph's scores differ from torch's by {difference:.2e}, more than {TOLERANCE:.0e}")
     path.write_bytes(graph)
     return difference
 
 
 def _cast_first(graph: onnx.GraphProto) -> None:
-    """Lets all that reads `pixels` read its Cast, its shape too: TensorRT takes a uint8 input only so."""
+    """Makes all nodes that read `pixels` read its Cast, even for the shape. TensorRT takes a uint8 input only so."""
     (cast,) = (node for node in graph.node if node.op_type == "Cast" and INPUT in node.input)
     others = [node for node in graph.node if node is not cast]
     for node in others:
@@ -68,7 +68,7 @@ def _difference(graph: bytes, model: Declip, spec: ViewSpec) -> float:
 
 
 def pixels(spec: ViewSpec, n: int) -> NDArray[np.uint8]:
-    """Noise of n different contrasts around n different greys."""
+    """Noise (n, V, S, S, 3) of n different contrasts around n different greys."""
     rng = np.random.default_rng(0)
     level, contrast = rng.uniform(40, 215, (2, n, 1, 1, 1, 1))
     noise = rng.standard_normal((n, *spec.shape))

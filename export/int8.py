@@ -14,15 +14,15 @@ from numpy.typing import NDArray
 from declip_rt.model.manifest import INPUT, OUTPUTS
 from export import conv, matmul
 
-PROBED = 8  # photos that the layers' errors are measured on
-MOST_ERROR = 0.05  # of a layer in 8 bits, relative to its output
-LEAST_SPEEDUP = 1.1
-TIMED = 5  # runs of each graph
+PROBE_PHOTOS = 8  # the layers' errors are measured on these
+MAX_ERROR = 0.05  # of a layer in 8 bits, relative to its output
+MIN_SPEEDUP = 1.1
+TIMING_RUNS = 5  # of each graph
 
 
 @dataclass(frozen=True)
 class Int8:
-    """How many of the layers that can be in 8 bits are, and how many times as fast the graph is."""
+    """How many layers are in 8 bits, how many could be, and how many times as fast as FP32 the graph is."""
 
     rounded: int
     layers: int
@@ -30,21 +30,21 @@ class Int8:
 
     @property
     def pays(self) -> bool:
-        return self.speedup >= LEAST_SPEEDUP
+        return self.speedup >= MIN_SPEEDUP
 
     def __str__(self) -> str:
         return f"{self.rounded} of {self.layers} layers in 8 bits, {self.speedup:.2f} times as fast as fp32"
 
 
 def write_int8(fp32: Path, int8: Path, pixels: NDArray[np.uint8]) -> Int8:
-    """Writes the INT8 graph, and leaves no file where it does not pay.
+    """Writes the INT8 graph, but leaves no file if it does not pay.
 
-    pixels: views (N, V, S, S, 3) of photos, for the ranges of activations and the layers' errors: those over
-    MOST_ERROR stay in float.
+    pixels: views (N, V, S, S, 3) of photos, for the ranges of activations and the layers' errors. Layers with errors
+    above MAX_ERROR stay in float.
     """
-    probed = pixels[:PROBED]
+    probed = pixels[:PROBE_PHOTOS]
     errors = matmul.layer_errors(fp32, probed) | conv.layer_errors(fp32, probed)
-    keep = frozenset(name for name, error in errors.items() if error > MOST_ERROR)
+    keep = frozenset(name for name, error in errors.items() if error > MAX_ERROR)
     with TemporaryDirectory() as folder:
         between = Path(folder) / "between.onnx"
         convolutions = conv.quantise(fp32, between, pixels, keep)
@@ -66,7 +66,7 @@ def speedup(fp32: Path, int8: Path, pixels: NDArray[np.uint8]) -> float:
         onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"]) for path in (fp32, int8)
     ]
     seconds: list[list[float]] = [[], []]
-    for _ in range(TIMED):
+    for _ in range(TIMING_RUNS):
         for session, times in zip(sessions, seconds, strict=True):
             began = time.perf_counter()
             session.run([OUTPUTS[0]], {INPUT: pixels})

@@ -1,7 +1,8 @@
 """8-bit multiplications by constant matrices, for transformers on CPUs.
 
-The matrix is rounded once, column by column, and each row of activations as it comes, by its own range. ONNX Runtime's
-own dynamic quantisation takes one range for the whole batch, so that a photo's score would depend on its neighbours.
+The matrix is rounded once, by a range for each column. Activations are rounded as they come, by a range for each row.
+ONNX Runtime's own dynamic quantisation takes one range for the whole batch: a photo's score would depend on its
+neighbours.
 """
 
 from __future__ import annotations
@@ -16,23 +17,23 @@ from onnx import NodeProto, helper, numpy_helper
 
 from export.activations import activations
 
-SMALLEST = 256  # rows and columns of a matrix that pays
-MOST = 127  # the largest 8-bit integer that is used
-ZERO = 128  # of the unsigned activations
+MIN_SIDE = 256  # a matrix with fewer rows or columns does not pay
+INT8_MAX = 127  # the largest 8-bit integer that is used
+ZERO = 128  # the zero point of the unsigned activations
 MICROSOFT = "com.microsoft"  # ONNX Runtime's own operators
 _STEPS = ["high", "low", "depth", "range", "scales", "rows", "zeros", "shape", "columns", "table", "flat", "rounded"]
 
 
 def quantise(source: Path, out: Path, keep: frozenset[str] = frozenset()) -> int:
-    """Writes the graph so and returns how many multiplications became 8-bit ones; where none did, it writes nothing.
+    """Writes the graph with 8-bit multiplications and returns their number. It writes nothing where it is 0.
 
-    keep: weights, by name, whose multiplication stays in float.
+    keep: names of weights. Multiplications by these stay in float.
     """
     model = onnx.load(source)
     graph = model.graph
     _fuse_gelu(graph)
     weights = {tensor.name: tensor for tensor in graph.initializer}
-    rounded: set[str] = set()  # activations that are there in 8 bits already
+    rounded: set[str] = set()  # activations that already have a copy in 8 bits
     nodes, constants, count = [], _constants(), 0
     for node in graph.node:
         weight = _matrix(node, weights)
@@ -73,20 +74,20 @@ def matrices(fp32: Path) -> Iterator[tuple[str, str, NDArray[np.float32]]]:
 
 
 def _matrix(node: NodeProto, weights: dict[str, onnx.TensorProto]) -> NDArray[np.float32] | None:
-    """The constant (rows, columns) that the node multiplies by, where it is large enough."""
+    """The constant (rows, columns) that the node multiplies by. None where there is none, or it is too small."""
     if node.op_type not in ("MatMul", "Gemm") or node.input[1] not in weights:
         return None
     options = {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}
     if options.get("transA") or options.get("alpha", 1.0) != 1.0 or options.get("beta", 1.0) != 1.0:
         return None
     weight = numpy_helper.to_array(weights[node.input[1]])
-    if weight.ndim != 2 or min(weight.shape) < SMALLEST:
+    if weight.ndim != 2 or min(weight.shape) < MIN_SIDE:
         return None
     return weight.T if options.get("transB") else weight
 
 
 def _fuse_gelu(graph: onnx.GraphProto) -> None:
-    """Makes x * (0.5 * (1 + erf(x / sqrt(2)))) one operation, which ONNX Runtime does not by itself in this order."""
+    """Makes x * (0.5 * (1 + erf(x / sqrt(2)))) one operation. ONNX Runtime does not fuse it in this order."""
     made = {name: node for node in graph.node for name in node.output}
     users = {name: [node for node in graph.node if name in node.input] for name in made}
 
@@ -112,7 +113,7 @@ def _fuse_gelu(graph: onnx.GraphProto) -> None:
 def _constants() -> dict[str, NDArray[np.generic]]:
     return {
         "int8_one": np.array(1, np.float32),
-        "int8_most": np.array(MOST, np.float32),
+        "int8_most": np.array(INT8_MAX, np.float32),
         "int8_zero": np.array(ZERO, np.uint8),
         "int8_tiny": np.array(1e-12, np.float32),
         "int8_last": np.array([-1], np.int64),
@@ -120,7 +121,7 @@ def _constants() -> dict[str, NDArray[np.generic]]:
 
 
 def _round_rows(source: str) -> list[NodeProto]:
-    """source (..., C) -> int8_source uint8 (..., C) and scale_source (..., 1): nearly (int8_source - 128) * scale."""
+    """Rounds source (..., C) to int8_source uint8 (..., C): nearly (int8_source - 128) * scale_source (..., 1)."""
     make, own = helper.make_node, {name: f"int8_{name}_{source}" for name in _STEPS}
     return [
         make("ReduceMax", [source, "int8_last"], [own["high"]], keepdims=1),
@@ -141,7 +142,7 @@ def _round_rows(source: str) -> list[NodeProto]:
 
 
 def _multiply(node: NodeProto, source: str, weight: str) -> list[NodeProto]:
-    """What takes the place of a MatMul, or of a Gemm with its bias."""
+    """The nodes that replace a MatMul, or a Gemm with its bias."""
     make, out = helper.make_node, node.output[0]
     bias = list(node.input[2:])
     product = f"{out}_product" if bias else out
@@ -156,7 +157,7 @@ def _multiply(node: NodeProto, source: str, weight: str) -> list[NodeProto]:
 def layer_errors(fp32: Path, pixels: NDArray[np.uint8]) -> dict[str, float]:
     """How far rounding moves each multiplication's output, relative to its size: weight's name -> share, by RMS.
 
-    Measured one layer at a time, on what the FP32 graph computes of `pixels` (N, V, S, S, 3).
+    Each layer is measured alone, on what the FP32 graph computes from `pixels` (N, V, S, S, 3).
     """
     found = list(matrices(fp32))
     if not found:
@@ -165,13 +166,13 @@ def layer_errors(fp32: Path, pixels: NDArray[np.uint8]) -> dict[str, float]:
     errors = {}
     for source, name, weight in found:
         x = rows[source].reshape(-1, weight.shape[0])
-        scale, steps = (np.maximum(np.abs(x).max(1, keepdims=True), 1e-12) / MOST, _steps(weight))
+        scale, steps = (np.maximum(np.abs(x).max(1, keepdims=True), 1e-12) / INT8_MAX, _steps(weight))
         moved = (np.round(x / scale) * scale) @ (np.round(weight / steps) * steps) - x @ weight
         errors[name] = float(np.sqrt((moved**2).mean() / np.maximum(((x @ weight) ** 2).mean(), 1e-24)))
     return errors
 
 
 def _steps(weight: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The size of a step of 1 in each column (columns,)."""
-    steps: NDArray[np.float32] = np.maximum(np.abs(weight).max(0), 1e-30) / MOST
+    """What a step of 1 is worth in each column (columns,)."""
+    steps: NDArray[np.float32] = np.maximum(np.abs(weight).max(0), 1e-30) / INT8_MAX
     return steps

@@ -13,7 +13,7 @@ from scipy.stats import spearmanr
 from declip_rt.model.manifest import Parity
 from declip_rt.scorer import Scorer
 
-LEAST = 50  # photos that prove anything
+MIN_PHOTOS = 50  # fewer prove nothing
 
 
 def measure(bundle: Path, precision: str, photos: Sequence[Path]) -> Parity:
@@ -24,11 +24,11 @@ def measure(bundle: Path, precision: str, photos: Sequence[Path]) -> Parity:
 
 
 def lowest_srcc(ours: NDArray[Any], reference: NDArray[Any]) -> float:
-    """Spearman's rank correlation of the scores (n, K), of the worst head; NaN where one gives all images one score."""
+    """The worst head's rank correlation (Spearman) of scores (n, K). NaN where a head gives all images one score."""
     return float(np.min([spearmanr(*pair).statistic for pair in zip(ours.T, reference.T, strict=True)]))
 
 
 def scores(bundle: Path, photos: Sequence[Path] | Sequence[bytes], **options: str) -> NDArray[np.float64]:
-    """(n, K), by a Scorer with these options. Raises ImageError for a photo that fails."""
+    """The photos' scores (n, K), by a Scorer with these options. Raises ImageError for a photo that fails."""
     with Scorer(bundle, "cpu", **options) as scorer:  # type: ignore[arg-type]
         return np.array([[score[head.name] for head in scorer.bundle.heads] for score in scorer.score_many(photos)])

@@ -24,13 +24,13 @@ from declip_rt.errors import EngineError
 from export.graph import OPSET, TOLERANCE
 from train.model import ATTRIBUTES
 
-COSINE = 0.999  # at least, between features with the rounded token embedding and with the trained one
+COSINE = 0.999  # the lowest allowed, of features with the rounded and with the trained token embedding
 
 
 class RoundedEmbedding(nn.Module):
-    """An embedding table as int8 rows, each with its scale: a quarter of the size.
+    """An embedding table as int8 rows, each with its scale. It takes a quarter of the size.
 
-    It is most of a small text tower. A weight moves by at most 1/254 of the largest one in its row.
+    The table is most of a small text tower. A weight moves by at most 1/254 of the largest one in its row.
     """
 
     rows: Tensor  # int8 (vocabulary, W)
@@ -104,7 +104,7 @@ def write_text(model: CLIP, name: str, path: Path) -> float:
 
 
 def write_tokenizer(path: Path) -> None:
-    """Writes open_clip's SimpleTokenizer as a tokenizer.json of Hugging Face tokenizers, for text that is cleaned."""
+    """Writes open_clip's SimpleTokenizer as a tokenizer.json of Hugging Face tokenizers. It takes cleaned text."""
     simple = SimpleTokenizer()
     letter, number, other = _class(r"\p{L}"), _class(r"\p{N}"), _class(r"[^\s\p{L}\p{N}]")
     words = f"'[s\u017f]|'t|'re|'ve|'m|'ll|'d|[{letter}]+|[{number}]|[{other}]+"  # U+017F is s when case is ignored
@@ -121,7 +121,7 @@ def write_tokenizer(path: Path) -> None:
 
 
 def _class(pattern: str) -> str:
-    """The characters that open_clip takes for `pattern`, as ranges: the tokenizers library knows an older Unicode."""
+    """The characters that open_clip takes for `pattern`, as ranges. The tokenizers library knows an older Unicode."""
     characters = "".join(chr(code) for code in range(0x110000) if not 0xD800 <= code <= 0xDFFF)
     runs = (match[0] for match in regex.finditer(f"{pattern}+", characters, regex.IGNORECASE))
     return "".join(f"\\x{{{ord(run[0]):X}}}-\\x{{{ord(run[-1]):X}}}" for run in runs)

@@ -64,7 +64,7 @@ def test_the_limits_are_those_of_the_code() -> None:
     int8, fp16 = manifest.LIMITS["int8"], manifest.LIMITS["fp16"]
     assert fp16 == manifest.LIMITS["fp32"]
     assert f"| the same: `srcc` at least {int8.srcc}, `change` at most {int8.change} |" in TEXT
-    assert f"| cosine at least {fp16.cosine}, change at most {fp16.change}, and {parity.NEIGHBOURLY} " in TEXT
+    assert f"| cosine at least {fp16.cosine}, change at most {fp16.change}, and {parity.BATCH_EFFECT} " in TEXT
 
 
 def test_the_example_is_a_manifest() -> None:

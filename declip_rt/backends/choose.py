@@ -1,4 +1,4 @@
-"""Which engine: the only place that knows all of them."""
+"""Chooses the engine. No other module knows all of them."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ logger = logging.getLogger(__name__)
 def open_engine(bundle: Bundle, options: EngineOptions | None = None, stats: Stats | None = None) -> Engine:
     """Loads the bundle's graph on the device.
 
-    stats: told how long the engine computed. What takes long is logged; what is done otherwise than asked, too, as a
-    warning, and `info.fallback` says why.
+    stats: counts the seconds that the engine computes. Long steps are logged. Where the engine does otherwise than
+    asked, a warning is logged, and `info.fallback` says why.
 
     Raises:
         EngineError: the device or its driver is missing, or the engine fails.

@@ -1,4 +1,4 @@
-"""What computes batches: an engine owns lanes, and a lane is one batch in flight."""
+"""What an engine is: it computes batches on lanes, and a lane is one batch in flight."""
 
 from __future__ import annotations
 
@@ -43,9 +43,9 @@ class Lane(Protocol):
         """Writable memory (V, S, S, 3) for image i, 0 <= i < the engine's batch."""
 
     def put(self, i: int, frame: object) -> tuple[int, int]:
-        """Takes a frame that is on the GPU for image i, instead of `slot(i)`; returns its width and height in pixels.
+        """Takes a frame on the GPU for image i, in place of `slot(i)`. Returns its width and height in pixels.
 
-        It must not change before the result. Raises ImageError where it is no such frame, or the lane is not there.
+        The frame must not change before the result. Raises ImageError for anything but a frame on the lane's GPU.
         """
 
     def launch(self, n: int) -> None:
@@ -59,9 +59,9 @@ class Lane(Protocol):
 class EngineInfo:
     """Where an engine computes, and how.
 
-    kind: cpu, cuda or tensorrt. index: of the GPU; None on a CPU. name: of the library that computes, with its version,
-    and of the GPU where that matters. precision: of the graph: fp32, fp16 or int8. batch: images that are computed
-    together. lanes: batches in flight. fallback: why this is not what was asked for; None where it is.
+    kind: cpu, cuda or tensorrt. index: the GPU's; None on a CPU. name: the library and its version, and the GPU where
+    that matters. precision: the graph's, fp32, fp16 or int8. batch: images that are computed together. lanes: batches
+    in flight. fallback: why this is not what was asked for; None where it is.
     """
 
     kind: Kind
@@ -95,7 +95,7 @@ class Engine(Protocol):
     def is_closed(self) -> bool: ...
 
     def close(self) -> None:
-        """Waits for what is launched, and frees all that the engine holds. It may be called again."""
+        """Waits for launched batches and frees the engine's memory. It may be called again."""
 
 
 @dataclass(frozen=True)
@@ -116,13 +116,13 @@ class Device:
 
 @dataclass(frozen=True, kw_only=True)
 class EngineOptions:
-    """How to compute. This is the one place that has the defaults, and checks what users give.
+    """How to compute. No other place has the defaults, or checks what users give.
 
-    device: auto, cpu, cuda[:i] or tensorrt[:i]. precision: of the graph; auto is int8 on a CPU where the bundle proves
-    that it scores as fp32 does, and fp16 with TensorRT where the bundle has such a graph. batch: images that are
-    computed together. threads: that compute on a CPU; None is one a core. lanes: batches in flight on a GPU; None is
-    the engine's default. recipe: how to build a TensorRT plan, as a TOML file or the name of one that ships; None is
-    the default of the library that is installed.
+    device: auto, cpu, cuda[:i] or tensorrt[:i]. precision: the graph's. auto is int8 on a CPU where the bundle proves
+    that it scores as fp32 does, fp16 with TensorRT where the bundle has such a graph, and else fp32. batch: images that
+    are computed together. threads: how many compute on a CPU; None is one for each core. lanes: batches in flight on a
+    GPU; None is the engine's default. recipe: how to build a TensorRT plan, by a TOML file or the name of a recipe that
+    ships; None is the installed library's default.
 
     Raises:
         ConfigError: an unknown device or precision, a count below 1, or an option that is not for this device.

@@ -17,15 +17,15 @@ from declip_rt.model.manifest import LIMITS, Parity, ViewSpec
 from declip_rt.stats import Stats
 
 IMAGES = 8
-NEIGHBOURLY = 1e-3  # what batch size and neighbours may change a score by
+BATCH_EFFECT = 1e-3  # the most that batch size and neighbours may change a score
 
 
 def prove(engine: Engine, bundle: Bundle) -> Parity:
-    """Lets the engine and ONNX Runtime, in FP32 on the CPU, score the same images. An engine that fails is closed.
+    """Compares the engine with ONNX Runtime in FP32 on the CPU, on the same images. Closes an engine that fails.
 
     Raises:
-        ParityError: the engine's outputs are not finite, do not keep to LIMITS of its precision, or depend on the batch
-            by more than NEIGHBOURLY; with the figures.
+        ParityError: the engine's outputs are not finite, do not keep to LIMITS of its precision, or change with the
+            batch by more than BATCH_EFFECT. The message has the figures.
         DeclipError: the engine or the reference cannot run.
     """
     try:
@@ -46,10 +46,10 @@ def _measure(engine: Engine, bundle: Bundle) -> Parity:
     parity = Parity(len(images), max(p.change for p in each), min(p.cosine for p in each if p.cosine is not None))
     apart = max(float(np.abs(outputs["scores"] - found[0]["scores"]).max()) for outputs in found)
     limits = LIMITS[info.precision]
-    if not (parity.keeps(limits) and apart <= NEIGHBOURLY):
+    if not (parity.keeps(limits) and apart <= BATCH_EFFECT):
         raise ParityError(
             f"{info} does not score as the reference does: {parity}, {apart:.5f} between batch sizes; it must keep to: "
-            f'{limits}, {NEIGHBOURLY} between batch sizes; use `precision="fp32"` or `device="cpu"`, '
+            f'{limits}, {BATCH_EFFECT} between batch sizes; use `precision="fp32"` or `device="cpu"`, '
             "and please report the model"
         )
     return parity
@@ -76,7 +76,7 @@ def pictures(views: ViewSpec) -> NDArray[np.uint8]:
 
 
 def _run(engine: Engine, images: NDArray[np.uint8], size: int) -> Iterator[Outputs]:
-    """Batches of `size`, on one lane after another."""
+    """Computes the images in batches of `size`, on one lane after another."""
     for number, first in enumerate(range(0, len(images), size)):
         lane = engine.lanes[number % len(engine.lanes)]
         part = images[first : first + size]

@@ -39,7 +39,7 @@ class Machine(msgspec.Struct, frozen=True):
                 found[name] = version(name)
             except PackageNotFoundError:
                 continue
-        gpus = tuple(f"{each.name} (driver {each.driver})" for each in devices.listed())
+        gpus = tuple(f"{each.name} (driver {each.driver})" for each in devices.list_devices())
         load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
         return Machine(_cpu(), cores(), load, gpus, f"{platform.system()} {platform.machine()}", found)
 

@@ -82,7 +82,7 @@ def compare(rival: Engine, ours: Floats, precision: str, views: ViewSpec) -> flo
 
 def _limit(precision: str) -> float:
     """How far scores of a precision may be from others."""
-    return parity.NEIGHBOURLY if precision == "fp32" else LIMITS[precision].change
+    return parity.BATCH_EFFECT if precision == "fp32" else LIMITS[precision].change
 
 
 class Rival:

@@ -72,7 +72,7 @@ def _providers() -> list[str]:
 
 
 def _gpus() -> list[str]:
-    return [f"cuda:{each.index} {each.name}, driver {each.driver}" for each in devices.listed()]
+    return [f"cuda:{each.index} {each.name}, driver {each.driver}" for each in devices.list_devices()]
 
 
 def _model(name: str) -> str:

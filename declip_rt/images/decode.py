@@ -17,11 +17,11 @@ from declip_rt.errors import ImageError
 
 RGB: TypeAlias = NDArray[np.uint8]  # (H, W, 3)
 MAX_PIXELS = 178_956_970  # Pillow's own limit for an error
-MAX_SIDE = 2**23  # beyond it, a crop's float32 corners are no whole pixels
-KEPT = 96 * 2**20  # bytes that a thread keeps for pixels
+MAX_SIDE = 2**23  # pixels; float32 is too coarse for the corners of a crop beyond it
+SCRATCH_BYTES = 96 * 2**20  # the most that a thread keeps for pixels
 ORIENTATION = 0x0112
-SIDEWAYS = (5, 6, 7, 8)
-TURNS: dict[int, Callable[[RGB], RGB]] = {  # EXIF orientation: what makes it upright, without a copy
+SIDEWAYS_TURNS = (5, 6, 7, 8)  # EXIF orientations that swap width and height
+TURNS: dict[int, Callable[[RGB], RGB]] = {  # EXIF orientation -> the pixels upright, without a copy
     1: lambda rgb: rgb,
     2: lambda rgb: rgb[:, ::-1],
     3: lambda rgb: rgb[::-1, ::-1],
@@ -35,7 +35,7 @@ TURNS: dict[int, Callable[[RGB], RGB]] = {  # EXIF orientation: what makes it up
 
 @dataclass(frozen=True)
 class Decoded:
-    """Pixels, and the size of the whole image, upright: they may be a scaled version of it."""
+    """An image's pixels and its full size, both upright. The pixels may be those of a smaller version."""
 
     rgb: RGB
     width: int
@@ -43,7 +43,7 @@ class Decoded:
 
 
 class Scratch(threading.local):
-    """Each thread's memory for pixels, kept from one photo to the next: what was decoded into it goes with the next."""
+    """Memory for pixels, for each thread its own. A thread's next photo overwrites its last."""
 
     def __init__(self) -> None:
         self._memory = np.empty(0, np.uint8)
@@ -52,7 +52,7 @@ class Scratch(threading.local):
         """At least `size` bytes."""
         if size > len(self._memory):
             memory = np.empty(size, np.uint8)
-            if size > KEPT:
+            if size > SCRATCH_BYTES:
                 return memory
             self._memory = memory
         return self._memory
@@ -73,10 +73,10 @@ def decode(data: bytes, max_pixels: int = MAX_PIXELS) -> RGB:
 def decode_for(
     data: bytes, least: int | None = None, scratch: Scratch | None = None, *, max_pixels: int = MAX_PIXELS
 ) -> Decoded:
-    """The same, for those who need the image only briefly or small.
+    """Decodes as `decode` does, but smaller or into shared memory where the caller allows it.
 
-    least: a JPEG is decoded at 1/2, 1/4 or 1/8 of its size, where its short side still has `least` pixels then.
-    scratch: a JPEG's pixels lie in it, if given.
+    least: the shortest short side that will do, in pixels. A JPEG is decoded at 1/2, 1/4 or 1/8 of its size if its
+    short side stays as long. scratch: memory for a JPEG's pixels, which the thread's next photo overwrites.
     """
     if not data:
         raise ImageError("the file is empty")
@@ -92,19 +92,19 @@ def decode_for(
         if image.width * image.height > max_pixels:
             raise ImageError(f"{image.width}x{image.height} is more than {max_pixels:,} pixels; shrink it first")
         _check_sides(*image.size)
-        if image.format in ("JPEG", "MPO") and (rgb := _jpeg(data, image, least, scratch)) is not None:
-            turn = _turn(image)
-            return Decoded(TURNS[turn](rgb), *(image.size[::-1] if turn in SIDEWAYS else image.size))
+        if image.format in ("JPEG", "MPO") and (rgb := _decode_jpeg(data, image, least, scratch)) is not None:
+            turn = _read_turn(image)
+            return Decoded(TURNS[turn](rgb), *(image.size[::-1] if turn in SIDEWAYS_TURNS else image.size))
         rgb = from_pil(image)
         return Decoded(rgb, rgb.shape[1], rgb.shape[0])
 
 
 def from_pil(image: Image.Image) -> RGB:
-    """The same for an image that Pillow has opened, whatever its mode. Raises ImageError."""
+    """An image of any mode that Pillow has opened, as `decode` returns it. Raises ImageError."""
     _check_sides(*image.size)
     try:
         image.load()
-        return np.asarray(_rgb(_upright(image)))
+        return np.asarray(_to_rgb(_turn_upright(image)))
     except ImageError:
         raise
     except Exception as error:  # Pillow's plugins raise nearly anything on corrupt data
@@ -124,8 +124,8 @@ def _check_sides(width: int, height: int) -> None:
         raise ImageError(f"{width}x{height} has a side of more than {MAX_SIDE:,} pixels; cut it first")
 
 
-def _jpeg(data: bytes, image: Image.Image, least: int | None, scratch: Scratch | None) -> RGB | None:
-    """As it was stored; None where Pillow has to see to it: CMYK, and whatever is not quite right."""
+def _decode_jpeg(data: bytes, image: Image.Image, least: int | None, scratch: Scratch | None) -> RGB | None:
+    """The JPEG's pixels, not turned upright. None where Pillow must decode it: a CMYK or an irregular JPEG."""
     if image.mode not in ("RGB", "L"):
         return None
     factor = 1
@@ -142,23 +142,23 @@ def _jpeg(data: bytes, image: Image.Image, least: int | None, scratch: Scratch |
     return rgb
 
 
-def _turn(image: Image.Image) -> int:
+def _read_turn(image: Image.Image) -> int:
     """The EXIF orientation: 1 is upright."""
     try:
         turn = image.getexif().get(ORIENTATION, 1)
-    except Exception:  # a broken EXIF block says nothing about the pixels
+    except Exception:  # the pixels may be fine though the EXIF block is broken
         return 1
     return turn if turn in TURNS else 1
 
 
-def _upright(image: Image.Image) -> Image.Image:
+def _turn_upright(image: Image.Image) -> Image.Image:
     try:
         return ImageOps.exif_transpose(image)
     except Exception:
         return image
 
 
-def _rgb(image: Image.Image) -> Image.Image:
+def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I;16") or image.mode == "I":
         values = np.asarray(image)
         if values.min() < 0 or values.max() > 65535:

@@ -1,4 +1,4 @@
-"""From any kind of image to the views in a lane's slot."""
+"""Loads any kind of image and writes its views into a lane's slot."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from declip_rt.images.views import least_side, write_views
 from declip_rt.model.manifest import ViewSpec
 from declip_rt.stats import Stats
 
-CUDA = 2  # as DLPack numbers devices
+CUDA = 2  # DLPack's number for CUDA devices
 ImageLike: TypeAlias = "str | os.PathLike[str] | bytes | NDArray[np.uint8] | Image.Image | Frame"
 DecodeScale: TypeAlias = Literal["full", "auto"]
 
 
 class Frame(Protocol):
-    """An array of another library, on the host or on a GPU: of torch, CuPy, PyNvVideoCodec, …
+    """An array of torch, CuPy, PyNvVideoCodec or another library, on the host or on a GPU.
 
-    Those with `__cuda_array_interface__` alone are taken too.
+    An array that has only `__cuda_array_interface__` will do as well.
     """
 
     def __dlpack__(self) -> object: ...
@@ -38,15 +38,15 @@ class Slot(Protocol):
 
     @property
     def memory(self) -> NDArray[np.uint8]:
-        """Where its views go: (V, S, S, 3)."""
+        """Memory for the image's views: (V, S, S, 3)."""
 
     def put(self, frame: object) -> tuple[int, int]:
-        """Takes a frame that is on the GPU instead; returns its width and height in pixels."""
+        """Takes a frame on the GPU in place of views. Returns its width and height in pixels."""
 
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What is known of an image before it is scored. size (bytes) and mtime_ns are those of its file, if it has one."""
+    """An image's size in pixels, and its file's size (bytes) and modification time. None stands for no file."""
 
     width: int
     height: int
@@ -56,7 +56,7 @@ class Facts:
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """An image on its way: pixels on the host, or a frame on the GPU; and its file, if it has one."""
+    """An image's pixels, or its frame on the GPU; and its file's size (bytes) and modification time, if it has one."""
 
     pixels: Decoded | Frame
     size: int | None = None
@@ -64,13 +64,13 @@ class Loaded:
 
 
 class Loader:
-    """Loads images, and places their views. Threads share it.
+    """Loads images and places their views. Threads may share it.
 
     Args:
         views: what the model sees.
-        stats: told how long each stage took.
+        stats: counts the seconds of each stage.
         decode_scale: auto decodes large JPEGs at 1/2, 1/4 or 1/8 of their size where the views need no more.
-        on_gpu: decodes bytes to a frame on the GPU, or returns None where that is a matter for the CPU.
+        on_gpu: decodes bytes to a frame on the GPU. It returns None for an image that the CPU must decode.
     """
 
     def __init__(
@@ -85,7 +85,7 @@ class Loader:
         self._scratch = Scratch()
 
     def load(self, image: ImageLike) -> Loaded:
-        """Raises ImageError."""
+        """Reads and decodes an image. Raises ImageError."""
         if not isinstance(image, (str, os.PathLike)):
             with self._stats.timed("decode"):
                 return Loaded(self._decode(image))
@@ -134,7 +134,7 @@ def is_on_gpu(image: Any) -> bool:
 
 
 def is_one(images: Any) -> bool:
-    """Whether this is one image, where an iterable of images is meant."""
+    """Whether a caller gave one image in place of an iterable of images."""
     one = isinstance(images, (str, os.PathLike, bytes, bytearray, memoryview, Image.Image))
     return one or getattr(images, "ndim", 4) < 4 or hasattr(images, "__cuda_array_interface__")
 
@@ -142,6 +142,6 @@ def is_one(images: Any) -> bool:
 def _from_dlpack(image: Any) -> NDArray[np.uint8]:
     try:
         array: Any = np.from_dlpack(image)
-    except Exception as error:  # each library has its own for types that NumPy lacks
+    except Exception as error:  # each library raises its own for a type that NumPy lacks
         raise ImageError(f"cannot read a {type(image).__name__}: {error}") from error
     return decode.from_array(array)

@@ -1,4 +1,4 @@
-"""From what the user names (files, folders, globs, lists) to the paths of images, and from a path to its bytes."""
+"""Finds the images that a user names by files, folders, globs and lists, and reads their bytes."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from PIL import Image
 from declip_rt.disk import read_csv, read_text
 from declip_rt.errors import ConfigError, ImageError
 
-SORTED = 10_000  # entries of a folder that are sorted at a time
+RUN_LENGTH = 10_000  # a folder's entries are sorted in runs of so many
 CSV_COLUMNS = ("path", "image", "file", "filename", "name")
 
 
 @dataclass(frozen=True)
 class Content:
-    """A file's bytes, with its size in bytes and its modification time in nanoseconds as they were when it was read."""
+    """A file's bytes, and its size in bytes and modification time in nanoseconds when it was read."""
 
     data: bytes
     size: int
@@ -29,15 +29,15 @@ class Content:
 
 
 def expand(arguments: Iterable[str]) -> Iterator[str]:
-    """The image files that the arguments mean, in their order, each file once, whatever names or links lead to it.
+    """The image files that the arguments mean, in their order. Each comes once, whatever names or links lead to it.
 
-    A file is taken whatever its name. A folder is walked in the order of its sorted entries (one of over SORTED
-    entries: in runs of so many, which are sorted, so that it need not be listed before the first is scored), and gives
-    the files with an image's suffix; links are followed, loops are not. What does not exist is a glob (`**` crosses
-    folders), or is given back as it is, so that its row says that it is missing.
+    A file may have any name. A folder gives the files with an image's suffix, in the order of its sorted entries. They
+    are sorted in runs of RUN_LENGTH, so that the first can be scored before a large folder is listed. Links are
+    followed, loops are not. A path that does not exist is a glob (`**` crosses folders). A glob that finds nothing is
+    given back as it is, so that its row says that it is missing.
     """
     seen: set[str] = set()
-    for path in _named(arguments):
+    for path in _expand_globs(arguments):
         for file, real in _walk(path, set()) if os.path.isdir(path) else ((path, os.path.realpath(path)),):
             if real not in seen:
                 seen.add(real)
@@ -87,7 +87,7 @@ def split_paths(text: str) -> list[str]:
     return [line.removesuffix("\r") for line in text.split("\n") if line.strip()]
 
 
-def _named(arguments: Iterable[str]) -> Iterator[str]:
+def _expand_globs(arguments: Iterable[str]) -> Iterator[str]:
     for argument in arguments:
         if (
             not os.path.lexists(argument)
@@ -100,7 +100,7 @@ def _named(arguments: Iterable[str]) -> Iterator[str]:
 
 
 def _walk(folder: str, entered: set[tuple[int, int]]) -> Iterator[tuple[str, str]]:
-    """Each file, and its path without links."""
+    """The folder's image files, each with its path without links."""
     real = os.path.realpath(folder)
     try:
         status = os.stat(folder)
@@ -108,7 +108,7 @@ def _walk(folder: str, entered: set[tuple[int, int]]) -> Iterator[tuple[str, str
             return
         entered.add((status.st_dev, status.st_ino))
         entries = os.scandir(folder)
-        while run := sorted(itertools.islice(entries, SORTED), key=lambda entry: entry.name):
+        while run := sorted(itertools.islice(entries, RUN_LENGTH), key=lambda entry: entry.name):
             for entry in run:
                 if _is_folder(entry):
                     yield from _walk(entry.path, entered)
@@ -128,7 +128,7 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
 
 @cache
 def _suffixes() -> frozenset[str]:
-    """The suffixes of the raster formats that Pillow reads, less those that are documents or films."""
+    """The suffixes of the raster formats that Pillow reads, without those of documents and films."""
     Image.init()
     readable = {suffix for suffix, name in Image.registered_extensions().items() if name in Image.OPEN}
     return frozenset(
@@ -137,5 +137,5 @@ def _suffixes() -> frozenset[str]:
 
 
 def _open_at_once(path: str, flags: int) -> int:
-    """Opens without waiting for a writer, where the path is a pipe."""
+    """Opens a path. It does not wait for a writer if the path is a pipe."""
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))

@@ -28,14 +28,14 @@ def write_views(rgb: RGB, spec: ViewSpec, out: NDArray[np.uint8]) -> None:
 
 
 def boxes(spec: ViewSpec, width: int, height: int) -> list[Box]:
-    """The squares of an image of this size that become its views."""
+    """The squares that become the views of an image of this size, in its pixels."""
     return [box_of(placement, spec.size, width, height) for placement in spec.placements]
 
 
 def least_side(spec: ViewSpec) -> int:
-    """The short side, in pixels, below which an image should not be shrunk before its views are cut.
+    """The shortest short side, in pixels, that an image may be shrunk to before its views are cut.
 
-    Twice what the finest view needs, so that the resampling after it still does most of the work.
+    It is twice what the finest view needs, so that the resampling after it still does most of the work.
     """
     return 2 * max(max(spec.size, placement.short_side) for placement in spec.placements)
 
@@ -43,8 +43,9 @@ def least_side(spec: ViewSpec) -> int:
 def box_of(placement: Placement, size: int, width: int, height: int) -> Box:
     """The square of the source that becomes a view: see Placement."""
     short = min(width, height)
-    side = short * size / max(size, min(placement.short_side, short))
+    scaled = max(size, min(placement.short_side, short))  # the photo's short side, scaled for this view
+    side = short * size / scaled  # of the view, in source pixels
     left, top = placement.x * (width - side), placement.y * (height - side)
-    if side == size:
+    if side == size:  # a photo at its own scale: on whole pixels the view is a copy
         left, top = round(left), round(top)
     return Box(left, top, min(left + side, width), min(top + side, height))

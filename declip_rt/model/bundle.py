@@ -25,7 +25,7 @@ class Bundle:
         model: a folder with a bundle.json, the name of an embedded bundle, or None for `declip-tiny`.
 
     Raises:
-        BundleError: nothing there, not a bundle, another schema, or a file that is missing or altered.
+        BundleError: there is no bundle, it has another schema, or a file is missing or altered.
     """
 
     def __init__(self, model: str | PathLike[str] | None = None, *, verify: bool = True) -> None:
@@ -63,7 +63,7 @@ class Bundle:
         return self.path / self.manifest.graphs[precision].file
 
     def proves(self, precision: str) -> bool:
-        """Whether it has a graph of this precision, and the figures that show that it scores as the FP32 one does."""
+        """Whether a graph of this precision is there, and its figures prove that it scores as the FP32 graph does."""
         graph = self.manifest.graphs.get(precision)
         return graph is not None and graph.parity is not None and graph.parity.keeps(LIMITS[precision])
 

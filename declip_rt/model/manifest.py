@@ -26,8 +26,8 @@ class _Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Placement(_Part, frozen=True):
     """Where one view is cut.
 
-    The photo is taken as if it had `short_side` pixels on its short side, but is never enlarged for it; `x` and `y`
-    place the square view in it, from 0 (left, top) to 1 (right, bottom).
+    The photo is shrunk to `short_side` pixels on its short side, but never enlarged to it. `x` and `y` place the square
+    view in it, from 0 (left, top) to 1 (right, bottom).
     """
 
     short_side: Positive
@@ -55,7 +55,7 @@ class File(_Part, frozen=True):
 
     @classmethod
     def of(cls, path: Path) -> Self:
-        """The file that is there now. Raises OSError."""
+        """The file at `path`, with its hash now. Raises OSError."""
         return cls(path.name, sha256_of(path))
 
 
@@ -75,9 +75,9 @@ class Limits(_Part, frozen=True):
 class Parity(_Part, frozen=True):
     """How near a graph or an engine comes to the FP32 graph on the CPU, on `n` images.
 
-    change: of a score, the largest of all heads. cosine: of a feature, the lowest of perceptual and semantic; None
-    where it was not measured. srcc: Spearman's rank correlation with the scores of the FP32 graph, the lowest of all
-    heads; None where it was not measured, NaN where a head gives all images one score.
+    change: the largest change of a score, of all heads. cosine: the lowest cosine of a feature, perceptual or semantic;
+    None where it was not measured. srcc: the lowest of the heads' rank correlations (Spearman) with the FP32 graph's
+    scores; None where it was not measured, NaN where a head gives all images one score.
     """
 
     n: int
@@ -86,7 +86,7 @@ class Parity(_Part, frozen=True):
     srcc: float | None = None
 
     def keeps(self, limits: Limits) -> bool:
-        """NaN, or nothing measured where there is a limit, never does."""
+        """Whether all figures are within the limits. NaN is not, nor is a missing figure that has a limit."""
         pairs = ((self.cosine, limits.cosine), (self.srcc, limits.srcc))
         near = all(least is None or (value is not None and value >= least) for value, least in pairs)
         return near and self.change <= limits.change
@@ -97,7 +97,7 @@ class Parity(_Part, frozen=True):
         return f"{cosine}largest change of a score {self.change:.5f}{srcc} on {self.n} images"
 
 
-LIMITS = {  # precision: what stands in for the FP32 graph on the CPU; FP32 itself where another engine computes it
+LIMITS = {  # by precision; fp32 is for engines other than the reference, ONNX Runtime on the CPU
     "fp32": Limits(change=0.01, cosine=0.999),
     "fp16": Limits(change=0.01, cosine=0.999),
     "int8": Limits(change=0.02, srcc=0.998),
@@ -116,7 +116,7 @@ class TextTower(_Part, frozen=True):
     graph: Graph
     tokenizer: File  # tokenizer.json, of Hugging Face tokenizers
     context: Positive  # L
-    scale: Scale  # CLIP's logit scale: what a cosine is multiplied by before the softmax
+    scale: Scale  # CLIP's logit scale, which multiplies a cosine before the softmax
 
 
 class Head(_Part, frozen=True):
@@ -158,15 +158,15 @@ class Agreement(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     rmse: Estimate
 
     def figures(self) -> dict[str, Estimate]:
-        """The measures by the names that people know them by."""
+        """The measures by their usual names."""
         return {"SRCC": self.srcc, "PLCC": self.plcc, "KRCC": self.krcc, "RMSE": self.rmse}
 
 
 class MosMap(_Part, frozen=True):
     """From a head's score to the MOS that the raters of `dataset` would give, in their units.
 
-    Straight between the knots (`scores` rise; `values` only rise or only fall), flat beyond them. `agreement` is by
-    cross-validation: that of maps fit to the other photos.
+    The map is straight between its knots and flat beyond them. `scores` rise, and `values` only rise or only fall.
+    `agreement` is by cross-validation: each photo's MOS is predicted by a map that was fit to other photos.
     """
 
     dataset: str

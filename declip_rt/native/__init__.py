@@ -1,4 +1,4 @@
-"""Bicubic resampling in C++, equal to Pillow's bit by bit, and Pillow itself where the extension was not built."""
+"""Bicubic resampling in C++, equal to Pillow's bit by bit. Where the extension was not built, Pillow does it."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def resample_into(rgb: RGB, boxes: Sequence[BoxLike], out: NDArray[np.uint8]) ->
     if rgb.dtype != np.uint8 or rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.size == 0:
         raise ValueError(f"an image must be RGB uint8 (H, W, 3); this one is {rgb.dtype} {rgb.shape}")
     height, width = rgb.shape[:2]
-    corners = np.array(boxes, np.float32).reshape(-1, 4)  # as Pillow takes them
+    corners = np.array(boxes, np.float32).reshape(-1, 4)  # Pillow rounds them so, too
     for left, top, right, bottom in corners.tolist():
         if not (0 <= left < right <= width and 0 <= top < bottom <= height):
             raise ValueError(f"the box {(left, top, right, bottom)} is empty or leaves the {width}x{height} image")
@@ -55,15 +55,15 @@ def resample_into(rgb: RGB, boxes: Sequence[BoxLike], out: NDArray[np.uint8]) ->
 
 
 def fatbin() -> bytes:
-    """The CUDA kernels, for each of the GPUs that nvcc knew; empty where declip-rt was built without them."""
+    """The CUDA kernels for the GPUs that nvcc knew. Empty where declip-rt was built without them."""
     return b"" if _native is None else _native.fatbin()
 
 
 def lay_out(jobs: NDArray[np.uint8], size: int) -> tuple[int, int]:
-    """Fills in what the kernels' jobs need of scratch memory.
+    """Gives each of the kernels' jobs its place in scratch memory.
 
-    jobs: uint8 (n, 96), see declip_rt/backends/cuda/kernels.py. size: of a view's side. Returns the bytes of scratch in
-    all, and the pixels of the longest first pass.
+    jobs: uint8 (n, 96), see declip_rt/backends/cuda/kernels.py. size: a view's side in pixels. Returns the bytes of
+    scratch for all jobs, and the pixels of the longest first pass.
 
     Raises:
         ValueError: a box is empty or leaves its image, or an image is too large to count its pixels.

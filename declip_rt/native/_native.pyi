@@ -20,8 +20,8 @@ def ragged(
     """Does what the kernels do, on the host. Tests call it."""
 
 def job_layout() -> dict[str, int]:
-    """Where each field of a job lies; under all, the bytes of a job."""
+    """The byte offset of each field of a job; `all` is a job's size."""
 
 def fatbin() -> bytes: ...
 def best_level() -> int:
-    """The index in LEVELS of what this machine has."""
+    """The index in LEVELS of the best that this machine has."""

@@ -21,7 +21,7 @@ constexpr int kLow = 15;      // bits of a lower half: a weight is upper * 2^15 
 #define DECLIP_AVX2 __attribute__((target("avx2")))
 #define DECLIP_AVX512 __attribute__((target("avx512f,avx512bw,avx512vl,avx512vbmi,avx512vnni")))
 
-// Stores the samples of pixel i, of which there are `count` in a row: R, G, B and a byte that the next one overwrites.
+// Stores R, G and B of pixel i in a row of `count` pixels. The next pixel overwrites the fourth byte.
 inline void put(uint8_t* row, int i, int count, uint32_t rgb) {
   if (i + 1 < count) {
     std::memcpy(row + 3 * size_t(i), &rgb, 4);
@@ -32,7 +32,7 @@ inline void put(uint8_t* row, int i, int count, uint32_t rgb) {
 
 DECLIP_AVX2 void run_avx2(const int* start, const int16_t* packed, int groups, int count,
                           const uint8_t* const in[4], uint8_t* const out[4]) {
-  // Both lanes load 16 of a group's 24 bytes: the first ones for its first half, the last ones for its second.
+  // A group has 24 bytes. Both lanes load the first 16 for its first half, and the last 16 for its second half.
   const __m256i nothing = _mm256_set1_epi8(-1), next = _mm256_setr_m128i(_mm_set1_epi8(0), _mm_set1_epi8(6));
   const __m128i lane = _mm_setr_epi8(0, -1, 3, -1, 1, -1, 4, -1, 2, -1, 5, -1, -1, -1, -1, -1);
   const __m256i both = _mm256_broadcastsi128_si256(lane), empty = _mm256_cmpeq_epi8(both, nothing);
@@ -155,8 +155,8 @@ void Columns::pack() {
   int most = 1;
   for (int count : weights_.count) most = std::max(most, count);
   groups_ = (most + kGroup - 1) / kGroup;
-  // A window that would leave the row moves left, and its first weights are 0. Where the row is too short for that,
-  // it must be followed by pixels that may be read.
+  // A window that would leave the row moves left, and its first weights are 0. A row shorter than the window must
+  // have readable pixels behind it.
   int room = weights_.axis.size - groups_ * kGroup;
   slack_ = std::max(0, -room);
   start_.resize(weights_.axis.out);

@@ -1,4 +1,4 @@
-// The first pass of resampling, the hot one: along each row.
+// The first pass of resampling, along each row. It is the hot one.
 #pragma once
 
 #include <cstdint>
@@ -10,7 +10,7 @@ namespace declip {
 
 enum class Level { portable, avx2, avx512 };  // instructions to use
 
-Level best_level();  // that this processor has
+Level best_level();  // the best that this processor has
 
 // The weights of all output samples of an axis.
 struct Weights {
@@ -18,8 +18,8 @@ struct Weights {
   const int* of(int i) const { return values.data() + size_t(i) * taps; }
 
   Axis axis;
-  int taps;                        // room for each output sample's weights
-  std::vector<int> first, count;   // (out,) the first input sample, and how many
+  int taps;                        // the room in `values` for an output sample's weights
+  std::vector<int> first, count;   // (out,) the first input sample, and their number
   std::vector<int> values;         // (out, taps)
 };
 
@@ -32,10 +32,10 @@ class Columns {
   const Axis& axis() const { return weights_.axis; }
   // in: four rows of `axis.size` pixels, out: four rows of `axis.out` pixels.
   void run(const uint8_t* const in[kRows], uint8_t* const out[kRows]) const;
-  // The pixels of a row that are read.
+  // It reads the pixels [begin, end) of a row.
   int begin() const { return begin_; }
   int end() const { return end_; }
-  // How many pixels a row must have behind it in readable memory (they have no influence).
+  // A row needs so many readable pixels behind it. Their values do not matter.
   int slack() const { return slack_; }
 
  private:

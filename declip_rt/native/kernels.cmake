@@ -1,5 +1,6 @@
-# Sets `kernels` to a source that holds the kernels of ragged.cu as bytes: a fatbin for each GPU of `wanted` that nvcc
-# knows, and PTX of the oldest and the newest for all others. Without a working nvcc it holds nothing, and the runtime says so.
+# Sets `kernels` to a source that has the kernels of ragged.cu as bytes. They are compiled for each GPU of `wanted` that
+# nvcc knows. All other GPUs get PTX of the oldest and the newest. Without a working nvcc the source has no kernels, and
+# the runtime says so.
 set(wanted 75 80 86 89 90 100 120)
 set(fatbin ${CMAKE_CURRENT_BINARY_DIR}/ragged.fatbin)
 set(kernels ${CMAKE_CURRENT_BINARY_DIR}/fatbin.cpp)
@@ -24,7 +25,7 @@ if(known MATCHES "sm_")
   foreach(each ${oldest} ${newest})
     list(APPEND targets "-gencode=arch=compute_${each},code=compute_${each}")
   endforeach()
-  # As on the CPU, no fused multiply-add: weights must be rounded as Pillow rounds them.
+  # No fused multiply-add, as on the CPU: weights must be rounded as Pillow rounds them.
   execute_process(
     COMMAND ${nvcc} -fatbin -O3 -fmad=false -std=c++17 --threads 0 ${targets} -o ${fatbin}
             ${CMAKE_CURRENT_SOURCE_DIR}/${native}/ragged.cu

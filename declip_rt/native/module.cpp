@@ -61,7 +61,8 @@ NB_MODULE(_native, module) {
   module.def("lay_out", &lay_out, nb::arg("jobs").noconvert(), nb::arg("size"));
   module.def("ragged", &ragged, nb::arg("jobs").noconvert(), nb::arg("size"), nb::arg("out").noconvert(),
              "Does what the kernels do, on the host. Tests call it.");
-  module.def("job_layout", &job_layout, "Where each field of a job lies; under all, the bytes of a job.");
+  module.def("job_layout", &job_layout, "The byte offset of each field of a job; `all` is a job's size.");
   module.def("fatbin", [] { return nb::bytes(declip_fatbin, declip_fatbin_size); });
-  module.def("best_level", [] { return int(declip::best_level()); }, "The index in LEVELS of what this machine has.");
+  module.def("best_level", [] { return int(declip::best_level()); },
+             "The index in LEVELS of the best that this machine has.");
 }

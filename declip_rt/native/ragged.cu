@@ -1,5 +1,5 @@
-// A job for each row of blocks, and its elements along it. A thread copies its job, since the compiler must otherwise
-// read it again after each byte that is written.
+// Each row of blocks does one job, and its threads share the job's elements. A thread copies its job: otherwise the
+// compiler would read it again after each byte that the thread writes.
 #include "ragged.h"
 
 using declip::Job;

@@ -1,4 +1,4 @@
-// The views of a ragged batch of images: the steps of the CUDA kernels, an element at a time, for host and device.
+// Views of images of many sizes: the steps of the CUDA kernels, an element at a time, for host and device.
 #pragma once
 
 #include <algorithm>
@@ -10,16 +10,16 @@
 
 namespace declip {
 
-// One view of one image. Python packs all but the last six, which lay_out fills in.
+// One view of one image. Python fills in the fields up to `out`, and lay_out the others.
 struct Job {
   const uint8_t* image;  // RGB, at any strides (bytes)
   int64_t row, pixel, channel;
   int32_t height, width;
   float left, top, right, bottom;  // of the view, in pixels of the image
   int64_t out;                     // bytes from the start of all views to this one
-  int64_t weights, between;        // bytes of scratch, to the weights and to what the first pass makes
-  int32_t begin, length;           // the image rows of the first pass, or its columns where rows come first
-  int32_t column_taps, row_taps;   // weights that an output column, or row, has at most
+  int64_t weights, between;        // where scratch has the weights and the first pass's pixels (bytes)
+  int32_t begin, length;           // the image rows that the first pass makes; columns where rows come first
+  int32_t column_taps, row_taps;   // the most weights of an output column, and of a row
 };
 static_assert(sizeof(Job) == 96 && offsetof(Job, out) == 56 && offsetof(Job, begin) == 80);
 
@@ -36,7 +36,7 @@ struct Need {
   int64_t pixels;   // of the longest first pass
 };
 
-// Fills in what the jobs need of scratch.
+// Gives each job its place in scratch. Throws where a box is empty or leaves its image, or an image is too large.
 inline Need lay_out(Job* jobs, size_t count, int size) {
   Need need{0, 0};
   for (Job* job = jobs; job < jobs + count; job++) {
@@ -59,8 +59,8 @@ inline Need lay_out(Job* jobs, size_t count, int size) {
   return need;
 }
 
-// What scratch holds for output column or row i: the first input sample, `size` ints on their count, and then each of
-// the weights. So they lie tap by tap, and neighbouring threads read neighbouring ones.
+// Where scratch has output column or row i: its first input sample, then their count, then the weights, each `size`
+// ints after the other. Columns lie side by side, so that neighbouring threads read neighbouring ints.
 DECLIP_BOTH inline int* weights_at(const Job& job, int size, bool of_rows, int i, uint8_t* scratch) {
   return reinterpret_cast<int*>(scratch + job.weights) + (of_rows ? size * (2 + job.column_taps) : 0) + i;
 }

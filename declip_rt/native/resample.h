@@ -1,8 +1,8 @@
 // The arithmetic of Pillow's antialiased bicubic resampling, for host and device.
 //
 // An output sample is the sum of the input samples under the filter, which stretches where the image shrinks. Weights
-// have 22 fractional bits. Columns come first and are rounded to 8 bits, then rows. Equal to Pillow bit by bit
-// (libImaging/Resample.c), for which positions are float and weights double. Compile with -ffp-contract=off.
+// have 22 fractional bits. Columns come first and are rounded to 8 bits, then rows. The result is
+// Pillow's bit by bit (libImaging/Resample.c): positions are float and weights double. Compile with -ffp-contract=off.
 #pragma once
 
 #include <cmath>
@@ -18,7 +18,7 @@
 namespace declip {
 
 constexpr int kBits = 22;  // fractional bits of a weight
-constexpr double kSupport = 2.0;  // of the filter on either side, in samples
+constexpr double kSupport = 2.0;  // how far the filter reaches on either side, in samples
 
 DECLIP_BOTH inline double weight(double x) {
   constexpr double a = -0.5;  // Keys' bicubic
@@ -37,7 +37,7 @@ struct Axis {
     double stretch = scale();
     return kSupport * (stretch < 1.0 ? 1.0 : stretch);
   }
-  DECLIP_BOTH int taps() const { return int(ceil(reach())) * 2 + 1; }  // at most
+  DECLIP_BOTH int taps() const { return int(ceil(reach())) * 2 + 1; }  // the most weights of an output sample
 };
 
 // The input samples [low, high) that output sample i is made of.
@@ -75,7 +75,7 @@ DECLIP_BOTH inline bool is_tall(int height, int width, int new_height, int new_w
   return new_height < height && height - new_height > 2 * (width - new_width);
 }
 
-// A weighted sum, to which half of the last place was added, as a sample.
+// Turns a weighted sum into a sample. The sum has begun with kHalf, which rounds it.
 DECLIP_BOTH inline uint8_t to_sample(int sum) {
   int whole = sum >> kBits;
   return uint8_t(whole < 0 ? 0 : whole > 255 ? 255 : whole);

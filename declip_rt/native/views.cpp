@@ -18,7 +18,7 @@ constexpr int kBlock = 64;  // bytes of a row whose sums stay in registers
 #define DECLIP_CLONES
 #endif
 
-// A row of `bytes` bytes from `count` rows that lie `stride` bytes apart.
+// Writes the weighted sum of `count` rows of `bytes` bytes, which lie `stride` bytes apart.
 DECLIP_CLONES void add_rows(const uint8_t* rows, ptrdiff_t stride, size_t bytes, const int* weights, int count,
                             uint8_t* out) {
   for (size_t x = 0; x < bytes; x += kBlock) {
@@ -36,7 +36,7 @@ DECLIP_CLONES void add_rows(const uint8_t* rows, ptrdiff_t stride, size_t bytes,
   }
 }
 
-// The first pass of all views with the same columns: image rows from `top` to before `bottom`, `width` pixels each.
+// The first pass of all views with the same columns, for the image rows [top, bottom).
 struct Pass {
   Pass(const Axis& axis, Level level, int top, int bottom) : columns(axis, level), top(top), bottom(bottom) {}
 
@@ -47,7 +47,7 @@ struct Pass {
   uint8_t* row(int y) const { return rows.get() + (y - top + kRows - 1) * bytes(); }
   void allocate() { rows.reset(new uint8_t[(bottom - top + 2 * (kRows - 1)) * bytes()]); }
 
-  // Image rows y to y + 3, at least one of which it asks for.
+  // Resamples image rows y to y + 3. At least one of them is in [top, bottom).
   void take(const uint8_t* const in[kRows], int y) {
     uint8_t* out[kRows];
     for (int r = 0; r < kRows; r++) out[r] = row(y + r);
@@ -56,16 +56,16 @@ struct Pass {
 
   Columns columns;
   int top, bottom;
-  std::unique_ptr<uint8_t[]> rows;  // and room for three rows above and below
+  std::unique_ptr<uint8_t[]> rows;  // with room for three more above and below
 };
 
 struct View {
   Weights rows;
   Pass* pass;
   uint8_t* out;
-  int done = 0;  // rows
+  int done = 0;  // rows that are written
 
-  // Writes all rows that need no image row from y on.
+  // Writes the rows that need only image rows before y.
   void write(int y) {
     for (; done < rows.axis.out && rows.first[done] + rows.count[done] <= y; done++) {
       size_t bytes = pass->bytes();
@@ -74,7 +74,7 @@ struct View {
   }
 };
 
-// Gives image rows as packed pixels with readable ones behind them.
+// Gives image rows as packed pixels, with `slack` readable pixels behind each row.
 class Rows {
  public:
   Rows(const Image& image, int slack)
@@ -94,7 +94,7 @@ class Rows {
     return packed;
   }
 
-  void get(int y, const uint8_t* rows[kRows]) {  // y to y + 3, or to the last one
+  void get(int y, const uint8_t* rows[kRows]) {  // y to y + 3; beyond the image, its last row
     for (int r = 0; r < kRows; r++) {
       const uint8_t* row = image_.data + std::min(y + r, image_.height - 1) * image_.row;
       rows[r] = direct_ ? row : pack(row, packed_.data() + r * bytes_);
@@ -208,7 +208,7 @@ void resample(const Image& image, const Box* boxes, int count, int width, int he
   if (std::abs(image.row) >= std::abs(image.pixel)) {
     return resample_upright(image, tall, boxes, count, width, height, level, out);
   }
-  // A photo that was turned by its strides: as it lies in memory, with rows for columns.
+  // Strides have turned this photo. Resample it as it lies in memory, with rows and columns swapped.
   const Image lying{image.data, image.width, image.height, image.pixel, image.row, image.channel};
   std::vector<Box> turned;
   for (const Box* box = boxes; box < boxes + count; box++) {

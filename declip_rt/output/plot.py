@@ -16,7 +16,7 @@ from declip_rt.ratings.agreement import Array, Logistic
 
 
 def check(path: Path) -> None:
-    """Raises ConfigError where `draw` could not write `path`: to be called before the scoring, not after it."""
+    """Raises ConfigError where `draw` could not write `path`. Call it before the scoring."""
     if path.suffix.lower() not in (".png", ".svg"):
         raise ConfigError(f"--plot {path}: the suffix must be .png or .svg")
     if not path.absolute().parent.is_dir():
@@ -44,7 +44,7 @@ def axes_in(path: Path, title: str = "", width: float = 6.0) -> Iterator[Any]:
 def draw(path: Path, scores: Array, mos: Array, found: Agreement, *, title: str, labels: tuple[str, str]) -> None:
     """Draws the `scores` (n,) and the `mos` (n,) of n photos, their logistic fit, and the figures found.
 
-    `labels` are those of the scores' and the MOS's axis. Raises ConfigError where `path` cannot be written.
+    `labels` name the axes of the scores and of the MOS. Raises ConfigError where `path` cannot be written.
     """
     figures = [f"{name} {estimate}" for name, estimate in found.figures().items()]
     lines = [title, ", ".join(figures[:2]), ", ".join(figures[2:])]

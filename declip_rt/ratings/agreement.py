@@ -14,11 +14,11 @@ from declip_rt.model.manifest import Agreement, Estimate
 
 Array: TypeAlias = NDArray[np.float64]
 
-MIN_PHOTOS = 5  # photos
+MIN_PHOTOS = 5
 RESAMPLES = 1000
-BLOCK = 250  # resamples held at a time
-REACH = 3.0  # the middle of a fitted curve is at most so many standard deviations from the mean score,
-STEEPEST, FLATTEST = 0.1, 10.0  # and its width between so many of them
+BLOCK = 250  # resamples that are measured together
+MAX_DISTANCE = 3.0  # of a fitted curve's middle from the mean score, in standard deviations of the scores
+MIN_WIDTH, MAX_WIDTH = 0.1, 10.0  # of a fitted curve, in standard deviations of the scores
 
 
 @dataclass(frozen=True)
@@ -46,11 +46,11 @@ class Logistic:
 
         Raises ConfigError: see `measure`.
         """
-        x, y = _checked(scores, mos)
+        x, y = _check(scores, mos)
         if np.ptp(x) == 0:
             return Logistic(float(y.mean()), float(y.mean()), float(x[0]), 1.0)
         z, spread = _standard(x), x.std()
-        middle, width = _polished(z, y)
+        middle, width = _fit_sigmoid(z, y)
         rise, bottom = np.polyfit(_sigmoid(z, middle, width), y, 1)
         return Logistic(*map(float, (bottom + rise, bottom, x.mean() + spread * middle, spread * width)))
 
@@ -58,18 +58,18 @@ class Logistic:
 def measure(scores: ArrayLike, mos: ArrayLike, *, fitted: bool = True) -> Agreement:
     """The agreement of the `scores` (n,) of n photos with their `mos` (n,).
 
-    PLCC and RMSE are those after the logistic fit or, where `fitted` is False, of the scores as they are: for scores
-    that are MOS already. The fit may fall as well as rise, and PLCC has the sign of its slope, so that scores that
-    tell nothing are as often below 0 as above. RMSE divides by n. A correlation with what does not move is 0.
+    PLCC and RMSE are measured after the logistic fit. With `fitted=False` they are measured on the scores as they are,
+    for scores that are MOS already. The fit may rise or fall, and PLCC has the sign of its slope. So the PLCC of scores
+    that tell nothing is as often below 0 as above. RMSE divides by n. A correlation with constant values is 0.
 
     The intervals are those of the percentile bootstrap: the photos are drawn 1000 times, with replacement and a fixed
-    seed, and everything is measured again. So is the fit, among the grid's curves and the one of all photos: its PLCC
-    is within 0.001 or so of the best.
+    seed, and everything is measured again. The fit then chooses among the grid's curves and the curve of all photos:
+    its PLCC is within 0.001 or so of the best.
 
     Raises ConfigError: fewer than 5 photos, lengths that differ, a value that is not finite, a MOS that is the same for
     all photos, or no scipy.
     """
-    x, y = _checked(scores, mos)
+    x, y = _check(scores, mos)
     n = len(x)
     curve = Logistic.fit(x, y) if fitted else None
     predicted = curve(x) if curve else x
@@ -77,12 +77,12 @@ def measure(scores: ArrayLike, mos: ArrayLike, *, fitted: bool = True) -> Agreem
     srcc, krcc = _ranks(x[None], y[None])
     values = (srcc[0], sign * _correlation(predicted, y), krcc[0], _rmse(predicted, y))
     rng = np.random.default_rng(0)
-    blocks = [_resampled(x, y, rng.integers(0, n, (BLOCK, n)), curve) for _ in range(RESAMPLES // BLOCK)]
+    blocks = [_measure_resamples(x, y, rng.integers(0, n, (BLOCK, n)), curve) for _ in range(RESAMPLES // BLOCK)]
     bounds = np.percentile(np.concatenate(blocks, axis=1), (2.5, 97.5), axis=1)
     return Agreement(n, *(Estimate(*map(float, found)) for found in zip(values, *bounds, strict=True)))
 
 
-def _checked(scores: ArrayLike, mos: ArrayLike) -> tuple[Array, Array]:
+def _check(scores: ArrayLike, mos: ArrayLike) -> tuple[Array, Array]:
     x, y = np.asarray(scores, np.float64), np.asarray(mos, np.float64)
     if x.ndim != 1 or x.shape != y.shape:
         raise ConfigError(f"agreement needs one score and one MOS for each photo, not {x.shape} and {y.shape}")
@@ -95,8 +95,8 @@ def _checked(scores: ArrayLike, mos: ArrayLike) -> tuple[Array, Array]:
     return x, y
 
 
-def _resampled(x: Array, y: Array, drawn: NDArray[np.int64], curve: Logistic | None) -> Array:
-    """SRCC, PLCC, KRCC and RMSE (4, B) of the resamples `drawn` (B, n). With a curve, after a fit of their own."""
+def _measure_resamples(x: Array, y: Array, drawn: NDArray[np.int64], curve: Logistic | None) -> Array:
+    """SRCC, PLCC, KRCC and RMSE (4, B) of the resamples `drawn` (B, n). With a curve, each is fit again."""
     xs, ys = x[drawn], y[drawn]
     srcc, krcc = _ranks(xs, ys)
     if curve:
@@ -119,7 +119,7 @@ def _ranks(xs: Array, ys: Array) -> tuple[Array, Array]:
     return srcc, np.nan_to_num(np.array(taus))
 
 
-def _polished(z: Array, y: Array) -> tuple[float, float]:
+def _fit_sigmoid(z: Array, y: Array) -> tuple[float, float]:
     """The middle and the width, in units of the standard scores `z`, of the best sigmoid."""
     grid = _grid(z)
     _, middle, width = (float(found[0]) for found in _search(z, y, np.ones((1, len(z))), grid))
@@ -127,7 +127,7 @@ def _polished(z: Array, y: Array) -> tuple[float, float]:
     def loss(shape: Array) -> float:
         return -abs(float(_correlation(_sigmoid(z, shape[0], np.exp(shape[1])), y)))
 
-    bounds = ((grid[0][0][0], grid[0][0][-1]), (np.log(STEEPEST), np.log(FLATTEST)))
+    bounds = ((grid[0][0][0], grid[0][0][-1]), (np.log(MIN_WIDTH), np.log(MAX_WIDTH)))
     options = {"xatol": 1e-6, "fatol": 1e-9}
     start = (middle, np.log(width))
     best = load("scipy.optimize").minimize(loss, start, method="Nelder-Mead", bounds=bounds, options=options).x
@@ -135,13 +135,13 @@ def _polished(z: Array, y: Array) -> tuple[float, float]:
 
 
 def _grid(z: Array) -> list[tuple[Array, float]]:
-    """The middles (61,) and the width of each row of a grid of sigmoids."""
-    middles = np.linspace(max(z.min(), -REACH), min(z.max(), REACH), 61)
-    return [(middles, width) for width in np.geomspace(STEEPEST, FLATTEST, 25)]
+    """A grid of sigmoids: the middles (61,) and the width of each row."""
+    middles = np.linspace(max(z.min(), -MAX_DISTANCE), min(z.max(), MAX_DISTANCE), 61)
+    return [(middles, width) for width in np.geomspace(MIN_WIDTH, MAX_WIDTH, 25)]
 
 
 def _search(z: Array, y: Array, counts: Array, shapes: list[tuple[Array, float]]) -> tuple[Array, Array, Array]:
-    """The best of the sigmoids for each of B resamples, in which photo i occurs `counts[b, i]` times.
+    """The best of the sigmoids for each of B resamples. Photo i occurs `counts[b, i]` times in resample b.
 
     A least-squares fit of top and bottom leaves Pearson's correlation of the sigmoid and the MOS as it is, so the best
     sigmoid is the one whose correlation is furthest from 0.
@@ -175,7 +175,7 @@ def _sigmoid(x: Array, middle: Any, width: Any) -> Array:
 
 
 def _standard(values: Array) -> Array:
-    """Rows (..., n) with the mean 0 and the standard deviation 1; 0 where a row does not move."""
+    """Rows (..., n) with the mean 0 and the standard deviation 1; 0 where a row is constant."""
     centred = values - values.mean(axis=-1, keepdims=True)
     deviation = centred.std(axis=-1, keepdims=True)
     moves = np.ptp(values, axis=-1, keepdims=True) > 0

@@ -20,7 +20,7 @@ class Rating:
 
 
 def read(file: Path, dataset: Path, image_column: str, score_column: str) -> list[Rating]:
-    """The ratings in a CSV, whose images are named from its own folder, from `dataset` or from `dataset`/images.
+    """The ratings in a CSV. Its images are named from its own folder, from `dataset` or from `dataset`/images.
 
     Raises ConfigError.
     """
@@ -42,7 +42,7 @@ def read(file: Path, dataset: Path, image_column: str, score_column: str) -> lis
             raise ConfigError(
                 f"{line}: {row[image_column]!r} again; give each photo one row, with its mean opinion score"
             )
-        ratings[path] = Rating(path, _number(row[score_column], line))
+        ratings[path] = Rating(path, _parse_number(row[score_column], line))
     return list(ratings.values())
 
 
@@ -57,12 +57,12 @@ def find_ratings(dataset: Path) -> Path:
 
 
 def _locate(name: str, folders: tuple[Path, ...]) -> Path:
-    """The first that exists; where none does, the first, so that its error says where it was looked for."""
+    """The first path that exists. Where none does, the first path, so that its error says where it was sought."""
     paths = [folder / name for folder in folders]
     return next((path for path in paths if os.path.exists(path)), paths[0])
 
 
-def _number(text: str | None, line: str) -> float:
+def _parse_number(text: str | None, line: str) -> float:
     try:
         number = float(text or "")
     except ValueError:

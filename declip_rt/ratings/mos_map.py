@@ -1,4 +1,4 @@
-"""From a head's scores to MOS: fitted, cross-validated, written into a copy of the bundle."""
+"""Fits and cross-validates a map from a head's scores to MOS, and writes it into a copy of the bundle."""
 
 from __future__ import annotations
 
@@ -15,20 +15,19 @@ from declip_rt.model.manifest import Calibration, MosMap
 from declip_rt.ratings import agreement
 from declip_rt.ratings.agreement import Array, Logistic
 
-MIN_PHOTOS = 10  # photos
-
+MIN_PHOTOS = 10
 FOLDS = 5
-
 KNOTS = 101
 
 
 def fit(scores: Array, mos: Array, *, dataset: str, falling: bool = False) -> MosMap:
     """The map from a head's `scores` (n,) to the `mos` (n,) of n photos.
 
-    It is the logistic fit (`agreement.Logistic`), so it is monotone whatever the photos, sampled between their lowest
-    and highest score; beyond these nothing was seen, and it stays flat. `falling`: the MOS falls as the score rises.
+    The map is the logistic fit (`agreement.Logistic`), so it is monotone whatever the photos. It is sampled between
+    their lowest and highest score. Beyond these no photo was seen, and the map is flat. `falling`: the MOS falls as the
+    score rises.
 
-    Its agreement is that of predictions for photos that were not fit to: five maps, each fit without a fifth.
+    Its agreement is cross-validated: five maps are each fit without a fifth of the photos, and predict that fifth.
 
     Raises ConfigError: fewer than 10 photos, a map that falls where it should rise or the other way round, or what
     `agreement.measure` raises.
@@ -71,6 +70,6 @@ def write(bundle: Bundle, calibration: Calibration, out: Path) -> None:
 
 
 def _knots(scores: Array, mos: Array) -> tuple[Array, Array]:
-    """Scores that rise and their MOS, each (101,)."""
+    """Rising scores and their MOS by the fit, each (101,)."""
     knots = np.linspace(scores.min(), scores.max(), KNOTS)
     return knots, Logistic.fit(scores, mos)(knots)

@@ -39,7 +39,7 @@ def copied(vit: Path, vit_bundle: Path, copying: Callable[[Path], None]) -> Path
 @pytest.fixture
 def pays(monkeypatch: pytest.MonkeyPatch) -> None:
     """Small models gain little: what decides about the speed has a test of its own."""
-    monkeypatch.setattr("export.int8.LEAST_SPEEDUP", 0.0)
+    monkeypatch.setattr("export.int8.MIN_SPEEDUP", 0.0)
 
 
 @pytest.mark.usefixtures("pays")
@@ -55,7 +55,7 @@ def test_a_convolutional_tower_gets_its_layers_rounded(exported: Exported, tmp_p
 def test_a_graph_that_is_not_faster_is_left_out(
     copied: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("export.int8.LEAST_SPEEDUP", 1e6)
+    monkeypatch.setattr("export.int8.MIN_SPEEDUP", 1e6)
     assert "int8" not in export(copied, tmp_path / "bundle", None, photos).graphs
     assert "no int8.onnx, which would not pay" in capsys.readouterr().out
     assert not (tmp_path / "bundle" / "int8.onnx").exists()

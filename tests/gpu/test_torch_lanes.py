@@ -83,7 +83,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
 
 @pytest.fixture
 def reopen(context: Context, bundle: Bundle) -> Open:
-    if not devices.listed():
+    if not devices.list_devices():
         pytest.skip("NOT RUN, nvidia-smi lists no GPU: torch would take a simulated one for a real one")
     torch: Any = pytest.importorskip("torch", reason="NOT RUN, torch is not installed")
     if not torch.cuda.is_available():

@@ -29,7 +29,7 @@ def test_a_folder_gives_its_images_sorted_and_recursively(tmp_path: Path) -> Non
 
 
 def test_a_folder_of_many_files_is_sorted_a_run_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("declip_rt.images.sources.SORTED", 3)
+    monkeypatch.setattr("declip_rt.images.sources.RUN_LENGTH", 3)
     touch(tmp_path, *(f"{i}.jpg" for i in range(8)))
     found = [Path(path).name for path in expand([str(tmp_path)])]
     assert sorted(found) == [f"{i}.jpg" for i in range(8)]
@@ -47,7 +47,7 @@ def test_a_folder_of_many_files_is_not_listed_first(tmp_path: Path, monkeypatch:
             read.append(entry.name)
             yield entry
 
-    monkeypatch.setattr("declip_rt.images.sources.SORTED", 10)
+    monkeypatch.setattr("declip_rt.images.sources.RUN_LENGTH", 10)
     monkeypatch.setattr("os.scandir", counted)
     next(iter(expand([str(tmp_path)])))
     assert len(read) == 10

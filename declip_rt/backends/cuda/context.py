@@ -1,4 +1,4 @@
-"""The one place that opens CUDA: through NVIDIA's cuda.core, whose wheels need no compiler."""
+"""The one place that opens CUDA. It uses NVIDIA's cuda.core, whose wheels need no compiler."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from numpy.typing import DTypeLike, NDArray
 from declip_rt.errors import DeclipError, EngineError, OutOfMemory
 from declip_rt.extras import load
 
-ALIGNED = 256  # bytes, as TensorRT asks of addresses
+ALIGNMENT = 256  # bytes; TensorRT takes only addresses that are multiples of it
 
 
 class Context:
-    """A GPU's primary context, which everything else in the process shares: torch, ONNX Runtime, TensorRT.
+    """A GPU's primary context. torch, ONNX Runtime and TensorRT use it, too, in the same process.
 
     Raises:
         Unavailable: cuda.core is not installed.
@@ -53,7 +53,7 @@ class Context:
         return self._core.Device(self.index).create_stream()
 
     def event(self) -> Any:
-        """A cuda.core.Event that keeps time, and whose waiters sleep: decoders want the cores."""
+        """A cuda.core.Event that measures time. Threads that wait for it sleep: decoders want the cores."""
         options = self._core.EventOptions(timing_enabled=True, blocking_sync=True)
         return self._core.Device(self.index).create_event(options)
 
@@ -63,18 +63,20 @@ class Context:
             return self._core.Device(self.index).allocate(size, stream=stream)
 
     def pinned(self, shape: tuple[int, ...], dtype: DTypeLike = np.uint8) -> tuple[NDArray[Any], Any]:
-        """Host memory that the GPU copies from and to by itself: as an array of zeros, and as the cuda.core.Buffer that
-        must outlive it."""
+        """Pinned host memory: an array of zeros, and its cuda.core.Buffer, which must outlive the array.
+
+        The GPU copies from and to it by itself.
+        """
         size = math.prod(shape) * np.dtype(dtype).itemsize
         with self.guarded(f"no {size / 2**20:.0f} MiB of pinned host memory"):
             buffer = self._core.LegacyPinnedMemoryResource().allocate(size)
-        memory: Any = (ctypes.c_uint8 * size).from_address(int(buffer.handle))  # by DLPack it would count as a GPU's
+        memory: Any = (ctypes.c_uint8 * size).from_address(int(buffer.handle))  # DLPack would take it for a GPU's
         array = np.frombuffer(memory, dtype).reshape(shape)
         array[...] = 0
         return array, buffer
 
     def part(self, buffer: Any, offset: int, size: int) -> Any:
-        """`size` bytes of a buffer, which must outlive it."""
+        """A cuda.core.Buffer of `size` bytes of `buffer`, which must outlive it."""
         return self._core.Buffer.from_handle(int(buffer.handle) + offset, size)
 
     def view(self, image: object, stream: Any) -> Any:
@@ -82,7 +84,7 @@ class Context:
         return self._utils.StridedMemoryView.from_any_interface(image, stream_ptr=int(stream.handle))
 
     def free(self) -> tuple[int, int]:
-        """Bytes of the GPU's memory: free, and in all."""
+        """The free bytes and all bytes of the GPU's memory."""
         from cuda.bindings import driver
 
         self.enter()
@@ -91,7 +93,7 @@ class Context:
 
     @contextmanager
     def guarded(self, what: str) -> Iterator[None]:
-        """Makes EngineErrors of what CUDA and its libraries raise, with a remedy."""
+        """Turns errors of CUDA and its libraries into EngineErrors that name a remedy."""
         try:
             yield
         except DeclipError:

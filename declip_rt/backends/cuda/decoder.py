@@ -1,4 +1,4 @@
-"""JPEGs decoded on the GPU, by NVIDIA's nvImageCodec."""
+"""Decodes JPEGs on the GPU, by NVIDIA's nvImageCodec."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ JPEG = b"\xff\xd8\xff"
 
 
 class GpuDecoder:
-    """Decoders on the GPU `index`: as many as threads decode at once. Raises Unavailable without nvImageCodec."""
+    """A decoder on the GPU `index` for each thread that decodes at once. Raises Unavailable without nvImageCodec."""
 
     def __init__(self, index: int) -> None:
         self._codec, self._index = load("nvidia.nvimgcodec"), index
         self._idle: list[Any] = []
 
     def decode(self, data: bytes) -> Any:
-        """The image upright, RGB uint8 (H, W, 3) on the GPU; None where it is a matter for the CPU.
+        """The image upright, RGB uint8 (H, W, 3) on the GPU. None where the CPU must decode it.
 
-        That is whatever is no JPEG, is larger than the CPU's limit, or makes nvImageCodec fail: the CPU says why.
+        The CPU must decode what is not a JPEG, exceeds MAX_PIXELS, or makes nvImageCodec fail; its error says why.
         """
         if not data.startswith(JPEG):
             return None

@@ -15,8 +15,8 @@ class Gpu:
     driver: str
 
 
-def listed() -> list[Gpu]:
-    """In their order; none where there is no driver."""
+def list_devices() -> list[Gpu]:
+    """The GPUs by their index. Empty where there is no driver."""
     if shutil.which("nvidia-smi") is None:
         return []
     query = ["nvidia-smi", "--query-gpu=name,compute_cap,driver_version", "--format=csv,noheader"]

@@ -1,4 +1,4 @@
-"""What runs on a GPU: lanes on one device, in as much memory as there is."""
+"""An engine on a GPU: lanes on one device, with a smaller batch where memory is short."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ logger = logging.getLogger(__name__)
 
 
 class GpuEngine:
-    """A network on a GPU, with lanes. ONNX Runtime and TensorRT differ in their network alone.
+    """A network on a GPU, with lanes. ONNX Runtime and TensorRT differ only in their network.
 
-    info: what was asked for. Where memory is short, the engine takes a batch of half the size or less, once; its own
-    `info` says so, and a warning is logged.
+    info: what was asked for. Where memory is short, the engine tries once more, with a batch of half the size or less.
+    Its own `info` says so, and a warning is logged.
 
     Raises:
-        EngineError: the device fails, or that is too much as well; with figures.
+        EngineError: the device fails, or the smaller batch does not fit either. The message has the figures.
     """
 
     def __init__(self, context: Context, network: Network, views: ViewSpec, info: EngineInfo, stats: Stats) -> None:
@@ -36,7 +36,7 @@ class GpuEngine:
             fitting = [bucket for bucket in network.buckets if bucket <= info.batch // 2]
             if not fitting:
                 raise
-            short = str(error)  # not the error itself, whose traceback holds memory
+            short = str(error)  # not the error itself: its traceback holds memory
         if short:
             self.info = replace(info, batch=fitting[-1], fallback=short)
             logger.warning("%s; going on with a batch of %d", short, fitting[-1])

@@ -1,4 +1,4 @@
-"""Frames that are on the GPU already, on their way into a lane's slots."""
+"""Takes frames that are on the GPU into a lane's slots."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from declip_rt.backends.cuda.context import Context
-from declip_rt.backends.cuda.kernels import JOB, DeviceImage, ViewKernels, Views
+from declip_rt.backends.cuda.kernels import JOB, DeviceImage, ViewJobs, ViewKernels
 from declip_rt.errors import ImageError
 from declip_rt.images.decode import MAX_SIDE
 from declip_rt.images.views import boxes
@@ -15,23 +15,23 @@ from declip_rt.model.manifest import ViewSpec
 
 
 class Frames:
-    """The frames of one batch: whose views a kernel cuts, bit by bit as on the CPU, without a copy through the host."""
+    """The frames of one batch. A kernel cuts their views on the GPU, bit by bit as the CPU does."""
 
     def __init__(self, context: Context, views: ViewSpec, stream: Any) -> None:
         self._context, self._views, self._stream = context, views, stream
-        self._held: dict[int, tuple[Any, DeviceImage]] = {}  # slot -> what keeps the frame's memory, and where it is
+        self._held: dict[int, tuple[Any, DeviceImage]] = {}  # slot -> what keeps the frame alive, and its address
         self._kernels: ViewKernels | None = None
         self._table_of: tuple[Any, Any] | None = None
-        self._room: dict[str, Any] = {}  # buffers on the GPU, which grow
+        self._room: dict[str, Any] = {}  # buffers on the GPU; too small ones are replaced
 
     def __contains__(self, i: int) -> bool:
         return i in self._held
 
     def put(self, i: int, frame: object) -> tuple[int, int]:
-        """Takes a frame for slot i and returns its width and height in pixels. It must not change before its score.
+        """Takes a frame for slot i and returns its width and height in pixels.
 
-        frame: uint8 RGB (H, W, 3) or (3, H, W) of any strides, with `__dlpack__` or `__cuda_array_interface__`.
-        Raises ImageError for any other.
+        frame: uint8 RGB (H, W, 3) or (3, H, W) of any strides, with `__dlpack__` or `__cuda_array_interface__`. It must
+        not change before its score. Raises ImageError for any other.
         """
         try:
             view = self._context.view(frame, self._stream)
@@ -48,7 +48,7 @@ class Frames:
             return
         self._kernels = self._kernels or ViewKernels()
         count, size = len(self._views.placements), self._views.size
-        views = Views.planned(
+        views = ViewJobs.plan(
             [
                 (image, box, (i * count + v) * size * size * 3)
                 for i, image in frames
@@ -64,11 +64,11 @@ class Frames:
         self._kernels.launch(self._stream, views, int(on_gpu.handle), int(scratch.handle), pixels)
 
     def drop(self, i: int) -> None:
-        """Lets go of the frame of slot i, if it has one."""
+        """Forgets the frame of slot i, if it has one."""
         self._held.pop(i, None)
 
     def clear(self) -> None:
-        """Lets go of the frames, once they have been computed."""
+        """Forgets the frames. Call it once they are computed."""
         self._held.clear()
 
     def close(self) -> None:
@@ -76,7 +76,7 @@ class Frames:
             buffer.close()
 
     def _table(self, count: int) -> tuple[Any, Any]:
-        """Pinned memory for `count` jobs at least, as an array and as a buffer."""
+        """Pinned memory for at least `count` jobs: an array and its buffer."""
         if self._table_of is None or len(self._table_of[0]) < count:
             self._table_of = self._context.pinned((count,), JOB)
         return self._table_of
@@ -98,7 +98,7 @@ def _image(view: Any, index: int) -> DeviceImage:
         raise ImageError(
             f"a frame on the GPU must be RGB uint8 (H, W, 3) or (3, H, W); this one is {view.dtype} {shape}"
         )
-    strides = view.strides or (shape[1] * shape[2], shape[2], 1)  # in elements of a byte; None is C-contiguous
+    strides = view.strides or (shape[1] * shape[2], shape[2], 1)  # in bytes; None means C-contiguous
     if max(shape) > MAX_SIDE:
         raise ImageError(f"a frame of {shape} has a side of more than {MAX_SIDE:,} pixels; cut it first")
     row, pixel, channel = (0, 1, 2) if shape[2] == 3 else (1, 2, 0)

@@ -1,4 +1,4 @@
-"""The CUDA kernels that cut views from a ragged batch of images on the GPU (declip_rt/native/ragged.cu)."""
+"""The CUDA kernels that cut views from images of many sizes on the GPU (declip_rt/native/ragged.cu)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from declip_rt import native
 from declip_rt.errors import EngineError
 from declip_rt.images.views import Box
 
-JOB = np.dtype(  # struct Job of ragged.h; native.lay_out fills in what follows `out`
+JOB = np.dtype(  # struct Job of ragged.h; native.lay_out fills in the fields after `out`
     [
         ("image", np.uint64),
         ("strides", np.int64, 3),
@@ -27,8 +27,8 @@ JOB = np.dtype(  # struct Job of ragged.h; native.lay_out fills in what follows 
         ("taps", np.int32, 2),
     ]
 )
-THREADS = 256  # a block
-MOST_BLOCKS = 1024  # a job: its elements are then done in turns
+THREADS = 256  # of a block
+MAX_BLOCKS = 1024  # of a job; where they are too few, a thread does several elements
 
 
 @dataclass(frozen=True)
@@ -42,23 +42,23 @@ class DeviceImage:
 
 
 @dataclass(frozen=True)
-class Views:
-    """A table of jobs, each a view; the scratch memory that they need, in bytes; and the pixels of the longest pass."""
+class ViewJobs:
+    """A table with a job for each view, and what the kernels need for it."""
 
     jobs: NDArray[Any]  # JOB, (n,)
-    size: int  # of a view's side
-    scratch: int
-    longest: int
+    size: int  # a view's side, in pixels
+    scratch: int  # bytes of memory on the GPU
+    longest: int  # pixels of the longest first pass
 
     @staticmethod
-    def planned(views: Sequence[tuple[DeviceImage, Box, int]], size: int) -> Views:
-        """views: of an image, its square, and the bytes from the start of all views to this one."""
+    def plan(views: Sequence[tuple[DeviceImage, Box, int]], size: int) -> ViewJobs:
+        """views: an image, a square of it, and where its view begins in the output, in bytes."""
         jobs = np.zeros(len(views), JOB)
         for job, (image, box, out) in zip(jobs, views, strict=True):
             job["image"], job["strides"], job["size"] = image.pointer, image.strides, (image.height, image.width)
             job["box"], job["out"] = box, out
         scratch, longest = native.lay_out(jobs.view(np.uint8).reshape(len(jobs), JOB.itemsize), size)
-        return Views(jobs, size, scratch, longest)
+        return ViewJobs(jobs, size, scratch, longest)
 
 
 class ViewKernels:
@@ -76,12 +76,12 @@ class ViewKernels:
         code = ObjectCode.from_fatbin(fatbin)
         self._kernels = [code.get_kernel(f"declip_{name}") for name in ("weigh", "pass_one", "pass_two")]
 
-    def launch(self, stream: Any, views: Views, table: int, scratch: int, out: int) -> None:
-        """Queues them. table: a copy of the jobs on the GPU; scratch: of `views.scratch` bytes; out: of all views."""
+    def launch(self, stream: Any, views: ViewJobs, table: int, scratch: int, out: int) -> None:
+        """Queues the kernels. table, scratch, out: addresses of the jobs, of `views.scratch` bytes, of all views."""
         from cuda.core import LaunchConfig, launch
 
         elements = 2 * views.size, views.longest, views.size**2
         for kernel, count, more in zip(self._kernels, elements, ((), (), (out,)), strict=True):
-            blocks = min(-(-count // THREADS), MOST_BLOCKS)
+            blocks = min(-(-count // THREADS), MAX_BLOCKS)
             config = LaunchConfig(grid=(blocks, len(views.jobs)), block=THREADS)
             launch(stream, config, kernel, table, np.int32(views.size), scratch, *more)

@@ -1,4 +1,4 @@
-"""A lane on a GPU: pinned memory, device memory and a stream of its own, so that lanes copy and compute at once."""
+"""A lane on a GPU. It has its own memory, pinned and on the GPU, and stream, so that lanes copy and compute at once."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from declip_rt.backends.contract import Outputs
-from declip_rt.backends.cuda.context import ALIGNED, Context
+from declip_rt.backends.cuda.context import ALIGNMENT, Context
 from declip_rt.backends.cuda.frames import Frames
 from declip_rt.errors import EngineError
 from declip_rt.model.manifest import ViewSpec
 from declip_rt.stats import Stats
 
-TIMED = ("copy in", "compute", "copy out")  # of Stats, between a lane's four events
+LANE_STAGES = ("copy in", "compute", "copy out")  # stages of Stats, between a lane's four events
 
 
 @dataclass(frozen=True)
 class Buffers:
-    """What a network computes from and to: addresses on the GPU, and the stream to do it on."""
+    """Where a network reads and writes: addresses on the GPU, and the stream to compute on."""
 
-    buckets: Sequence[int]  # the numbers of images that it will be asked for; there is room for the last
+    buckets: Sequence[int]  # the batch sizes to compute, ascending; N is the last
     pixels: int  # uint8 (N, V, S, S, 3)
     outputs: Mapping[str, int]  # name -> float32 (N, width)
     stream: Any
@@ -49,11 +49,11 @@ class Network(Protocol):
 
     @property
     def buckets(self) -> Sequence[int]:
-        """The numbers of images that it computes, ascending."""
+        """The batch sizes that it computes, ascending."""
 
     @property
     def widths(self) -> Mapping[str, int]:
-        """Of its outputs `scores`, `perceptual` and `semantic`."""
+        """The widths of its outputs `scores`, `perceptual` and `semantic`."""
 
     def bind(self, buffers: Buffers) -> Program: ...
 
@@ -61,10 +61,10 @@ class Network(Protocol):
 class GpuLane:
     """One batch in flight.
 
-    A batch is padded to the smallest of the network's buckets that holds it. Each bucket is run once, and captured as a
-    CUDA graph where the network allows it, so that starting a batch is a copy and one launch.
+    A batch is padded to the smallest of the network's buckets that holds it. The lane runs each bucket once, and
+    captures it as a CUDA graph where the network allows it. A batch then starts with a copy and one launch.
 
-    It has `batch` slots, at most the network's largest bucket.
+    batch: the number of slots, at most the network's largest bucket.
     """
 
     def __init__(self, context: Context, network: Network, views: ViewSpec, batch: int, stats: Stats) -> None:
@@ -76,7 +76,7 @@ class GpuLane:
         self._slots, self._pinned_in = context.pinned((batch, *views.shape))
         self._row = self._slots[0].nbytes
         self._pixels = context.memory(most * self._row, self._stream)
-        offsets, size = _laid_out(widths, most)
+        offsets, size = _lay_out(widths, most)
         rows, self._pinned_out = context.pinned((size,))
         self._outputs = context.memory(size, self._stream)
         self._results = {
@@ -84,7 +84,7 @@ class GpuLane:
             for name, offset in offsets.items()
         }
         self._frames = Frames(context, views, self._stream)
-        self._events = [context.event() for _ in range(len(TIMED) + 1)]
+        self._events = [context.event() for _ in range(len(LANE_STAGES) + 1)]
         self._launched, self._closed = 0, False
         with context.guarded("cannot prepare a lane"):
             self._pixels.fill(0, stream=self._stream)
@@ -93,11 +93,11 @@ class GpuLane:
             self._program = network.bind(
                 Buffers(self._buckets, int(self._pixels.handle), addresses, self._stream, context)
             )
-            self._graphs = {bucket: self._captured(bucket) for bucket in self._buckets}
+            self._graphs = {bucket: self._capture(bucket) for bucket in self._buckets}
 
     def slot(self, i: int) -> NDArray[np.uint8]:
         self._check()
-        self._frames.drop(i)  # of a run that ended before it was computed
+        self._frames.drop(i)  # a run that ended early may have left one
         slot: NDArray[np.uint8] = self._slots[i]
         return slot
 
@@ -134,13 +134,13 @@ class GpuLane:
         with self._context.guarded("a batch failed"):
             self._context.enter()
             self._events[-1].sync()
-            for stage, before, after in zip(TIMED, self._events, self._events[1:], strict=False):
+            for stage, before, after in zip(LANE_STAGES, self._events, self._events[1:], strict=False):
                 self._stats.add(stage, (after - before) / 1e3)
         self._frames.clear()
         return Outputs(**{name: rows[:n].copy() for name, rows in self._results.items()})
 
     def close(self) -> None:
-        """Waits for what is launched, and frees the lane's memory."""
+        """Waits for the launched batch and frees the lane's memory."""
         self._closed = True
         held = (*self._graphs.values(), self._program, self._frames)
         held += self._pixels, self._outputs, self._pinned_in, self._pinned_out
@@ -165,8 +165,8 @@ class GpuLane:
             source.copy_to(target, stream=self._stream)
         self._frames.write(int(self._pixels.handle), n)
 
-    def _captured(self, bucket: int) -> Any:
-        """The bucket as a CUDA graph, or None; after a first run, in which libraries set themselves up."""
+    def _capture(self, bucket: int) -> Any:
+        """The bucket as a CUDA graph, or None where it cannot be one. Libraries set themselves up in a first run."""
         stream = int(self._stream.handle)
         self._program.enqueue(bucket, stream)
         self._stream.sync()
@@ -179,12 +179,12 @@ class GpuLane:
         return graph
 
 
-def _laid_out(widths: Mapping[str, int], rows: int) -> tuple[dict[str, int], int]:
-    """Where each output begins in one buffer, in bytes, and the buffer's size."""
+def _lay_out(widths: Mapping[str, int], rows: int) -> tuple[dict[str, int], int]:
+    """Where each output begins in one buffer, and the buffer's size, in bytes."""
     offsets, size = {}, 0
     for name, width in widths.items():
         offsets[name] = size
-        size += -(-rows * width * 4 // ALIGNED) * ALIGNED
+        size += -(-rows * width * 4 // ALIGNMENT) * ALIGNMENT
     return offsets, size
 
 

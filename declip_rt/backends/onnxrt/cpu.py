@@ -19,27 +19,27 @@ from declip_rt.model.bundle import Bundle
 from declip_rt.model.manifest import INPUT, OUTPUTS
 from declip_rt.stats import Stats, cores
 
-AT_ONCE = 4  # batches that compute at once on a CPU, at most
-SPARE = 2  # lanes beside those that compute: one waits full, one is being filled
-VNNI = ("avx512_vnni", "avx_vnni")  # in /proc/cpuinfo
+CONCURRENT_BATCHES = 4  # the most batches that compute at once
+SPARE_LANES = 2  # lanes beside those that compute: one waits full, one is being filled
+VNNI = ("avx512_vnni", "avx_vnni")  # its flags in /proc/cpuinfo
 
 
 class OnnxEngine:
     """Runs one of the bundle's graphs.
 
-    Up to AT_ONCE batches compute at once and share the threads: with a thread for each, none waits for another.
-    With a batch of 1, which is for latency, all threads work on one image.
+    Up to CONCURRENT_BATCHES batches compute at once and share the threads. Each has a thread at least, so that
+    none waits for another. A batch of 1 is for latency: all threads work on one image.
 
     fallback: why the CPU computes where a GPU was asked for.
     """
 
     def __init__(self, bundle: Bundle, options: EngineOptions, stats: Stats, fallback: str | None = None) -> None:
         threads, precision = options.threads or cores(), choose_precision(bundle, options.precision)
-        at_once = 1 if options.batch == 1 else min(threads, AT_ONCE)
+        at_once = 1 if options.batch == 1 else min(threads, CONCURRENT_BATCHES)
         settings = session_options(precision, threads - at_once + 1)  # ONNX Runtime counts one caller among its threads
         settings.add_session_config_entry("session.intra_op.allow_spinning", "0")  # the decoders want the cores
         self._work = _Work(open_session(bundle.graph(precision), settings), at_once, stats)
-        buffers = [np.zeros((options.batch, *bundle.views.shape), np.uint8) for _ in range(at_once + SPARE)]
+        buffers = [np.zeros((options.batch, *bundle.views.shape), np.uint8) for _ in range(at_once + SPARE_LANES)]
         self._lanes = [OnnxLane(self._work, buffer) for buffer in buffers]
         name = f"ONNX Runtime {runtime_module().__version__}"
         self.info = EngineInfo("cpu", None, name, precision, options.batch, len(buffers), fallback)
@@ -58,7 +58,7 @@ class OnnxEngine:
 
 
 class _Work:
-    """A session, and the threads that call it. Lanes hold it, and it holds no lane, so that no cycle keeps it alive."""
+    """A session and the threads that call it. It refers to no lane, so that no cycle keeps it alive."""
 
     def __init__(self, session: Any, at_once: int, stats: Stats) -> None:
         self.session, self._stats = session, stats
@@ -78,7 +78,7 @@ class _Work:
 
     def _run(self, session: Any, pixels: NDArray[np.uint8]) -> list[Floats]:
         with self._stats.timed("compute"):
-            # Copies: ONNX Runtime's own memory goes with the session, and cannot be freed in a forked child.
+            # Copies: the session frees ONNX Runtime's own memory, and a forked child cannot.
             return [np.array(each) for each in session.run(OUTPUTS, {INPUT: pixels})]
 
 
@@ -117,7 +117,9 @@ class OnnxLane:
 
 
 def choose_precision(bundle: Bundle, wanted: str) -> str:
-    """The graph to take on this CPU: `auto` is int8 where bundle and CPU prove that it scores as fp32 does, else fp32.
+    """The precision of the graph to run on this CPU.
+
+    `auto` is int8 where this CPU can compute it and the bundle proves that it scores as fp32 does, else fp32.
 
     Raises EngineError where this CPU cannot compute what is wanted.
     """

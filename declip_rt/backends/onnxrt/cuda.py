@@ -19,7 +19,7 @@ from declip_rt.stats import Stats
 
 
 def open_session(bundle: Bundle, options: EngineOptions, stats: Stats) -> GpuEngine:
-    """An engine that runs the bundle's FP32 graph (auto), or its FP16 one, which is yet to be proven.
+    """An engine that runs the bundle's FP32 graph (auto) or its FP16 graph. The caller has to prove the FP16 one.
 
     Raises:
         Unavailable: ONNX Runtime has no CUDA.
@@ -42,7 +42,7 @@ def open_session(bundle: Bundle, options: EngineOptions, stats: Stats) -> GpuEng
 
 
 class OnnxNetwork:
-    """One of the bundle's graphs, of which each lane opens a session on its own stream."""
+    """One of the bundle's graphs. Each lane opens a session of it on its own stream."""
 
     def __init__(self, bundle: Bundle, precision: str, batch: int) -> None:
         self.graph, self.precision, self.shape = bundle.graph(precision), precision, bundle.views.shape
@@ -55,7 +55,7 @@ class OnnxNetwork:
 
 
 class OnnxProgram:
-    """A session whose inputs and outputs are a lane's memory, and whose kernels go to its stream."""
+    """A session that reads and writes a lane's memory, and runs on the lane's stream."""
 
     def __init__(self, network: OnnxNetwork, buffers: Buffers) -> None:
         index = buffers.context.index
@@ -70,9 +70,9 @@ class OnnxProgram:
             )
         self._options = runtime_module().RunOptions()
         self._options.add_run_config_entry("disable_synchronize_execution_providers", "1")  # the lane waits
-        self._bindings = {bucket: self._bound(network, buffers, bucket) for bucket in buffers.buckets}
+        self._bindings = {bucket: self._bind(network, buffers, bucket) for bucket in buffers.buckets}
 
-    def _bound(self, network: OnnxNetwork, buffers: Buffers, bucket: int) -> Any:
+    def _bind(self, network: OnnxNetwork, buffers: Buffers, bucket: int) -> Any:
         binding, index = self._session.io_binding(), buffers.context.index
         binding.bind_input(INPUT, "cuda", index, np.uint8, (bucket, *network.shape), buffers.pixels)
         for name in OUTPUTS:

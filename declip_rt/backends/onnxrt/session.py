@@ -1,4 +1,4 @@
-"""ONNX Runtime's sessions: imported, set up and opened in one place."""
+"""Imports ONNX Runtime, and sets up and opens its sessions."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def session_options(precision: str, threads: int | None = None) -> Any:
     levels = runtime.GraphOptimizationLevel
     # ONNX Runtime 1.32 crashes on FP16 graphs at a higher level.
     options.graph_optimization_level = levels.ORT_ENABLE_BASIC if precision == "fp16" else levels.ORT_ENABLE_ALL
-    options.log_severity_level = 3  # a provider that did not load is reported by us
+    options.log_severity_level = 3  # we report a provider that did not load
     if threads is not None:
         options.intra_op_num_threads = threads
     return options
@@ -57,16 +57,16 @@ def open_session(graph: Path | bytes, options: Any, provider: Any = CPU) -> Any:
 
 
 def _survive_fork() -> None:
-    """Lets a forked child end, though ONNX Runtime's threads stayed in its parent.
+    """Lets a forked child end. ONNX Runtime's threads have stayed in its parent.
 
-    ONNX Runtime waits for them when a session is freed, and once more when the process exits: so the parent's sessions
-    are never freed here, and the process ends before it asks ONNX Runtime to.
+    ONNX Runtime waits for them when a session is freed, and once more when the process exits. So the child never frees
+    the parent's sessions, and it ends before it asks ONNX Runtime to.
     """
     sessions = list(_open)
     for session in sessions:
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(session))
     libc = ctypes.CDLL(None)
-    if sessions and hasattr(libc, "on_exit"):  # of glibc: the last that is registered runs first
+    if sessions and hasattr(libc, "on_exit"):  # of glibc, which runs the last handler first
         libc.on_exit(ctypes.cast(libc._exit, ctypes.c_void_p), None)
 
 

@@ -26,14 +26,14 @@ def build(
 ) -> bytes:
     """The plan of the bundle's graph, with an optimisation profile for each of the recipe's batches.
 
-    targets: compute capabilities (sm89) to build for ahead of time, with TensorRT for RTX; none is this machine's GPU.
-    timing: a file of what TensorRT measured when it built before, which is read and written again.
+    targets: compute capabilities (sm89) that TensorRT for RTX builds for ahead of time; without any, the plan is for
+    this machine's GPU. timing: a file with TensorRT's measurements of earlier builds. It is read and written again.
 
     Raises:
         BundleError: the bundle has no such graph.
-        ConfigError: there are targets, and the library builds for the GPU at hand alone.
+        ConfigError: there are targets, but the library builds only for the GPU that it runs on.
         Unavailable: the library is missing, or knows no such target.
-        EngineError: it cannot parse or build the graph; with its own words.
+        EngineError: the library cannot parse or build the graph. The message has its words.
     """
     shapes = [{INPUT: (batch, *bundle.views.shape)} for batch in recipe.batches]
     return build_graph(bundle.graph(recipe.graph), recipe, shapes, targets, progress, timing)
@@ -47,16 +47,16 @@ def build_graph(
     progress: Progress | None = None,
     timing: Path | None = None,
 ) -> bytes:
-    """The plan of any ONNX graph. profiles: the shapes of its inputs, for each optimisation profile."""
+    """The plan of any ONNX graph. profiles: for each optimisation profile, the shapes of the graph's inputs."""
     trt = library(recipe)
     log = logger(trt)
-    builder = _made(trt.Builder(log), log, "cannot start a builder; check that nvidia-smi lists the GPU")
+    builder = _check(trt.Builder(log), log, "cannot start a builder; check that nvidia-smi lists the GPU")
     network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
     parser = trt.OnnxParser(network, log)
     if not parser.parse_from_file(str(graph)):
         reasons = [parser.get_error(i).desc() for i in range(parser.num_errors)]
         raise EngineError(f"{recipe.library} {trt.__version__} cannot parse {graph}: {shorten(reasons + log.lines)}")
-    config = _configured(trt, builder, recipe, profiles, targets)
+    config = _configure(trt, builder, recipe, profiles, targets)
     if progress is not None:
         config.progress_monitor = _monitor(trt, progress)
     if timing is not None and not targets:
@@ -64,14 +64,14 @@ def build_graph(
         cache = config.create_timing_cache(known) or config.create_timing_cache(b"")  # None where it is damaged
         config.set_timing_cache(cache, ignore_mismatch=False)
     plan = builder.build_serialized_network(network, config)
-    built = bytes(_made(plan, log, f"{recipe.library} {trt.__version__} cannot build {graph}"))
+    built = bytes(_check(plan, log, f"{recipe.library} {trt.__version__} cannot build {graph}"))
     if timing is not None and not targets:
         measured = bytes(config.get_timing_cache().serialize())
         write_whole(timing, measured, shared=True)  # another process may build for this GPU, too
     return built
 
 
-def _configured(
+def _configure(
     trt: ModuleType,
     builder: Any,
     recipe: Recipe,
@@ -109,7 +109,7 @@ def _aim(trt: ModuleType, config: Any, recipe: Recipe, targets: Sequence[str]) -
         config.set_compute_capability(known[target], i)
 
 
-def _made(thing: Any, log: Any, what: str) -> Any:
+def _check(thing: Any, log: Any, what: str) -> Any:
     if thing is None:
         raise EngineError(f"{what}: {shorten(log.lines)}")
     return thing
@@ -117,7 +117,7 @@ def _made(thing: Any, log: Any, what: str) -> Any:
 
 def _monitor(trt: ModuleType, progress: Progress) -> Any:
     class Monitor(trt.IProgressMonitor):  # type: ignore[name-defined, misc]
-        """Tells of the outermost phases."""
+        """Reports the outermost phases."""
 
         def __init__(self) -> None:
             trt.IProgressMonitor.__init__(self)

@@ -1,4 +1,4 @@
-"""TensorRT: a plan from the cache, or built on the spot, proven and run on the lanes of a GPU."""
+"""Runs a TensorRT plan on the lanes of a GPU. The cache has it, or it is built first; then it is proven."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from declip_rt.stats import Stats
 
 
 def open_plan(bundle: Bundle, options: EngineOptions, stats: Stats) -> GpuEngine:
-    """An engine that runs a plan of the bundle's graph, which has proven that it scores as the reference does.
+    """An engine that runs a plan of the bundle's graph. The plan has proven that it scores as the reference does.
 
-    Without a recipe the plan is that of the library which is installed, for the precision (auto is FP16 where the
-    bundle has such a graph, else FP32), with a profile for the batch beside its own.
+    Without a recipe, the installed library's default builds the graph of the precision: auto is FP16 where the bundle
+    has such a graph, else FP32. The plan has a profile for the batch, too.
 
     Raises:
         Unavailable: a library is missing.

@@ -1,4 +1,4 @@
-"""TensorRT or TensorRT for RTX: imported in one place, with its log."""
+"""Imports TensorRT or TensorRT for RTX, and keeps its log."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from declip_rt.backends.trt.recipe import Recipe
 from declip_rt.extras import load
 
-SHOWN = 3  # of TensorRT's own lines, in an error
+LOG_LINES = 3  # lines of TensorRT's log that an error shows
 
 
 def library(recipe: Recipe) -> ModuleType:
@@ -18,12 +18,12 @@ def library(recipe: Recipe) -> ModuleType:
 
 
 def shorten(lines: Sequence[str]) -> str:
-    """The first of the library's own lines, for an error."""
-    return " | ".join(lines[:SHOWN]) or "it gave no reason"
+    """The first LOG_LINES of the library's log, for an error."""
+    return " | ".join(lines[:LOG_LINES]) or "it gave no reason"
 
 
 def logger(trt: ModuleType) -> Any:
-    """A trt.ILogger that keeps what TensorRT says of errors."""
+    """A trt.ILogger that keeps TensorRT's errors."""
 
     class Log(trt.ILogger):  # type: ignore[name-defined, misc]
         def __init__(self) -> None:

@@ -13,12 +13,13 @@ from declip_rt.model.manifest import INPUT, OUTPUTS
 
 
 class TensorRtNetwork:
-    """A plan whose hash was checked, and that has a profile for each of its recipe's batches.
+    """A plan that has a profile for each of its recipe's batches.
 
-    kernels: what `compiled` gave before. `fits` tells whether they are for this GPU and driver.
+    plan: its hash must have been checked. kernels: what `compiled` returned before. `fits` tells whether they are for
+    this GPU and driver.
 
     Raises:
-        EngineError: the library is missing, or refuses the plan; with its own words.
+        EngineError: the library is missing or refuses the plan. The message has its words.
     """
 
     def __init__(self, plan: bytes, recipe: Recipe, kernels: bytes = b"") -> None:
@@ -33,7 +34,7 @@ class TensorRtNetwork:
         return TensorRtProgram(self, buffers)
 
     def compiled(self) -> bytes:
-        """The kernels that TensorRT for RTX has compiled for the contexts of all programs; TensorRT has none."""
+        """The kernels that TensorRT for RTX has compiled for all programs. Empty with TensorRT."""
         return b"" if self.cache is None else bytes(self.cache.serialize() or b"")
 
 
@@ -41,45 +42,45 @@ class TensorRtProgram:
     """An execution context for each bucket. They share their scratch memory, as one lane runs one of them at a time."""
 
     def __init__(self, network: TensorRtNetwork, buffers: Buffers) -> None:
-        self._network, engine = network, network.engine  # which must outlive the contexts
+        self._network, engine = network, network.engine  # both must outlive the contexts
         self._scratch = buffers.context.memory(max(engine.device_memory_size_v2, 1), buffers.stream)
         shape = tuple(engine.get_tensor_shape(INPUT))[1:]
         self._contexts = {}
         for bucket in buffers.buckets:
             profile = network.profiles[bucket]
-            context = self._made(execution_context(network.trt, engine, network.cache), "no execution context")
+            context = self._check(execution_context(network.trt, engine, network.cache), "no execution context")
             handle = int(buffers.stream.handle)
-            self._made(context.set_optimization_profile_async(profile, handle), f"no profile {profile}")
+            self._check(context.set_optimization_profile_async(profile, handle), f"no profile {profile}")
             context.set_device_memory(int(self._scratch.handle), self._scratch.size)
-            self._made(context.set_input_shape(INPUT, (bucket, *shape)), f"no batch of {bucket}")
+            self._check(context.set_input_shape(INPUT, (bucket, *shape)), f"no batch of {bucket}")
             for name, address in {INPUT: buffers.pixels, **buffers.outputs}.items():
-                self._made(context.set_tensor_address(name, address), f"no tensor {name}")
+                self._check(context.set_tensor_address(name, address), f"no tensor {name}")
             self._contexts[bucket] = context
         buffers.stream.sync()
 
     def enqueue(self, bucket: int, stream: int) -> None:
-        self._made(self._contexts[bucket].execute_async_v3(stream), f"cannot compute a batch of {bucket}")
+        self._check(self._contexts[bucket].execute_async_v3(stream), f"cannot compute a batch of {bucket}")
 
     def can_be_captured(self, bucket: int, stream: int) -> bool:
-        asked = getattr(self._contexts[bucket], "is_stream_capturable", None)  # TensorRT for RTX alone has it
+        asked = getattr(self._contexts[bucket], "is_stream_capturable", None)  # only TensorRT for RTX has it
         return asked is None or bool(asked(stream))
 
     def close(self) -> None:
         self._contexts.clear()
         self._scratch.close()
 
-    def _made(self, thing: Any, what: str) -> Any:
+    def _check(self, thing: Any, what: str) -> Any:
         if not thing:
             raise EngineError(f"{what}: {shorten(self._network.log.lines)}")
         return thing
 
 
 def load_plan(plan: bytes, recipe: Recipe) -> tuple[ModuleType, Any, Any, Any]:
-    """The recipe's library, its log, a runtime, which must outlive the engine, and the plan's engine."""
+    """The recipe's library, its log, a runtime and the plan's engine. The runtime must outlive the engine."""
     trt = library(recipe)
     log = logger(trt)
     runtime = trt.Runtime(log)
-    runtime.engine_host_code_allowed = False  # a plan is data
+    runtime.engine_host_code_allowed = False  # a plan is data, and brings no code
     engine = runtime.deserialize_cuda_engine(plan)
     if engine is None:
         raise EngineError(
@@ -90,12 +91,12 @@ def load_plan(plan: bytes, recipe: Recipe) -> tuple[ModuleType, Any, Any, Any]:
 
 
 def kernel_cache(trt: ModuleType, engine: Any) -> Any:
-    """An empty trt.IRuntimeCache, where TensorRT for RTX keeps what it compiles for this GPU; None for TensorRT."""
+    """An empty trt.IRuntimeCache. TensorRT for RTX keeps there what it compiles for this GPU. None for TensorRT."""
     return engine.create_runtime_config().create_runtime_cache() if _compiles(trt) else None
 
 
 def execution_context(trt: ModuleType, engine: Any, cache: Any) -> Any:
-    """With scratch memory of ours. TensorRT for RTX would first run slow kernels for dynamic shapes: not asked for."""
+    """A context with scratch memory of ours. EAGER keeps TensorRT for RTX from running slow kernels first."""
     strategy = trt.ExecutionContextAllocationStrategy.USER_MANAGED
     if not _compiles(trt):
         return engine.create_execution_context(strategy)
@@ -107,5 +108,5 @@ def execution_context(trt: ModuleType, engine: Any, cache: Any) -> Any:
 
 
 def _compiles(trt: ModuleType) -> bool:
-    """Whether it is TensorRT for RTX."""
+    """Whether the library is TensorRT for RTX."""
     return hasattr(trt, "DynamicShapesKernelSpecializationStrategy")

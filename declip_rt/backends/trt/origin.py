@@ -1,4 +1,4 @@
-"""All that a plan depends on: what its key is made of."""
+"""The origin of a plan, which gives its key."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ class Origin(msgspec.Struct, frozen=True, kw_only=True):
     graph_sha256: str
     recipe: Recipe
     version: str  # of the library
-    gpu: str = ""  # its name; nothing where the plan is built ahead of time
+    gpu: str = ""  # its name; empty where the plan is built ahead of time
     capability: str = ""
     driver: str = ""
     targets: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, bundle: Bundle, recipe: Recipe, targets: Sequence[str] = (), context: Context | None = None) -> Origin:
-        """That of the bundle's plan for the GPU of `context`, or ahead of time for `targets`.
+        """The origin of the bundle's plan for the GPU of `context`, or ahead of time for `targets`.
 
-        TensorRT for RTX builds for a compute capability: the plan for the GPU that is here is the one built ahead for
+        TensorRT for RTX builds for a compute capability: its plan for the GPU that is here is the one built ahead for
         it. Raises EngineError where the library is not installed, BundleError where the bundle has no such graph.
         """
         bundle.graph(recipe.graph)
@@ -44,7 +44,7 @@ class Origin(msgspec.Struct, frozen=True, kw_only=True):
             return made
         if recipe.library == "tensorrt_rtx":
             return replace(made, targets=(context.target,))
-        driver = next((each.driver for each in devices.listed()), "")
+        driver = next((each.driver for each in devices.list_devices()), "")
         if recipe.hardware_compatible:
             return replace(made, capability="8.0 and newer", driver=driver)
         return replace(made, gpu=context.name, capability=context.capability, driver=driver)

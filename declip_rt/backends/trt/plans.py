@@ -1,4 +1,4 @@
-"""The cache of built plans: for each a file, and a JSON sidecar that says what it is."""
+"""The cache of built plans. Each plan has a file, and a JSON sidecar that says what it is."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 class Proof(msgspec.Struct, frozen=True):
     """What shows that a plan may run.
 
-    passed: its parity with the reference. kernels: what TensorRT for RTX has compiled of it; nothing with TensorRT.
+    passed: its parity with the reference. kernels: what TensorRT for RTX has compiled for it; empty with TensorRT.
     """
 
     passed: Parity
@@ -36,15 +36,15 @@ class Proof(msgspec.Struct, frozen=True):
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
-    """A sidecar."""
+    """What the sidecar of a plan says."""
 
     origin: Origin
     model: str
     sha256: str
     size: int  # bytes
     built: str  # ISO 8601, UTC
-    passed: Parity | None = None  # the parity gate, when it first ran
-    kernels_sha256: str = ""  # of those that it passed with, where TensorRT for RTX compiled some
+    passed: Parity | None = None  # its parity with the reference, when it first ran
+    kernels_sha256: str = ""  # of the kernels that it passed with; empty where there are none
 
     @property
     def key(self) -> str:
@@ -60,15 +60,15 @@ class Plans:
         self.most = most
 
     def get(self, origin: Origin, model: str, build: Callable[[], bytes]) -> bytes:
-        """The plan of this origin, whose hash has just been checked; built first where there is none.
+        """The plan of this origin, with its hash checked. Where there is none, it is built first.
 
-        Two processes build it once: the second waits. A line is logged that says why a plan is built.
+        Where two processes ask for it, one builds it and the other waits. The log says why a plan is built.
         Raises what `build` raises, and ConfigError where the folder cannot be written.
         """
-        with self._locked(origin.key):
-            found = self._whole(origin)
+        with self._lock(origin.key):
+            found = self._find_plan(origin)
             if isinstance(found, bytes):
-                os.utime(self.file(origin.key))  # prune takes those first that were not used for longest
+                os.utime(self.file(origin.key))  # prune removes the plans first that were not used for longest
             else:
                 logger.info("building a plan for %s: %s", model, found)
                 found = build()
@@ -77,7 +77,7 @@ class Plans:
         return found
 
     def proof(self, origin: Origin) -> Proof | None:
-        """That of the plan of this origin; None where it has not run yet, or its kernels are not what they were."""
+        """The proof of this origin's plan. None where the plan has not run yet, or its kernels were altered."""
         plan = self._read(self.sidecar(origin.key))
         if plan is None or plan.passed is None:
             return None
@@ -89,9 +89,9 @@ class Plans:
         return Proof(plan.passed, kernels) if same else None
 
     def prove(self, origin: Origin, proof: Proof) -> None:
-        """Keeps it beside the plan. Raises ConfigError where the folder cannot be written."""
+        """Keeps the proof beside the plan. Raises ConfigError where the folder cannot be written."""
         digest = hashlib.sha256(proof.kernels).hexdigest() if proof.kernels else ""
-        with self._locked(origin.key):
+        with self._lock(origin.key):
             plan = self._read(self.sidecar(origin.key))
             if plan is not None:
                 if digest:
@@ -114,12 +114,12 @@ class Plans:
         return self.folder / f"{key}.json"
 
     def all(self) -> Iterator[Plan]:
-        """Those with a sidecar that can be read, the last used first."""
+        """The plans whose sidecar can be read, the last used first."""
         found = [self._read(path) for path in self.folder.glob("*.json")]
-        yield from sorted((plan for plan in found if plan is not None), key=lambda plan: -self._used(plan.key))
+        yield from sorted((plan for plan in found if plan is not None), key=lambda plan: -self._last_use(plan.key))
 
     def find(self, key: str) -> Plan:
-        """The one plan whose key starts so. Raises ConfigError where there is none or more than one."""
+        """The one plan whose key starts with `key`. Raises ConfigError where there is none or more than one."""
         found = [plan for plan in self.all() if plan.key.startswith(key)]
         if len(found) != 1:
             has = ", ".join(plan.key[:KEY_DIGITS] for plan in self.all()) or "none"
@@ -127,7 +127,7 @@ class Plans:
         return found[0]
 
     def prune(self, most: int, spare: str = "") -> list[Plan]:
-        """Removes the plans that were not used for longest, until all are within `most` bytes; returns them."""
+        """Removes and returns the plans that were not used for longest, until all are within `most` bytes."""
         gone, total = [], 0
         for plan in self.all():
             total += sum(path.stat().st_size for path in (self.file(plan.key), self.kernels(plan.key)) if path.exists())
@@ -149,7 +149,7 @@ class Plans:
             path.unlink(missing_ok=True)
 
     @contextmanager
-    def _locked(self, key: str) -> Iterator[None]:
+    def _lock(self, key: str) -> Iterator[None]:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             with FileLock(self.folder / f"{key}.lock"):
@@ -157,10 +157,10 @@ class Plans:
         except OSError as error:
             raise ConfigError(f"cannot use the plans in {self.folder}: {error}; set {FOLDER} to a folder") from error
 
-    def _whole(self, origin: Origin) -> bytes | str:
-        """The plan of this origin, or why there is none to be used."""
+    def _find_plan(self, origin: Origin) -> bytes | str:
+        """The plan of this origin, or why it must be built."""
         if not self.sidecar(origin.key).exists():
-            return self._nearest(origin)
+            return self._explain_miss(origin)
         plan = self._read(self.sidecar(origin.key))
         if plan is None or plan.origin != origin:
             return "the sidecar of the one that there was cannot be read"
@@ -174,7 +174,7 @@ class Plans:
             return "the one that there was is damaged"
         return data
 
-    def _nearest(self, origin: Origin) -> str:
+    def _explain_miss(self, origin: Origin) -> str:
         for plan in self.all():
             other = plan.origin
             if (other.graph_sha256, other.targets) != (origin.graph_sha256, origin.targets):
@@ -186,7 +186,7 @@ class Plans:
         return "there is none yet"
 
     def _write(self, origin: Origin, model: str, data: bytes) -> None:
-        """Whole, or not at all: the sidecar comes last."""
+        """Writes the plan whole, or not at all: the sidecar comes last."""
         self.remove(origin.key)
         now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
         digest = hashlib.sha256(data).hexdigest()
@@ -200,7 +200,7 @@ class Plans:
         except (OSError, msgspec.DecodeError):
             return None
 
-    def _used(self, key: str) -> float:
+    def _last_use(self, key: str) -> float:
         try:
             return self.file(key).stat().st_mtime
         except OSError:

@@ -18,18 +18,18 @@ Batch = Annotated[int, msgspec.Meta(ge=1, le=4096)]
 
 
 class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What `engines/*.toml` say."""
+    """The settings in `engines/*.toml`."""
 
     library: Literal["tensorrt", "tensorrt_rtx"] = "tensorrt"
     graph: Literal["fp32", "fp16"] = "fp16"
     batches: Annotated[tuple[Batch, ...], msgspec.Meta(min_length=1)] = (1, 8, 32)  # an optimisation profile for each
     optimization_level: Annotated[int, msgspec.Meta(ge=0, le=5)] | None = None  # of TensorRT; None is its default
-    workspace_mb: Annotated[int, msgspec.Meta(ge=1)] | None = None  # the most scratch memory; None is the GPU's
-    hardware_compatible: bool = False  # for all GPUs from Ampere on, not the one at hand; slower
+    workspace_mb: Annotated[int, msgspec.Meta(ge=1)] | None = None  # the most scratch memory; None is all of the GPU's
+    hardware_compatible: bool = False  # the plan runs on all GPUs from Ampere on, but slower
 
     @staticmethod
     def find(named: str | os.PathLike[str]) -> Recipe:
-        """A file, or one that ships, by its name (`shipped`). Raises ConfigError where there is neither."""
+        """The recipe in a file, or a recipe that ships (`shipped`). Raises ConfigError where there is neither."""
         if str(named) in shipped() and not Path(named).exists():
             return Recipe.read(_folder() / f"{named}.toml")
         if not Path(named).exists():
@@ -54,19 +54,19 @@ def shipped() -> list[str]:
 
 
 def _folder() -> Path:
-    """engines/, which a wheel holds in the package, and a checkout beside it."""
+    """The folder engines/. A wheel has it in the package, a checkout beside it."""
     package = Path(__file__).parents[2]
     return next(folder / "engines" for folder in (package, package.parent) if (folder / "engines").is_dir())
 
 
 def default_recipe() -> Recipe:
-    """Of the library that is installed; of TensorRT where both are, or none."""
+    """The installed library's recipe; TensorRT's where both libraries are installed, or none."""
     alone = importlib.util.find_spec("tensorrt_rtx") and not importlib.util.find_spec("tensorrt")
     return Recipe(library="tensorrt_rtx" if alone else "tensorrt")
 
 
 def recipe_for(bundle: Bundle, options: EngineOptions) -> Recipe:
-    """What to build. Raises ConfigError where a recipe cannot do what is asked, EngineError where TensorRT cannot."""
+    """The recipe. Raises ConfigError where it cannot do what is asked, EngineError where TensorRT cannot."""
     precision, batch = options.precision, options.batch
     if precision == "int8":
         raise EngineError('int8 graphs are for CPUs; choose `device="cpu"`, or leave `precision` out')

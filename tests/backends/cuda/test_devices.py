@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from declip_rt.backends.cuda.devices import Gpu, listed
+from declip_rt.backends.cuda.devices import Gpu, list_devices
 
 
 @pytest.mark.parametrize(
@@ -24,9 +24,9 @@ def test_what_it_says(script: str, expected: list[Gpu], tmp_path: Path, monkeypa
     (tmp_path / "nvidia-smi").write_text(f"#!/bin/sh\n{script}\n")
     (tmp_path / "nvidia-smi").chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
-    assert listed() == expected
+    assert list_devices() == expected
 
 
 def test_without_a_driver_there_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert listed() == []
+    assert list_devices() == []

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from declip_rt import native
-from declip_rt.backends.cuda.kernels import JOB, DeviceImage, Views
+from declip_rt.backends.cuda.kernels import JOB, DeviceImage, ViewJobs
 from declip_rt.images.views import Box
 from declip_rt.native import _native
 from tests.conftest import examples, picture
@@ -30,7 +30,7 @@ def image_of(rgb: np.ndarray) -> DeviceImage:
 def cut(images: list[tuple[np.ndarray, Box]], size: int) -> np.ndarray:
     out = np.full((len(images), size, size, 3), 77, np.uint8)
     jobs = [(image_of(rgb), box, n * out[0].nbytes) for n, (rgb, box) in enumerate(images)]
-    table = Views.planned(jobs, size).jobs.view(np.uint8).reshape(-1, JOB.itemsize)
+    table = ViewJobs.plan(jobs, size).jobs.view(np.uint8).reshape(-1, JOB.itemsize)
     _native.ragged(table, size, out)
     return out
 
