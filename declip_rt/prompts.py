@@ -111,7 +111,7 @@ class TextEncoder:
         if tower is None:
             raise BundleError(
                 f"{bundle.path} has no text tower, which prompts need; export it again from its checkpoint "
-                "(python -m export), or choose another --model"
+                "(python -m export), or choose another `model`"
             )
         self.scale = tower.scale
         self._tokenizer = Tokenizer(bundle.path / tower.tokenizer.file, tower.context)

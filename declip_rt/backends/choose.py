@@ -51,6 +51,5 @@ def _open_cuda(bundle: Bundle, options: EngineOptions, stats: Stats) -> Engine:
     from declip_rt.backends.onnxrt.cuda import open_session
 
     engine = open_session(bundle, options, stats)
-    if engine.info.precision != "fp32":
-        parity.prove(engine, bundle)
+    parity.prove(engine, bundle)
     return engine

@@ -11,7 +11,7 @@ import pytest
 import tensorrt
 from msgspec.structs import replace
 
-from declip_rt import Bundle, EngineError
+from declip_rt import Bundle, EngineError, ParityError
 from declip_rt.backends.choose import open_engine
 from declip_rt.backends.contract import EngineOptions
 from declip_rt.backends.onnxrt import cuda, session
@@ -33,7 +33,7 @@ class Session:
     def io_binding(self) -> tensorrt.IExecutionContext:
         return Binding(self.engine)
 
-    def run_with_iobinding(self, binding: tensorrt.IExecutionContext, options: object) -> None:
+    def run_with_iobinding(self, binding: tensorrt.IExecutionContext) -> None:
         assert binding.execute_async_v3(int(self.options["user_compute_stream"]))
 
 
@@ -110,10 +110,12 @@ def test_int8_is_not_for_gpus(gpu: Simulation, bundle: Bundle) -> None:
 
 
 @pytest.mark.usefixtures("_cuda")
-def test_an_fp16_graph_that_scores_otherwise_is_refused(gpu: Simulation, bundle: Bundle) -> None:
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_a_graph_that_scores_otherwise_is_refused(precision: str, gpu: Simulation, bundle: Bundle) -> None:
     tensorrt.faults.add("moved")
-    with pytest.raises(EngineError, match=r"change of a score 0\.02"):
-        open_engine(bundle, EngineOptions(device="cuda", batch=4, precision="fp16"))
+    with pytest.raises(ParityError, match=r"change of a score 0\.02"):
+        open_engine(bundle, EngineOptions(device="cuda", batch=4, precision=precision))
+    assert gpu.used == 0
     assert (gpu.used, gpu.pinned) == (0, 0)
 
 
@@ -128,5 +130,19 @@ def test_the_graphs_level_follows_its_precision_not_its_name(gpu: Simulation, bu
     levels = onnxruntime.GraphOptimizationLevel
     for precision, level in (("fp32", levels.ORT_ENABLE_ALL), ("fp16", levels.ORT_ENABLE_BASIC)):
         engine = open_engine(Bundle(folder), EngineOptions(device="cuda", precision=precision, lanes=1))
-        assert engine.lanes[0]._program._session.settings.graph_optimization_level == level
+        assert engine.lanes[0]._program._sessions[1].settings.graph_optimization_level == level
         engine.close()
+
+
+@pytest.mark.usefixtures("_cuda")
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_every_session_has_its_batch_alone_and_computes_in_whole_fp32(
+    precision: str, gpu: Simulation, bundle: Bundle
+) -> None:
+    engine = open_engine(bundle, EngineOptions(device="cuda", batch=4, precision=precision, lanes=2))
+    sessions = [each for lane in engine.lanes for each in lane._program._sessions.values()]
+    assert len({id(each) for each in sessions}) == 4, "two lanes, batches of 1 and 4"
+    assert all(each.options["use_tf32"] == "0" for each in sessions)
+    programs = [lane._program for lane in engine.lanes]
+    engine.close()
+    assert [(program._sessions, program._bindings) for program in programs] == [({}, {})] * 2

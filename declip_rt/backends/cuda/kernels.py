@@ -71,7 +71,7 @@ class ViewKernels:
         if not fatbin:
             raise EngineError(
                 "this declip-rt was built without CUDA kernels, which frames on a GPU need: "
-                "install it where nvcc is on the PATH (pip install --no-binary declip-rt declip-rt)"
+                "install it again where nvcc is on the PATH"
             )
         code = ObjectCode.from_fatbin(fatbin)
         self._kernels = [code.get_kernel(f"declip_{name}") for name in ("weigh", "pass_one", "pass_two")]

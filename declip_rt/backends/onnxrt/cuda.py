@@ -55,25 +55,18 @@ class OnnxNetwork:
 
 
 class OnnxProgram:
-    """A session that reads and writes a lane's memory, and runs on the lane's stream."""
+    """Sessions that read and write a lane's memory, and run on the lane's stream.
+
+    Each bucket has its own: whenever the batch changes, ONNX Runtime sets its convolutions up again, for a second or
+    more.
+    """
 
     def __init__(self, network: OnnxNetwork, buffers: Buffers) -> None:
-        index = buffers.context.index
-        on_stream = {"device_id": index, "user_compute_stream": str(int(buffers.stream.handle))}
-        self._session = session.open_session(
-            network.graph, session.session_options(network.precision), (CUDA, on_stream)
-        )
-        if CUDA not in self._session.get_providers():
-            raise EngineError(
-                f"ONNX Runtime could not open cuda:{index}; check that nvidia-smi lists it, "
-                "and that CUDA and cuDNN match onnxruntime-gpu"
-            )
-        self._options = runtime_module().RunOptions()
-        self._options.add_run_config_entry("disable_synchronize_execution_providers", "1")  # the lane waits
+        self._sessions = {bucket: _open(network, buffers) for bucket in buffers.buckets}
         self._bindings = {bucket: self._bind(network, buffers, bucket) for bucket in buffers.buckets}
 
     def _bind(self, network: OnnxNetwork, buffers: Buffers, bucket: int) -> Any:
-        binding, index = self._session.io_binding(), buffers.context.index
+        binding, index = self._sessions[bucket].io_binding(), buffers.context.index
         binding.bind_input(INPUT, "cuda", index, np.uint8, (bucket, *network.shape), buffers.pixels)
         for name in OUTPUTS:
             shape = (bucket, network.widths[name])
@@ -81,10 +74,30 @@ class OnnxProgram:
         return binding
 
     def enqueue(self, bucket: int, stream: int) -> None:
-        self._session.run_with_iobinding(self._bindings[bucket], self._options)
+        """Computes, and waits: ONNX Runtime frees a run's pinned memory only where it waits for the run."""
+        self._sessions[bucket].run_with_iobinding(self._bindings[bucket])
 
     def can_be_captured(self, bucket: int, stream: int) -> bool:
         return False  # ONNX Runtime allocates as it runs
 
     def close(self) -> None:
+        """Frees the sessions before the lane frees their stream."""
         self._bindings.clear()
+        self._sessions.clear()
+
+
+def _open(network: OnnxNetwork, buffers: Buffers) -> Any:
+    index = buffers.context.index
+    options = {
+        "device_id": index,
+        "user_compute_stream": str(int(buffers.stream.handle)),
+        "use_tf32": "0",  # with its 10 bits a variance that is a difference comes out wrong
+        "cudnn_conv_algo_search": "HEURISTIC",  # the exhaustive search takes a second for each session
+    }
+    opened = session.open_session(network.graph, session.session_options(network.precision), (CUDA, options))
+    if CUDA not in opened.get_providers():
+        raise EngineError(
+            f"ONNX Runtime could not open cuda:{index}; check that nvidia-smi lists it, "
+            "and that CUDA and cuDNN match onnxruntime-gpu"
+        )
+    return opened
