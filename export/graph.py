@@ -40,6 +40,7 @@ def write_graph(model: Declip, spec: ViewSpec, path: Path) -> float:
     assert program is not None  # as dynamo is asked for
     proto = program.model_proto
     _cast_first(proto.graph)
+    strip_metadata(proto.graph)
     onnx.checker.check_model(proto, full_check=True)
     graph = proto.SerializeToString()
     if not (difference := _difference(graph, model, spec)) <= TOLERANCE:  # true of NaN, too
@@ -56,6 +57,12 @@ def _cast_first(graph: onnx.GraphProto) -> None:
         node.input[:] = [cast.output[0] if name == INPUT else name for name in node.input]
     del graph.node[:]
     graph.node.extend([cast, *others])
+
+
+def strip_metadata(graph: onnx.GraphProto) -> None:
+    """Removes what torch notes of each node: stack traces, with paths of the machine that exports."""
+    for each in (graph, *graph.node, *graph.initializer, *graph.value_info, *graph.input, *graph.output):
+        del each.metadata_props[:]
 
 
 @torch.no_grad()

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from declip_rt.backends.onnxrt.session import open_session, session_options
 from declip_rt.errors import EngineError
-from export.graph import OPSET, TOLERANCE
+from export.graph import OPSET, TOLERANCE, strip_metadata
 from train.model import ATTRIBUTES
 
 COSINE = 0.999  # the lowest allowed, of features with the rounded and with the trained token embedding
@@ -91,6 +91,7 @@ def write_text(model: CLIP, name: str, path: Path) -> float:
     )
     assert program is not None  # as dynamo is asked for
     onnx.checker.check_model(program.model_proto, full_check=True)
+    strip_metadata(program.model_proto.graph)
     graph = program.model_proto.SerializeToString()
     session = open_session(graph, session_options("fp32"))
     features = session.run(["text"], {"tokens": tokens.numpy()})[0]

@@ -58,3 +58,8 @@ def test_the_embedded_models_tower_takes_any_batch(tmp_path: Path) -> None:
     config = Config.read(EMBEDDED)
     model = build(config, clip.load(config.clip, EMBEDDED.parent))
     assert write_graph(model, config.views, tmp_path / "fp32.onnx") <= TOLERANCE  # of 5 photos, by an example of 2
+
+
+def test_nothing_in_it_tells_of_the_machine_that_exported_it(graph: Path) -> None:
+    assert str(Path(__file__).parents[2]).encode() not in graph.read_bytes()
+    assert b"stack_trace" not in graph.read_bytes()

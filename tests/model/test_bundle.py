@@ -146,3 +146,8 @@ def test_a_precision_that_is_not_there(bundle: Bundle) -> None:
 def test_without_a_reference_there_is_no_percentile(copy: Path) -> None:
     edit(copy, calibration=None)
     assert Bundle(copy).percentile("technical", 0.5) is None
+
+
+def test_the_embedded_graphs_tell_nothing_of_the_machine_that_exported_them(bundle: Bundle) -> None:
+    for part in bundle.manifest.files:
+        assert b'File "/' not in (bundle.path / part.file).read_bytes(), part.file
