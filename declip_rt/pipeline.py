@@ -6,7 +6,7 @@ import itertools
 import os
 import threading
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
@@ -148,18 +148,25 @@ class Pipeline(Generic[Item, Loaded, Facts]):
 
     def run(self, items: Iterable[Item]) -> Generator[Done[Item, Facts]]:
         """Yields a Done for each item, in order. Reads `items` no further ahead than the engine's lanes hold."""
-        left, mine, ended = iter(items), deque[_Batch[Item, Facts]](), False
+        left, read, mine, ended = iter(items), list[Item](), deque[_Batch[Item, Facts]](), False
         try:
             while True:
                 self.check()
-                while not ended and (lane := self._take_lane(wait=not mine)):
-                    batch = self._fill(lane, itertools.islice(left, self.engine.info.batch))
-                    ended = not batch.items
-                    mine.append(batch)
+                while (read or not ended) and (self._free or not mine):
+                    ended = ended or self._read(left, read)  # without a lane: reading may last, or need one itself
+                    if not read:
+                        break
+                    lane = self._take_lane(wait=not mine or self._at_once(read[-1]))
+                    if lane is None:
+                        break
+                    mine.append(self._fill(lane, read, left))
+                    read = []
                 if not mine:
                     return
                 self._collect(mine[0])
-                yield from _finish(mine.popleft())
+                for done in _finish(mine.popleft()):
+                    self.check()
+                    yield done
         finally:
             for batch in mine:
                 batch.is_dropped = True
@@ -175,10 +182,7 @@ class Pipeline(Generic[Item, Loaded, Facts]):
             assert lane is not None
             request.batch = self._fill(lane, [item])
         else:
-            with self._changed:
-                self._requests.append(request)
-            while request.batch is None and (lane := self._take_lane(wait=True, request=request)):
-                self._serve(lane)
+            self._wait_for_batch(request)
         assert request.batch is not None
         self._collect(request.batch)
         return next(_finish(request.batch, request.index))
@@ -198,6 +202,26 @@ class Pipeline(Generic[Item, Loaded, Facts]):
             self._collect(self._in_flight[0])
         self.engine.close()
         self._free.clear()
+
+    def _read(self, left: Iterator[Item], read: list[Item]) -> bool:
+        """Adds to `read` what a batch lacks, but nothing behind an item at once. Returns whether `left` has ended."""
+        while len(read) < self.engine.info.batch and not (read and self._at_once(read[-1])):
+            try:
+                read.append(next(left))
+            except StopIteration:
+                return True
+        return False
+
+    def _wait_for_batch(self, request: _Request[Item, Facts]) -> None:
+        with self._changed:
+            self._requests.append(request)
+        try:
+            while request.batch is None and (lane := self._take_lane(wait=True, request=request)):
+                self._serve(lane)
+        finally:
+            with self._changed:
+                if request in self._requests:  # its caller is gone
+                    self._requests.remove(request)
 
     def _take_lane(self, wait: bool, request: _Request[Item, Facts] | None = None) -> Lane | None:
         """A free lane. None where it would have to `wait` and must not, or where `request` got a batch meanwhile."""
@@ -226,7 +250,7 @@ class Pipeline(Generic[Item, Loaded, Facts]):
     def _wait_for_fillers(self) -> None:
         if threading.get_ident() in self._fillers:
             raise EngineError(
-                "the images of a call are made by a call of the same scorer, and no lane is left for it: "
+                "frames of a call are made by a call of the same scorer, and no lane is left for it: "
                 "make them with a scorer of their own, or take more `lanes`"
             )
         self._changed.wait()
@@ -240,19 +264,29 @@ class Pipeline(Generic[Item, Loaded, Facts]):
                 self._free.append(lane)
                 self._changed.notify_all()
                 return
-        batch = self._fill(lane, [request.item for request in served])
+        try:
+            batch = self._fill(lane, [request.item for request in served])
+        except BaseException:
+            with self._changed:  # others serve them
+                self._requests.extendleft(reversed(served))
+                self._changed.notify_all()
+            raise
         with self._changed:
             for index, request in enumerate(served):
                 request.index, request.batch = index, batch
             self._changed.notify_all()
 
-    def _fill(self, lane: Lane, items: Iterable[Item]) -> _Batch[Item, Facts]:
-        """A batch in flight, with the items as they are read. Where reading them fails, the batch is waited for."""
+    def _fill(self, lane: Lane, items: Sequence[Item], left: Iterator[Item] | None = None) -> _Batch[Item, Facts]:
+        """A batch in flight, with the items; where the last is one at once, also with what follows it in `left`.
+
+        Where reading that fails, the batch is waited for.
+        """
         batch = _Batch[Item, Facts](lane)
         with self._changed:
             self._fillers.append(threading.get_ident())
         try:
-            for item in items:
+            room = self.engine.info.batch - len(items) if left and self._at_once(items[-1]) else 0
+            for item in itertools.chain(items, itertools.islice(left or (), room)):
                 batch.items.append(item)
                 batch.placed.append(self._submit(batch, item))
         except BaseException:
@@ -269,8 +303,9 @@ class Pipeline(Generic[Item, Loaded, Facts]):
         return batch
 
     def _submit(self, batch: _Batch[Item, Facts], item: Item) -> Future[tuple[Facts, int] | ImageError]:
+        at_once = self._at_once(item)
         batch.hold()
-        if self._at_once(item):
+        if at_once:
             done: Future[tuple[Facts, int] | ImageError] = Future()
             try:
                 done.set_result(self._prepare(batch, item))
@@ -279,9 +314,11 @@ class Pipeline(Generic[Item, Loaded, Facts]):
             return done
         try:
             return self._pool.submit(self._prepare, batch, item)
-        except RuntimeError as error:  # another thread has closed it
+        except BaseException as error:
             batch.release()
-            raise EngineError(CLOSED) from error
+            if self._closed:
+                raise EngineError(CLOSED) from error
+            raise
 
     def _prepare(self, batch: _Batch[Item, Facts], item: Item) -> tuple[Facts, int] | ImageError:
         try:

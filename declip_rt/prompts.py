@@ -97,7 +97,8 @@ def axes(bundle: Bundle, prompts: Sequence[Prompts]) -> tuple[Axis, ...]:
     names = [p.name for p in prompts]
     if twice := {name for name in names if names.count(name) > 1}:
         raise ConfigError(f"two prompts are called {min(twice)!r}; give one of them another name")
-    if taken := {"width", "height", "percentile", *(head.name for head in bundle.heads)} & set(names):
+    heads = [head.name for head in bundle.heads]
+    if taken := {"width", "height", "percentile", *heads, *(f"{head}_mos" for head in bundle.mos)} & set(names):
         raise ConfigError(f"prompts cannot be called {min(taken)!r}, as another value is; give them another name")
     encoder = TextEncoder(bundle)
     return tuple(Axis(p.name, p.space, encoder.scale * (encoder.mean(p.high) - encoder.mean(p.low))) for p in prompts)

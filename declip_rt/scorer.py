@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Generator, Iterable, Sequence
+from contextlib import closing
 from types import TracebackType
 from typing import Literal, TypeAlias, TypeVar, get_args, overload
 
@@ -164,6 +165,7 @@ class Scorer:
         self._pipeline.close()
 
     def __enter__(self) -> Scorer:
+        self._pipeline.check()
         return self
 
     def __exit__(
@@ -187,13 +189,14 @@ class Scorer:
         stream = self._stream(images)  # here, so that the call itself raises
 
         def results() -> Generator[Result | ImageError]:
-            for index, done in enumerate(stream):
-                if done.error is None:
-                    yield result_of(done)
-                elif return_errors:
-                    yield _named(done, index)
-                else:
-                    raise _named(done, index)
+            with closing(stream):
+                for index, done in enumerate(stream):
+                    if done.error is None:
+                        yield result_of(done)
+                    elif return_errors:
+                        yield _named(done, index)
+                    else:
+                        raise _named(done, index)
 
         return results()
 
@@ -202,7 +205,7 @@ class Scorer:
         if is_one(images):
             raise TypeError(f"images must be an iterable of images, not one {type(images).__name__}; give [image]")
         self._pipeline.check()
-        return self._pipeline.run(images)
+        return self._pipeline.run(iter(images))
 
     def _score_of(self, done: Scored) -> Score:
         """The Score in a record without an error."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import queue
 import threading
 import time
 from collections.abc import Iterable, Iterator
@@ -241,11 +242,49 @@ def test_a_call_that_makes_the_images_of_another_never_hangs() -> None:
         for i in (1, 2, 4):
             yield int(value(pipeline.one(i)))  # type: ignore[call-overload]
 
-    with pipeline_of(SumEngine(2, 2)) as pipeline:
-        assert [value(done) for done in pipeline.run(made(pipeline))] == [1.0, 2.0, 4.0]
-    with pipeline_of(SumEngine(2, 1)) as pipeline:
+    def made_by_others(pipeline: Pipeline[int, int, int], threads: ThreadPoolExecutor) -> Iterator[int]:
+        for i in (1, 2, 4):
+            yield int(threads.submit(lambda i: value(pipeline.one(i)), i).result(60))  # type: ignore[call-overload]
+
+    for lanes in (1, 2):
+        with (
+            pipeline_of(SumEngine(2, lanes)) as pipeline,
+            ThreadPoolExecutor(5) as threads,
+            ThreadPoolExecutor(5) as own,
+        ):
+            assert [value(done) for done in pipeline.run(made(pipeline))] == [1.0, 2.0, 4.0]
+            runs = [
+                own.submit(lambda p, t: [value(d) for d in p.run(made_by_others(p, t))], pipeline, threads)
+                for _ in range(5)
+            ]
+            assert [run.result(60) for run in runs] == [[1.0, 2.0, 4.0]] * 5
+    with pipeline_of(SumEngine(2, 1), at_once=lambda item: True) as pipeline:
         with pytest.raises(EngineError, match="take more `lanes`"):
             list(pipeline.run(made(pipeline)))
+        assert value(pipeline.one(1)) == 1.0
+
+
+def test_iterators_that_wait_for_their_images_hold_no_lane() -> None:
+    source: queue.Queue[int | None] = queue.Queue()
+    with pipeline_of(SumEngine(2, 2)) as pipeline, ThreadPoolExecutor(4) as threads:
+        waiting = [threads.submit(lambda: [value(d) for d in pipeline.run(iter(source.get, None))]) for _ in range(4)]
+        assert value(pipeline.one(1)) == 1.0
+        assert [value(done) for done in pipeline.run([1, 2, 4])] == [1.0, 2.0, 4.0]
+        for item in (5, 6, 7, None, None, None, None):
+            source.put(item)
+        assert sorted(itertools.chain.from_iterable(each.result(60) for each in waiting)) == [5.0, 6.0, 7.0]
+
+
+def test_what_cannot_be_told_apart_ends_its_run_alone() -> None:
+    def tell(item: int) -> bool:
+        if item == 2:
+            raise ValueError("no device")
+        return False
+
+    with pipeline_of(SumEngine(2, 1), at_once=tell) as pipeline:
+        for call in (lambda: list(pipeline.run([1, 2, 4])), lambda: pipeline.one(2)):
+            with pytest.raises(ValueError, match="no device"):
+                call()
         assert value(pipeline.one(1)) == 1.0
 
 

@@ -191,7 +191,7 @@ stream = scorer.score_many([photo] * 50)
 next(stream)
 child = os.fork()
 if not child:
-    for call in (lambda: scorer.score(photo), lambda: list(stream), lambda: scorer.embed_many([photo])):
+    for call in (lambda: scorer.score(photo), lambda: next(stream), lambda: scorer.embed_many([photo])):
         try:
             call()
         except declip_rt.EngineError as error:
@@ -235,6 +235,8 @@ def test_a_closed_scorer_refuses_and_closes_again(bundle: Bundle) -> None:
     for call in calls:
         with pytest.raises(EngineError, match="this scorer is closed; open another"):
             call()
+    with pytest.raises(EngineError, match="this scorer is closed"), scorer:
+        pass
     assert repr(scorer) == "Scorer(declip-tiny, cpu, fp32, batch 2, closed)"
 
 
@@ -304,6 +306,27 @@ def test_one_image_is_no_iterable_of_images(scorer: Scorer, one: object) -> None
 def test_a_stack_of_images_is_an_iterable_of_images(scorer: Scorer) -> None:
     stack = np.stack([picture(0), picture(1)])
     assert list(scorer.score_many(stack)) == [scorer.score(picture(0)), scorer.score(picture(1))]
+
+
+def test_an_array_of_paths_is_an_iterable_of_images(scorer: Scorer, folder: Path) -> None:
+    paths = sorted(map(str, folder.iterdir()))
+    assert list(scorer.score_many(np.array(paths))) == list(scorer.score_many(paths))
+    with pytest.raises(TypeError):
+        scorer.score_many(5)  # type: ignore[arg-type]
+
+
+def test_what_has_no_memory_to_read_is_an_image_error(scorer: Scorer) -> None:
+    class Elsewhere:
+        def __dlpack_device__(self) -> tuple[int, int]:
+            raise ValueError("no such device")
+
+        def __dlpack__(self) -> object:
+            raise ValueError("no such device")
+
+    good, bad = scorer.score_many([picture(), Elsewhere()], return_errors=True)
+    assert isinstance(good, Score)
+    assert isinstance(bad, ImageError)
+    assert "no such device" in bad.reason
 
 
 def test_embed_many_gives_what_embed_gives(scorer: Scorer) -> None:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from declip_rt.backends.contract import Engine, EngineOptions, Outputs
 from declip_rt.backends.onnxrt.cpu import OnnxEngine
-from declip_rt.errors import DeclipError, ParityError
+from declip_rt.errors import DeclipError, EngineError, ParityError
 from declip_rt.model.bundle import Bundle
 from declip_rt.model.manifest import LIMITS, Parity, ViewSpec
 from declip_rt.stats import Stats
@@ -39,7 +39,10 @@ def _measure(engine: Engine, bundle: Bundle) -> Parity:
     images, info = pictures(bundle.views), engine.info
     options = EngineOptions(device="cpu", precision="fp32", batch=len(images))
     with closing(OnnxEngine(bundle, options, Stats())) as reference:
-        expected = vars(_join(_run(reference, images, len(images))))
+        try:
+            expected = vars(_join(_run(reference, images, len(images))))
+        except ParityError as error:  # which says nothing of the engine
+            raise EngineError(f"the reference cannot be compared with: {error}") from error
     sizes = sorted({1, min(info.batch, 3), min(info.batch, IMAGES)})
     found = [vars(_join(_run(engine, images, size))) for size in sizes]
     each = [compare(outputs, expected) for outputs in found]

@@ -125,7 +125,7 @@ def _flops(node: Any, shapes: dict[str, Shape]) -> int:
     made = shapes.get(node.output[0], ())
     multiplied = _COUNTED[node.op_type](node, shapes)
     if not (flops := 2 * math.prod(made) * multiplied if made else 0):
-        raise EngineError(f"not counted: the shape of {node.op_type} {node.name!r} is not fixed by that of `pixels`")
+        raise EngineError(f"not counted: the shape of {node.op_type} {node.name!r} is not fixed by that of the pixels")
     return flops
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import importlib
 import os
-import re
 import sys
 import warnings
 from collections.abc import Sequence
@@ -13,7 +12,7 @@ from collections.abc import Sequence
 from PIL import Image
 
 from declip_rt import __version__
-from declip_rt.commands.running import EXIT_CODES, printed_log
+from declip_rt.commands.running import EXIT_CODES, in_flags, printed_log
 from declip_rt.errors import DeclipError
 
 COMMANDS = {  # name: its module in declip_rt.commands, and what it is for
@@ -56,15 +55,6 @@ def run(parser: argparse.ArgumentParser, arguments: Sequence[str] | None = None)
         hint = "; a run with --out goes on with --resume" if "resume" in options else ""
         print(f"\ndeclip-rt: interrupted{hint}", file=sys.stderr)
         return 130
-
-
-def in_flags(message: str) -> str:
-    """A message of the library, which names arguments (`batch`, `device="cpu"`), in the words of the command line."""
-
-    def flag(match: re.Match[str]) -> str:
-        return " ".join(part for part in ("--" + match[1].replace("_", "-"), match[2]) if part)
-
-    return re.sub(r"`([a-z_]+)(?:=\"?([^`\"]*)\"?)?`", flag, message)
 
 
 def _parser(asked: str | None) -> argparse.ArgumentParser:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -126,11 +127,20 @@ def parsed(options: argparse.Namespace, kind: type[Options]) -> Options:
     return msgspec.convert(given | {"running": given}, kind)
 
 
+def in_flags(message: str) -> str:
+    """A message of the library, which names arguments (`batch`, `device="cpu"`), in the words of the command line."""
+
+    def flag(match: re.Match[str]) -> str:
+        return " ".join(part for part in ("--" + match[1].replace("_", "-"), match[2]) if part)
+
+    return re.sub(r"`([a-z_]+)(?:=\"?([^`\"]*)\"?)?`", flag, message)
+
+
 class _Lines(logging.Handler):
     """Prints a record as a line on stderr, above a progress bar."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        tqdm.write(self.format(record), file=sys.stderr)
+        tqdm.write(in_flags(self.format(record)), file=sys.stderr)
 
 
 @contextmanager

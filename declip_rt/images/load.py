@@ -129,14 +129,20 @@ class Loader:
 def is_on_gpu(image: Any) -> bool:
     """Whether an image is a frame in a GPU's memory."""
     if hasattr(image, "__dlpack_device__"):
-        return bool(image.__dlpack_device__()[0] == CUDA)
+        try:
+            return bool(image.__dlpack_device__()[0] == CUDA)
+        except Exception:  # it has no memory that others may read, which loading it will say
+            return False
     return hasattr(image, "__cuda_array_interface__")
 
 
 def is_one(images: Any) -> bool:
     """Whether a caller gave one image in place of an iterable of images."""
-    one = isinstance(images, (str, os.PathLike, bytes, bytearray, memoryview, Image.Image))
-    return one or getattr(images, "ndim", 4) < 4 or hasattr(images, "__cuda_array_interface__")
+    if isinstance(images, (str, os.PathLike, bytes, bytearray, memoryview, Image.Image)):
+        return True
+    if hasattr(images, "__cuda_array_interface__"):
+        return len(images.__cuda_array_interface__["shape"]) < 4
+    return getattr(images, "ndim", None) in (2, 3)
 
 
 def _from_dlpack(image: Any) -> NDArray[np.uint8]:

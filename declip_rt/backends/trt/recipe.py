@@ -44,7 +44,8 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         except (OSError, msgspec.DecodeError) as error:
             raise ConfigError(f"cannot use {path}: {error}") from error
         if recipe.hardware_compatible and recipe.library != "tensorrt":
-            raise ConfigError(f"cannot use {path}: hardware_compatible is for tensorrt; {recipe.library} has --for")
+            remedy = f"build plans of {recipe.library} ahead of time"
+            raise ConfigError(f"cannot use {path}: hardware_compatible is for tensorrt; {remedy}")
         return recipe
 
 

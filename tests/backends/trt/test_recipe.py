@@ -31,7 +31,7 @@ def test_those_that_ship_can_be_read() -> None:
         ('graph = "int8"', "Invalid enum value 'int8'"),
         ("optimization_level = 6", "<= 5"),
         ("library = ", "Invalid value"),
-        ('library = "tensorrt_rtx"\nhardware_compatible = true', "tensorrt_rtx has --for"),
+        ('library = "tensorrt_rtx"\nhardware_compatible = true', "build plans of tensorrt_rtx ahead of time"),
     ],
 )
 def test_mistakes_are_named(tmp_path: Path, text: str, message: str) -> None:
