@@ -16,7 +16,7 @@ demo: .venv/installed
 
 # Each process has one thread of torch: several threads of each of several processes wait for each other.
 PYTEST := OMP_NUM_THREADS=1 .venv-dev/bin/python -m pytest
-PARALLEL := -n $(JOBS) --dist loadscope
+PARALLEL := -n $(JOBS) --dist worksteal
 TORCHLESS := --ignore tests/train --ignore tests/export --ignore tests/benchmarks
 
 test: .venv-dev/installed

@@ -41,7 +41,8 @@ from declip_rt.errors import Unavailable
 
 ROOT = Path(__file__).parents[1]
 BATCHES = "1,8,32,64"
-BUSY = 10.0  # seconds
+SECONDS = 2.0  # of each measurement of the bench
+BUSY = 10.0  # seconds of full lanes
 AIMS = {  # figure: the least, the most
     "engine over compiled torch": (1.3, None),
     "from JPEG files over a torch DataLoader": (5.0, None),
@@ -133,20 +134,14 @@ class Model:
         with tempfile.TemporaryDirectory() as folder:
             report = Path(folder) / "report.json"
             command = [sys.executable, "-m", "benchmarks.bench", "--device", device, "--batch", BATCHES]
-            command += [
-                "--seconds",
-                "2",
-                "--json",
-                str(report),
-                *(["--model", str(self.bundle)] if self.bundle else []),
-            ]
+            command += ["--seconds", str(SECONDS), "--json", str(report)]
+            command += ["--model", str(self.bundle)] if self.bundle else []
             if self.checkpoint:
                 command += ["--against", "torch-compile", "--checkpoint", str(self.checkpoint)]
             done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
             if not report.exists():
-                open_engine(
-                    Bundle(self.bundle), EngineOptions(device=device, batch=1)
-                ).close()  # which says so where it is not installed
+                options = EngineOptions(device=device, batch=1)
+                open_engine(Bundle(self.bundle), options).close()  # raises where it is not installed
                 raise RuntimeError(done.stderr[-300:])
             found = json.loads(report.read_text())
         check.said += done.stdout.splitlines()

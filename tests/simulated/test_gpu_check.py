@@ -20,9 +20,10 @@ def test_a_run(gpu: Simulation, bundle: Bundle, tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr(gpu_check, "tests", lambda check: check.said.append("are run by make test"))
     monkeypatch.setattr(gpu_check, "BATCHES", "1,4")
     monkeypatch.setattr(gpu_check, "BUSY", 0.1)
+    monkeypatch.setattr(gpu_check, "SECONDS", 0.2)
     aims = {name: bounds if "memory" in name else (None, None) for name, bounds in gpu_check.AIMS.items()}
     monkeypatch.setattr(gpu_check, "AIMS", aims)  # how fast a simulated device is depends on the machine
-    monkeypatch.setattr(sys, "argv", ["", "--bundle", str(bundle.path), "--stress", "2", "--out", str(tmp_path)])
+    monkeypatch.setattr(sys, "argv", ["", "--bundle", str(bundle.path), "--stress", "0.5", "--out", str(tmp_path)])
     assert gpu_check.main() == 0, "no check failed"
     found = json.loads((tmp_path / "gpu-simulated-gpu.json").read_text())
     checks = {check["name"]: check for check in found["checks"]}
