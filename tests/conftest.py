@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from hypothesis import settings
 from PIL import Image, ImageFilter
 
 from declip_rt import Bundle, Scorer
+from declip_rt.backends.contract import Engine
 
 NOBODY = 65534
 FUZZ = int(os.environ.get("FUZZ", "1"))  # how many times as many examples hypothesis draws: make test-all sets it
@@ -61,6 +63,13 @@ def prompted(bundle: Bundle) -> Path:
 @pytest.fixture(scope="session")
 def scorer() -> Iterator[Scorer]:
     with Scorer(device="cpu") as made:
+        yield made
+
+
+@pytest.fixture
+def engine(reopen: Callable[[], Engine]) -> Iterator[Engine]:
+    """An engine of the module or folder that has the fixture `reopen`."""
+    with closing(reopen()) as made:
         yield made
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from declip_rt.backends.contract import Device
-from declip_rt.backends.onnxrt.session import CPU, CUDA, open_session, runtime_module, session_options
+from declip_rt.backends.onnxrt.session import open_cuda_session, open_session, runtime_module, session_options
 from declip_rt.backends.trt.recipe import default_recipe
 from declip_rt.bench.product import Product
 from declip_rt.errors import EngineError
@@ -70,8 +70,9 @@ def matrix_rate(device: Device, precision: str, threads: int | None = None) -> f
 def _onnx_product(device: Device, left: np.ndarray[Any, Any], right: np.ndarray[Any, Any], threads: int) -> Multiply:
     """What multiplies two matrices that are on the device already."""
     runtime = runtime_module()
-    provider: Any = (CUDA, {"device_id": device.index}) if device.kind == "cuda" else CPU
-    session = open_session(_product_graph(left, right), session_options("fp32", threads), provider)
+    graph, options = _product_graph(left, right), session_options("fp32", threads)
+    on_gpu = device.kind == "cuda"
+    session = open_cuda_session(graph, options, device.index) if on_gpu else open_session(graph, options)
     try:
         binding = session.io_binding()
         binding.bind_ortvalue_input("left", runtime.OrtValue.ortvalue_from_numpy(left, device.kind, device.index))

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import importlib.util
-from typing import Any
 
 import numpy as np
 
 from declip_rt.backends.contract import Engine
-from declip_rt.backends.onnxrt.session import CPU, CUDA, has_cuda, open_session, runtime_module, session_options
+from declip_rt.backends.onnxrt.session import (
+    has_cuda,
+    open_cuda_session,
+    open_session,
+    runtime_module,
+    session_options,
+)
 from declip_rt.bench.rivals import HostLane, Rival, Task
 from declip_rt.errors import ConfigError, EngineError
 from declip_rt.model.manifest import INPUT, OUTPUTS
@@ -27,10 +32,7 @@ class Ort:
         runtime, on_gpu = runtime_module(), task.where != "cpu"
         if on_gpu and not has_cuda():
             raise EngineError(f'onnxruntime {runtime.__version__} has no CUDA provider: pip install "declip-rt[cuda]"')
-        provider: Any = (CUDA, {"device_id": task.device.index}) if on_gpu else CPU
-        options = session_options(task.precision, task.threads)
-        session = open_session(task.bundle.graph(task.precision), options, provider)
-        if on_gpu and CUDA not in session.get_providers():
-            raise EngineError("ONNX Runtime could not open CUDA; check that CUDA and cuDNN match onnxruntime-gpu")
+        graph, options = task.bundle.graph(task.precision), session_options(task.precision, task.threads)
+        session = open_cuda_session(graph, options, task.device.index) if on_gpu else open_session(graph, options)
         lane = HostLane(np.zeros(task.shape, np.uint8), lambda pixels: session.run(OUTPUTS, {INPUT: pixels}))
         return Rival(task, f"plain ONNX Runtime {runtime.__version__}", task.precision, [lane])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import closing
 
 import numpy as np
 import pytest
@@ -48,12 +47,6 @@ def reopen(device: str, bundle: Bundle) -> Open:
             pytest.skip(f"NOT RUN, {device}: {error}")
 
     return opened
-
-
-@pytest.fixture
-def engine(reopen: Open) -> Iterator[Engine]:
-    with closing(reopen()) as made:
-        yield made
 
 
 class Frame:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import closing
 from types import SimpleNamespace
 from typing import Any
 
@@ -91,12 +89,6 @@ def reopen(context: Context, bundle: Bundle) -> Open:
     network = TorchNetwork(torch, bundle)
     info = EngineInfo("cuda", context.index, f"torch {torch.__version__}", "fp32", BATCH, 3)
     return lambda: GpuEngine(context, network, bundle.views, info, Stats())
-
-
-@pytest.fixture
-def engine(reopen: Open) -> Iterator[Engine]:
-    with closing(reopen()) as made:
-        yield made
 
 
 class TestContract(Contract):

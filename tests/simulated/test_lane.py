@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import closing
-
 import numpy as np
 import pytest
 
@@ -25,12 +22,6 @@ def place(item: int, slot: Slot) -> None:
 @pytest.fixture
 def reopen(gpu: Simulation, bundle: Bundle) -> Open:
     return lambda: open_engine(bundle, EngineOptions(device="tensorrt", batch=4, lanes=3))
-
-
-@pytest.fixture
-def engine(reopen: Open) -> Iterator[Engine]:
-    with closing(reopen()) as made:
-        yield made
 
 
 class TestContract(Contract):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -15,7 +13,7 @@ from msgspec.structs import replace
 
 from declip_rt import Bundle, EngineError, ParityError
 from declip_rt.backends.choose import open_engine
-from declip_rt.backends.contract import Engine, EngineOptions
+from declip_rt.backends.contract import EngineOptions
 from declip_rt.backends.onnxrt import cuda, session
 from declip_rt.model.manifest import Graph
 from tests.backends.contract import Contract, Open
@@ -76,12 +74,6 @@ def _cuda(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def reopen(gpu: Simulation, bundle: Bundle, _cuda: None) -> Open:
     return lambda: open_engine(bundle, EngineOptions(device="cuda", batch=4, lanes=3))
-
-
-@pytest.fixture
-def engine(reopen: Open) -> Iterator[Engine]:
-    with closing(reopen()) as made:
-        yield made
 
 
 class TestContract(Contract):

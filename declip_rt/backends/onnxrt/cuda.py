@@ -11,7 +11,7 @@ from declip_rt.backends.cuda.context import Context
 from declip_rt.backends.cuda.engine import LANES, GpuEngine
 from declip_rt.backends.cuda.lane import Buffers
 from declip_rt.backends.onnxrt import session
-from declip_rt.backends.onnxrt.session import CUDA, has_cuda, runtime_module
+from declip_rt.backends.onnxrt.session import has_cuda, runtime_module
 from declip_rt.errors import EngineError, Unavailable
 from declip_rt.model.bundle import Bundle
 from declip_rt.model.manifest import INPUT, OUTPUTS
@@ -87,17 +87,10 @@ class OnnxProgram:
 
 
 def _open(network: OnnxNetwork, buffers: Buffers) -> Any:
-    index = buffers.context.index
-    options = {
-        "device_id": index,
-        "user_compute_stream": str(int(buffers.stream.handle)),
-        "use_tf32": "0",  # with its 10 bits a variance that is a difference comes out wrong
-        "cudnn_conv_algo_search": "HEURISTIC",  # the exhaustive search takes a second for each session
-    }
-    opened = session.open_session(network.graph, session.session_options(network.precision), (CUDA, options))
-    if CUDA not in opened.get_providers():
-        raise EngineError(
-            f"ONNX Runtime could not open cuda:{index}; check that nvidia-smi lists it, "
-            "and that CUDA and cuDNN match onnxruntime-gpu"
-        )
-    return opened
+    return session.open_cuda_session(
+        network.graph,
+        session.session_options(network.precision),
+        buffers.context.index,
+        user_compute_stream=str(int(buffers.stream.handle)),
+        cudnn_conv_algo_search="HEURISTIC",  # the exhaustive search takes a second for each session
+    )

@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
 
 import onnxruntime
@@ -14,7 +12,7 @@ import pytest
 
 from declip_rt import Bundle, EngineError, Unavailable
 from declip_rt.backends.choose import open_engine
-from declip_rt.backends.contract import Engine, EngineOptions
+from declip_rt.backends.contract import EngineOptions
 from declip_rt.backends.onnxrt.cpu import SPARE_LANES, multiplies_8_bits
 from tests.backends.contract import Contract, Open
 
@@ -24,12 +22,6 @@ CUDA = "CUDAExecutionProvider" in onnxruntime.get_available_providers()
 @pytest.fixture
 def reopen(bundle: Bundle) -> Open:
     return lambda: open_engine(bundle, EngineOptions(device="cpu", batch=4))
-
-
-@pytest.fixture
-def engine(reopen: Open) -> Iterator[Engine]:
-    with closing(reopen()) as made:
-        yield made
 
 
 class TestContract(Contract):
