@@ -18,6 +18,12 @@ import pytest
 import torch
 from filelock import FileLock
 from msgspec.structs import replace
+from tokenizers import Tokenizer
+from tokenizers.models import WordPiece
+from tokenizers.normalizers import BertNormalizer
+from tokenizers.pre_tokenizers import BertPreTokenizer
+from tokenizers.processors import TemplateProcessing
+from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
 from benchmarks import peers
 from declip_rt.model.manifest import Calibration
@@ -27,15 +33,15 @@ from train.config import Config
 from train.model import build, save
 
 TEXT = {"context_length": 32, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 1}
-ARCHITECTURE = {
+ARCHITECTURE = {  # its text tower is that of `sentence_text`
     "embed_dim": 32,
     "vision_cfg": {
-        "timm_model_name": "mobilenetv4_conv_small_050",
+        "timm_model_name": "mobilenetv2_035",
         "timm_pool": "avg",
-        "timm_proj": "",
+        "timm_proj": "linear",
+        "timm_proj_bias": True,
         "image_size": 64,
     },
-    "text_cfg": TEXT,
 }
 TRANSFORMER = {
     "embed_dim": 256,
@@ -53,11 +59,7 @@ placements = [{ short_side = 64 }, { short_side = 128, x = 0.1, y = 0.9 }]
 [clip]
 model = "test-tower"
 steps = 4
-photos = 3
-variants = 2
-mos_photos = 2
-beauty_photos = 2
-crop = 48
+batch = 8
 warmup = 2
 [features]
 variants = 2
@@ -93,6 +95,33 @@ class Recipe:
     config: Path
 
 
+def write_sentence_encoder(folder: Path) -> None:
+    """Writes a tiny BERT with random weights into `folder`, as Hugging Face's libraries do."""
+    letters = [*"abcdefghijklmnopqrstuvwxyz0123456789.,:;!?'-"]
+    tokens = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", *letters, *(f"##{letter}" for letter in letters)]
+    tokens += ["a", "photo", "of", "dark", "bright", "blurry", "noisy", "good", "bad", "quality"][1:]
+    tokenizer = Tokenizer(WordPiece({token: i for i, token in enumerate(tokens)}, unk_token="[UNK]"))
+    tokenizer.normalizer, tokenizer.pre_tokenizer = BertNormalizer(), BertPreTokenizer()
+    ends = [("[CLS]", 2), ("[SEP]", 3)]
+    tokenizer.post_processor = TemplateProcessing(single="[CLS] $A [SEP]", special_tokens=ends)
+    names = {"pad_token": "[PAD]", "unk_token": "[UNK]", "cls_token": "[CLS]", "sep_token": "[SEP]"}
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer, **names).save_pretrained(folder)
+    shape = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 64}
+    torch.manual_seed(0)
+    BertModel(BertConfig(vocab_size=len(tokens), max_position_embeddings=128, **shape)).save_pretrained(folder)
+
+
+def sentence_text(folder: Path) -> dict[str, object]:
+    """The `text_cfg` of a sentence encoder in `folder`."""
+    return {
+        "hf_model_name": str(folder),
+        "hf_tokenizer_name": str(folder),
+        "hf_pooler_type": "mean_pooler",
+        "hf_proj_type": "linear",
+        "context_length": 64,
+    }
+
+
 def write_set(folder: Path, table: str, count: int, columns: dict[str, list[object]]) -> None:
     (folder / "images").mkdir(parents=True)
     with (folder / table).open("w", newline="") as file:
@@ -115,7 +144,9 @@ def recipe(tmp_path_factory: pytest.TempPathFactory) -> Recipe:
         write_set(folder / "data/oasis_beauty", "scores.csv", 25, beauty | {"category": ["Animal", "Object"] * 13})
         (folder / "configs").mkdir()
         (folder / "configs/test.toml").write_text(CONFIG)
-        (folder / "configs/test-tower.json").write_text(json.dumps(ARCHITECTURE))
+
+        text = sentence_text(once(tmp_path_factory, "sentence-encoder", write_sentence_encoder))
+        (folder / "configs/test-tower.json").write_text(json.dumps(ARCHITECTURE | {"text_cfg": text}))
 
     folder = once(tmp_path_factory, "recipe", make)
     return Recipe(folder / "data", folder / "configs/test.toml")

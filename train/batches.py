@@ -1,97 +1,144 @@
-"""Batches for stage 1, each a pure function of the seed and the step, so that a resumed run sees the same ones."""
+"""Batches of images and their texts, for stages 1 and 2. Each is a pure function of the seed and the step."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
-from PIL import Image
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
 from torch.utils.data import Dataset
 
-from train import texts
-from train.config import ClipConfig
-from train.distortions import RGB, distort
-from train.i2t.synthetic import draw
-from train.photos import Photo, photos
+from declip_rt.errors import ConfigError
+from train import clip, parallel, texts
+from train.config import AlignConfig, Config
+from train.features import Coarse, Encoder, Item, Pictures, Stored, digest, jittered, store
+from train.i2t.manifest import Row
+from train.model import Declip
 
-BOTH, LOOKS, SHOWS = 0.5, 0.4, 0.1  # how often a batch's captions carry both texts, the perceptual, the semantic
-GRADED = 0.1  # how often a distorted photo's caption names its quality alone
+SPACES = ("perceptual", "semantic")
+LEVELS = {"mos": texts.QUALITY, "beauty": texts.BEAUTY}  # score: its five level texts
 
 
-@dataclass(frozen=True)
-class Batch:
-    """`pixels` uint8 (B, S, S, 3): distorted pristine photos, then photos with a MOS, then ones with a beauty score."""
+class Batch(NamedTuple):
+    """What one process draws of each group, one group after another."""
 
-    pixels: np.ndarray
-    captions: list[str]  # of the distorted ones
-    mos: np.ndarray  # (n, 5) soft targets over texts.QUALITY
-    beauty: np.ndarray  # (m, 5) soft targets over texts.BEAUTY
+    images: Tensor  # (n, ...) features, or uint8 (n, V, S, S, 3)
+    items: Tensor  # (n,) numbers of the items in their groups, -1 where the image cannot be read
+    drawn: Tensor  # (B, 2) numbers of a perceptual and a semantic text of the first group's items, -1 for none
+    failures: list[str]
+
+
+class Group:
+    """Items from which each batch draws `size`; all are drawn before any is drawn again."""
+
+    def __init__(self, name: str, items: Sequence[Item], size: int, pictures: Pictures, seed: int) -> None:
+        self.name, self.items, self.size, self.pictures, self.seed = name, items, size, pictures, seed
+        self.stored: Stored | Coarse | None = None
+        self.usable = np.arange(len(items))
+        self.rank, self.world = parallel.rank(), parallel.world()  # a loader's worker may not know them
+        self._epoch, self._order = -1, self.usable
+
+    def keep(self, stored: Stored | Coarse) -> None:
+        """From here on images are features, of those that can be read."""
+        self.stored = stored
+        self.usable = np.setdiff1d(self.usable, list(stored.failures))
+
+    def draw(self, step: int) -> NDArray[np.int64]:
+        """This process's items (size,) of the step."""
+        first = (step * self.world + self.rank) * self.size
+        return np.array([self._item(*divmod(place, len(self.usable))) for place in range(first, first + self.size)])
+
+    def _item(self, epoch: int, place: int) -> int:
+        if epoch != self._epoch:
+            self._epoch, self._order = epoch, np.random.default_rng((self.seed, epoch)).permutation(self.usable)
+        return int(self._order[place])
+
+    def images(self, items: NDArray[np.int64]) -> tuple[Tensor, list[str]]:
+        """Features or pixels (n, ...), and why images cannot be read (n)."""
+        if self.stored is not None:
+            return self.stored[items], [""] * len(items)
+        pixels, failures = zip(*(self.pictures[i] for i in items), strict=True)
+        return torch.stack(pixels), list(failures)
+
+
+def groups(rows: list[Row], stage: AlignConfig, config: Config, encode: Encoder) -> list[Group]:
+    """The rows with texts, then those with each of the scores. Raises ConfigError where no row has a text."""
+    described = [Item(row) for row in rows if row.perceptual or row.semantic]
+    if not described:
+        raise ConfigError(f"none of the {len(rows)} rows has a text; train/README.md describes the manifest")
+    listed = {"texts": (described, stage.batch)}
+    for name in LEVELS if stage.level_weight else ():
+        if scored := [row for row in rows if name in row.scores]:
+            listed[name] = jittered(scored, config.features.jitters, config.seed), max(1, stage.batch // 4)
+    return [
+        Group(name, items, size, Pictures(items, encode.images, encode.spec), config.seed + number)
+        for number, (name, (items, size)) in enumerate(listed.items())
+    ]
+
+
+class Texts:
+    """The different texts of one kind: the items', and what the locked part of the text tower makes of them."""
+
+    def __init__(self, model: Declip, name: str, items: Sequence[Item], space: str, folder: Path) -> None:
+        own = [getattr(item.row, space) for item in items]
+        number = {text: i for i, text in enumerate(dict.fromkeys(text for some in own for text in some))}
+        self.own = torch.full((len(items), max(1, *map(len, own))), -1)  # (R, K) numbers of an item's texts
+        for i, some in enumerate(own):
+            self.own[i, : len(some)] = torch.tensor([number[text] for text in some], dtype=torch.long)
+        self.counts = (self.own >= 0).sum(1)
+        every = list(number)
+        if not every:
+            raise ConfigError(f"no row has a {space} text; set {space}_weight and cross_weight to 0")
+
+        def encode(span: range) -> tuple[Tensor, dict[int, str]]:
+            parts = []
+            for first in span[::256]:
+                group = every[first : min(first + 256, span.stop)]
+                if not (fits := clip.fits(name, group)).all():
+                    long = group[int(fits.argmin())]
+                    image = next(item.row.image for item, some in zip(items, own, strict=True) if long in some)
+                    raise ConfigError(f"{name} cannot read all of the {space} text of {image}, {long!r}; shorten it")
+                parts.append(clip.sentences(model.clip, name, group))
+            return torch.cat(parts), {}
+
+        model.clip.to(parallel.device())
+        made = store(folder / digest(clip.locked_text(model.clip), every), len(every), encode)
+        self.features = made[range(len(made))]  # (U, W)
+        model.clip.cpu()
+
+    def draw(self, items: NDArray[np.int64], chance: NDArray[np.float64]) -> Tensor:
+        """One text of each item (n,) by chances (n,) in [0, 1); -1 where it has none."""
+        which = torch.from_numpy(items)
+        return self.own[which, (torch.from_numpy(chance) * self.counts[which]).long()]
+
+    def positives(self, items: Tensor, texts: Tensor) -> Tensor:
+        """(N, M) bool: which of the texts (M,) are an item's (N,)."""
+        found = torch.zeros(len(items), len(texts), dtype=torch.bool)
+        for own in self.own[items].T:
+            found |= own[:, None] == texts
+        return found
 
 
 class Batches(Dataset[Batch]):
-    """`batches[step]`. All photos are held in memory."""
+    """`batches[step]`: of the first group with texts, of all with images."""
 
-    def __init__(self, data: Path, config: ClipConfig, seed: int) -> None:
-        self.config, self.seed = config, seed
-        self.pristine = _load(photos(data, "pristine", "train"), 256)
-        self.mos = _load(photos(data, "mos", "train"), 512)
-        self.beauty = _load(photos(data, "beauty", "train"), 512)
-        self.mos_levels = texts.level_centres([photo.score for photo, _ in self.mos])
-        self.beauty_levels = texts.level_centres([photo.score for photo, _ in self.beauty])
-
-    def __len__(self) -> int:
-        return self.config.steps
+    def __init__(self, groups: list[Group], texts: dict[str, Texts]) -> None:
+        self.groups, self.texts = groups, texts
 
     def __getitem__(self, step: int) -> Batch:
-        c, rng = self.config, np.random.default_rng((self.seed, step))
-        caption = rng.choice(
-            [texts.joint, lambda a, _: texts.perceptual(a), lambda _, s: texts.semantic(s)], p=[BOTH, LOOKS, SHOWS]
-        )
-        pixels, captions = [], []
-        for i in rng.choice(len(self.pristine), c.photos, replace=len(self.pristine) < c.photos):
-            photo, rgb = self.pristine[i]
-            for distortions in draw(c.variants, rng):
-                crop = _square(rgb, rng, c.crop, c.crop if rng.random() < 0.6 else min(rgb.shape[:2]))
-                for distortion in distortions:
-                    crop = distort(crop, distortion, rng)
-                said = caption(texts.looks(crop, distortions, rng), photo.label)
-                captions.append(texts.quality(distortions) if rng.random() < GRADED else said)
-                pixels.append(_fit(crop, c.crop))
-        for scored, count in ((self.mos, c.mos_photos), (self.beauty, c.beauty_photos)):
-            for i in (picked := rng.choice(len(scored), count, replace=len(scored) < count)):
-                rgb = scored[i][1]
-                pixels.append(
-                    _fit(_square(rgb, rng, c.crop, c.crop if rng.random() < 0.5 else min(rgb.shape[:2])), c.crop)
-                )
-            if scored is self.mos:
-                mos = picked
-        return Batch(
-            np.stack(pixels),
-            captions,
-            _levels([self.mos[i][0].score for i in mos], self.mos_levels),
-            _levels([self.beauty[i][0].score for i in picked], self.beauty_levels),
-        )
-
-
-def _levels(scores: list[float], centres: tuple[float, ...]) -> np.ndarray:
-    return np.array([texts.level_weights(score, centres) for score in scores], np.float32).reshape(-1, len(centres))
-
-
-def _load(listed: list[Photo], max_short_side: int) -> list[tuple[Photo, RGB]]:
-    return [(photo, photo.read(max_short_side)) for photo in listed]
-
-
-def _square(rgb: RGB, rng: np.random.Generator, least: int, most: int) -> RGB:
-    """A random square whose side is log-uniform in [least, most], flipped half of the time."""
-    height, width = rgb.shape[:2]
-    side = min(round(np.exp(rng.uniform(np.log(least), np.log(max(least, most))))), height, width)
-    top, left = rng.integers(height - side + 1), rng.integers(width - side + 1)
-    crop = rgb[top : top + side, left : left + side]
-    return np.ascontiguousarray(crop[:, ::-1] if rng.random() < 0.5 else crop)
-
-
-def _fit(rgb: RGB, side: int) -> RGB:
-    if rgb.shape[0] == side:
-        return rgb
-    return np.asarray(Image.fromarray(rgb).resize((side, side), Image.Resampling.BICUBIC))
+        items = [group.draw(step) for group in self.groups]
+        loaded = [group.images(which) for group, which in zip(self.groups, items, strict=True)]
+        reasons = [why for _, some in loaded for why in some]
+        numbers = np.where([not why for why in reasons], np.concatenate(items), -1)
+        group = self.groups[0]
+        chances = np.random.default_rng((group.seed, step, 1)).random((2, group.world, group.size))[:, group.rank]
+        drawn = [
+            self.texts[space].draw(items[0], chance) if space in self.texts else torch.full((group.size,), -1)
+            for space, chance in zip(SPACES, chances, strict=True)
+        ]
+        images = torch.cat([images for images, _ in loaded])
+        return Batch(images, torch.from_numpy(numbers), torch.stack(drawn, 1), [why for why in reasons if why])

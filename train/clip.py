@@ -1,11 +1,14 @@
-"""Stage 1: an open_clip model, loaded with its weights, or trained contrastively from scratch."""
+"""CLIP: the open_clip model, its pretrained towers, and what is locked and what is learned in it."""
 
 from __future__ import annotations
 
-import math
+import json
 import warnings
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 import open_clip
@@ -13,46 +16,84 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from open_clip import CLIP
+from open_clip.hf_model import HFTextEncoder
+from open_clip.timm_model import TimmModel
 from open_clip.tokenizer import HFTokenizer, SimpleTokenizer
-from scipy.stats import spearmanr
 from torch import Tensor, nn
+from transformers.utils import logging as hf_logging
 
-import train.tower
-from declip_rt.errors import ConfigError
-from declip_rt.images.views import write_views
-from declip_rt.model.manifest import Placement, ViewSpec
-from train import losses, texts
-from train.batches import Batch, Batches
+from declip_rt.errors import ConfigError, DeclipError
+from train import pretrained, tower
 from train.config import ClipConfig
-from train.loop import Stage, fit, key
-from train.photos import photos
+from train.pretrained import PACKAGES
+
+HUGGING_FACE = ("hf_model_name", "hf_tokenizer_name")  # where an architecture may name a package of PACKAGES
 
 
-def load(config: ClipConfig, folder: Path) -> CLIP:
-    """The open_clip model `config.model`; a JSON file of that name in `folder` adds a model configuration.
+def load(config: ClipConfig, folder: Path, towers: bool = True) -> CLIP:
+    """The open_clip model `config.model`; a JSON file of that name in `folder` adds an architecture.
+
+    towers: whether image towers of tower.py get their pretrained weights; text towers of PACKAGES always do.
 
     Raises:
-        ConfigError: open_clip has no such model or weights, or they do not fit each other.
+        ConfigError: open_clip has no such model or weights, they do not fit each other, or a package is missing.
     """
     if (custom := folder / f"{config.model}.json").is_file():
-        open_clip.add_model_config(custom)
+        _add(config.model, json.loads(custom.read_bytes()))
+    hf_logging.set_verbosity_error()  # it warns of the pooling layer, which open_clip leaves out
+    hf_logging.disable_progress_bar()
+    ours = _vision(config.model) in tower.NAMES
+    look = {"mean": pretrained.MEAN, "std": pretrained.STD} if ours else None
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("error", "QuickGELU mismatch")
-            model = open_clip.create_model(config.model, pretrained=config.pretrained)
+            model = open_clip.create_model(
+                config.model,
+                pretrained=config.pretrained,
+                pretrained_image=ours and towers and config.pretrained is None,
+                force_preprocess_cfg=look,
+            )
         _tokenizer(config.model)  # which may be missing too
-        return model
+        return model.to(memory_format=torch.channels_last)  # faster on CPUs
     except UserWarning as mismatch:
         raise ConfigError(
             f"the weights {config.pretrained!r} have another activation than clip.model {config.model!r}; "
             "name the model with -quickgelu at its end, or without it"
         ) from mismatch
+    except DeclipError:
+        raise
     except Exception as error:  # open_clip raises nearly anything
         reason, unknown, _ = str(error).partition(" Available")
         raise ConfigError(
             f"open_clip cannot make clip.model {config.model!r} with clip.pretrained {config.pretrained!r}: {reason}"
             f"{'; name one of open_clip.list_models(), or put its JSON file beside the TOML' if unknown else ''}"
         ) from error
+
+
+def architecture(name: str) -> dict[str, Any]:
+    """The open_clip model's configuration, with packages by their names: it holds on any machine."""
+    found = open_clip.get_model_config(name)
+    paths = {str(package.path().parent): known for known, package in PACKAGES.items() if package.installed}
+    text = found["text_cfg"]
+    found["text_cfg"] = text | {key: paths.get(text[key], text[key]) for key in HUGGING_FACE if key in text}
+    return found
+
+
+def _add(name: str, architecture: dict[str, Any]) -> None:
+    """Makes an architecture known to open_clip; packages that it names become paths."""
+    text = architecture["text_cfg"]
+    for key in HUGGING_FACE:
+        if text.get(key) in PACKAGES:
+            text[key] = str(PACKAGES[text[key]].path().parent)
+    with TemporaryDirectory() as folder:
+        file = Path(folder) / f"{name}.json"
+        file.write_text(json.dumps(architecture))
+        open_clip.add_model_config(file)
+    _tokenizer.cache_clear()
+
+
+def _vision(name: str) -> str:
+    return str((open_clip.get_model_config(name) or {}).get("vision_cfg", {}).get("timm_model_name", ""))
 
 
 def normalise(pixels: Tensor, model: CLIP) -> Tensor:
@@ -62,12 +103,62 @@ def normalise(pixels: Tensor, model: CLIP) -> Tensor:
     return pixels.float().permute(0, 3, 1, 2) * (1 / (255 * std)) - mean / std
 
 
-def encode_texts(model: CLIP, name: str, captions: list[str]) -> Tensor:
-    """L2-normalised (N, D), on the model's device. Raises ConfigError where a text is longer than `name` reads."""
+def has_projection(visual: nn.Module) -> bool:
+    """Whether the image tower is a network of timm and a projection behind it."""
+    return isinstance(visual, TimmModel) and len(visual.head) > 0
+
+
+def locked_image(model: CLIP) -> nn.Module:
+    """The part of the image tower that stage 1 leaves as it is: all before the projection, or the whole."""
+    return model.visual.trunk if has_projection(model.visual) else model.visual
+
+
+def locked_text(model: CLIP) -> Iterator[Tensor]:
+    """The weights of the text tower that stage 1 leaves as they are."""
+    learned = {value.data_ptr() for value in _projections(model)}
+    parts = ((name, value) for name, value in model.state_dict().items() if not name.startswith("visual."))
+    return (value for name, value in parts if value.data_ptr() not in learned and name != "logit_scale")
+
+
+def learned(model: CLIP) -> list[Tensor]:
+    """The weights that stage 1 learns: both projections and the scale."""
+    head = model.visual.head.state_dict().values() if has_projection(model.visual) else ()
+    return [*head, *_projections(model), model.logit_scale.detach()]
+
+
+def _projections(model: CLIP) -> list[Tensor]:
+    text = getattr(model, "text", None)
+    return list(text.proj.state_dict().values()) if isinstance(text, HFTextEncoder) else []
+
+
+@torch.no_grad()
+def sentences(model: CLIP, name: str, captions: list[str]) -> Tensor:
+    """What the locked part of the text tower makes of texts: (N, W), on the model's device.
+
+    Raises:
+        ConfigError: a text is longer than `name` reads.
+    """
     fitting = fits(name, captions)
     if not fitting.all():
         raise ConfigError(f"{name} cannot read all of the text {captions[int(fitting.argmin())]!r}; shorten it")
-    return F.normalize(model.encode_text(_tokenizer(name)(captions).to(model.logit_scale.device)), dim=-1)
+    tokens = _tokenizer(name)(captions).to(model.logit_scale.device)
+    text = getattr(model, "text", None)
+    if not isinstance(text, HFTextEncoder):
+        return F.normalize(model.encode_text(tokens), dim=-1)
+    tokens = tokens[:, : int((tokens != text.config.pad_token_id).sum(1).max())]  # padding takes time
+    seen = (tokens != text.config.pad_token_id).long()
+    return text.pooler(text.transformer(input_ids=tokens, attention_mask=seen), seen)
+
+
+def project(model: CLIP, sentences: Tensor) -> Tensor:
+    """`sentences` (N, W) -> the texts' features (N, D), L2-normalised."""
+    text = getattr(model, "text", None)
+    return F.normalize(text.proj(sentences) if isinstance(text, HFTextEncoder) else sentences, dim=-1)
+
+
+def encode_texts(model: CLIP, name: str, captions: list[str]) -> Tensor:
+    """L2-normalised (N, D), on the model's device. Raises ConfigError where a text is longer than `name` reads."""
+    return project(model, sentences(model, name, captions))
 
 
 def fits(name: str, captions: list[str]) -> NDArray[np.bool_]:
@@ -107,77 +198,3 @@ def last_blocks(visual: nn.Module, count: int) -> list[nn.Parameter]:
 @cache
 def _tokenizer(name: str) -> HFTokenizer | SimpleTokenizer:
     return open_clip.get_tokenizer(name)
-
-
-def train(config: ClipConfig, folder: Path, data: Path | None, out: Path, seed: int) -> CLIP:
-    """Trains for `config.steps`, resuming from `out/clip.pt` where it exists; the same seed gives the same weights.
-
-    Without `data` the training must have ended. Raises ConfigError.
-    """
-    torch.manual_seed(seed)
-    model = load(config, folder).to(memory_format=torch.channels_last)
-    if config.steps == 0:
-        return model
-
-    @torch.no_grad()
-    def clamp() -> None:
-        model.logit_scale.clamp_(0, math.log(100))
-
-    def batches() -> Batches:
-        if data is None:
-            raise ConfigError(f"stage 1 has not ended in {out}: python -m train.run does it, or set clip.steps = 0")
-        return Batches(data, config, seed)
-
-    stage = Stage(
-        name="clip",
-        checkpoint=out / "clip.pt",
-        model=model.train(),
-        batches=batches,
-        images=config.photos * config.variants + config.mos_photos + config.beauty_photos,
-        losses=lambda batch: _losses(model, config, batch),
-        weights={"pairs": 1.0, "mos": config.mos_weight, "beauty": config.beauty_weight},
-        key=key(config, seed),
-        seed=seed,
-        settle=clamp,
-        report=lambda: f"zero-shot SRCC on the MOS val split {zero_shot_srcc(model, config.model, data):.3f}",
-    )
-    fit(stage, config)
-    return model
-
-
-def _losses(model: CLIP, config: ClipConfig, batch: Batch) -> dict[str, Tensor]:
-    device = model.logit_scale.device
-    mos, beauty = (torch.from_numpy(levels).to(device) for levels in (batch.mos, batch.beauty))
-    image = F.normalize(model.encode_image(normalise(torch.from_numpy(batch.pixels).to(device), model)), dim=-1)
-    unique, which = np.unique(batch.captions, return_inverse=True)
-    text = encode_texts(model, config.model, [*unique, *texts.QUALITY, *texts.BEAUTY])
-    pairs, quality, ugly_to_beautiful = text.split([len(unique), len(texts.QUALITY), len(texts.BEAUTY)])
-    positives = (torch.from_numpy(which)[:, None] == torch.arange(len(unique))).to(device)
-    distorted, scored, liked = image.split([len(batch.captions), len(mos), len(beauty)])
-    scale = model.logit_scale.exp()
-    return {
-        "pairs": losses.contrastive(distorted, pairs, positives, scale),
-        "mos": losses.levels(scored, quality, mos, scale),
-        "beauty": losses.levels(liked, ugly_to_beautiful, beauty, scale),
-    }
-
-
-@torch.no_grad()
-def zero_shot_srcc(model: CLIP, name: str, data: Path) -> float:
-    """SRCC of the expected quality level with the MOS, on the val split, from one central crop of its own size."""
-    model.eval()
-    device = model.logit_scale.device
-    quality = encode_texts(model, name, list(texts.QUALITY))
-    size = int(np.ravel(model.visual.image_size)[0])
-    spec = ViewSpec(size, (Placement(1 << 20),))  # at the photo's own resolution
-    levels, scores = [], []
-    for photo in photos(data, "mos", "val"):
-        view = np.zeros(spec.shape, np.uint8)
-        write_views(photo.read(), spec, view)
-        pixels = torch.from_numpy(view).to(device)
-        feature = F.normalize(model.encode_image(normalise(pixels, model)), dim=-1)
-        share = (model.logit_scale.exp() * feature @ quality.T).softmax(-1).cpu()
-        levels.append((share @ torch.arange(5.0)).item())
-        scores.append(photo.score)
-    model.train()
-    return float(spearmanr(levels, scores).statistic)

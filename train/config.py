@@ -34,20 +34,24 @@ class LoopConfig(_Stage, frozen=True, kw_only=True):
     save_every: Positive = 200  # steps
 
 
-class ClipConfig(LoopConfig, frozen=True, kw_only=True):
-    """Stage 1: the open_clip model, and its contrastive training from scratch (`steps = 0` keeps its weights)."""
+class AlignConfig(LoopConfig, frozen=True, kw_only=True):
+    """What is aligned in stages 1 and 2, and by how much."""
+
+    batch: Positive = 512  # images with texts, in each process
+    perceptual_weight: float = 1.0
+    semantic_weight: float = 1.0
+    cross_weight: float = 0.0  # of the other text's influence on a space
+    level_weight: float = 0.5  # of the quality and beauty level texts
+
+
+class ClipConfig(AlignConfig, frozen=True, kw_only=True):
+    """Stage 1: the open_clip model, and how its projections are learned (`steps = 0` keeps its weights)."""
 
     model: str  # an open_clip model name, or the name of a JSON file beside the TOML
     pretrained: str | None = None  # an open_clip tag or a weights file
     steps: Count = 0
-    lr: Rate = 2e-3
-    photos: int = 24  # pristine photos a batch
-    variants: int = 4  # distorted variants of each of them
-    mos_photos: int = 24
-    beauty_photos: int = 8
-    crop: int = 160  # side of the training crops, pixels
-    mos_weight: float = 0.5
-    beauty_weight: float = 0.2
+    lr: Rate = 1e-3
+    dropout: Annotated[float, msgspec.Meta(ge=0, lt=1)] = 0.1  # of the image tower's features
 
 
 class FeaturesConfig(_Stage, frozen=True):
@@ -58,18 +62,14 @@ class FeaturesConfig(_Stage, frozen=True):
     series: int = 1000  # pristine photos with a kind of distortion at rising strengths
 
 
-class DeclipConfig(LoopConfig, frozen=True, kw_only=True):
+class DeclipConfig(AlignConfig, frozen=True, kw_only=True):
     """Stage 2: the two ResMLP projectors, and with `unfreeze` the image tower's last blocks."""
 
     hidden: int = 512
     unfreeze: Count = 0  # blocks
     steps: Count = 1500
-    batch: Positive = 512  # images with texts, in each process
     lr: Rate = 1e-3
-    perceptual_weight: float = 1.0
-    semantic_weight: float = 1.0
-    cross_weight: float = 0.1  # of the other text's influence on a space
-    level_weight: float = 0.5  # of the quality and beauty level texts
+    cross_weight: float = 0.1
 
 
 class SetConfig(_Stage, frozen=True):

@@ -21,7 +21,7 @@ from declip_rt.errors import ConfigError, ImageError
 from declip_rt.images.decode import RGB
 from declip_rt.images.views import write_views
 from declip_rt.model.manifest import ViewSpec
-from train import parallel, readers
+from train import clip, parallel, readers
 from train.config import FeaturesConfig, SetConfig
 from train.distortions import KINDS, STRENGTHS, Distortion
 from train.i2t.manifest import Images, Row
@@ -32,6 +32,7 @@ log = logging.getLogger("train.features")
 SCALES = {"mos": ("technical", 0.0, 100.0), "beauty": ("aesthetic", 1.0, 7.0)}  # set: its head and range
 TESTED = ("blur", "noise", "jpeg", "dark")  # half of the series are of these
 SHARD = 8192  # features a file: what a stopped run may have to compute again
+BLOCK = 2048  # features that are pooled at once
 BATCH = 8  # larger ones leave the cache: half as fast on a CPU
 
 
@@ -130,18 +131,54 @@ def digest(weights: Iterable[Tensor], *others: object) -> str:
     return made.hexdigest()
 
 
+class Views:
+    """Features (N, V, F) of each view; those of an image that could not be read are NaN, and `failures` says why."""
+
+    def __init__(self, stored: Stored, views: int) -> None:
+        self.stored, self.views, self.failures = stored, views, stored.failures
+
+    def __len__(self) -> int:
+        return len(self.stored)
+
+    def __getitem__(self, which: Sequence[int]) -> Tensor:
+        return self.stored[which].unflatten(1, (self.views, -1))
+
+
+class Coarse:
+    """Coarse features (N, D), by the projection as it is now."""
+
+    def __init__(self, views: Views, model: Declip) -> None:
+        self.views, self.model, self.failures = views, model, views.failures
+
+    def __len__(self) -> int:
+        return len(self.views)
+
+    @torch.no_grad()
+    def __getitem__(self, which: Sequence[int]) -> Tensor:
+        parts = (self.views[which[first : first + BLOCK]] for first in range(0, len(which), BLOCK))
+        return torch.cat([self.model.pool(part) for part in parts])
+
+
 class Encoder:
-    """Encodes items with the image tower as it is now, or reads their features from `folder`."""
+    """Encodes items with the image tower as it is now. What its locked part makes of them is kept in `folder`."""
 
     def __init__(self, model: Declip, images: Images, spec: ViewSpec, folder: Path, workers: int) -> None:
         self.model, self.images, self.spec, self.folder, self.workers = model, images, spec, folder, workers
         visual = model.clip.visual
+        locked = clip.locked_image(model.clip)
         amounts = {name: kind.amounts for name, kind in KINDS.items()}
         look = list(visual.image_mean), list(visual.image_std)
-        self.digest = digest(visual.state_dict().values(), spec, *look, amounts)
+        self.digest = digest(locked.state_dict().values(), spec, *look, amounts)
 
-    def __call__(self, items: Sequence[Item], what: str) -> Stored:
-        """Raises ConfigError where there are no items, and ImageError where none of the images can be read."""
+    def __call__(self, items: Sequence[Item], what: str) -> Coarse:
+        """The coarse features. Raises ConfigError where there are no items, ImageError where no image can be read."""
+        return Coarse(self.views(items, what), self.model)
+
+    def views(self, items: Sequence[Item], what: str) -> Views:
+        """What the locked part of the tower makes of each view: (N, V, F). Raises as a call does."""
+        return Views(self._stored(items, what), len(self.spec.placements))
+
+    def _stored(self, items: Sequence[Item], what: str) -> Stored:
         if not items:
             raise ConfigError(f"there are no {what} images; train/README.md describes what the data must hold")
         pictures = Pictures(items, self.images, self.spec)
@@ -159,7 +196,7 @@ class Encoder:
         loader = DataLoader(pictures, BATCH, sampler=span, num_workers=self.workers, generator=torch.Generator())
         parts, failures = [], {}
         for first, (pixels, reasons) in zip(span[::BATCH], loader, strict=True):
-            parts.append(self.model.coarse(pixels.to(parallel.device())).cpu())
+            parts.append(self.model.views(pixels.to(parallel.device())).flatten(1).cpu())
             parts[-1][[bool(why) for why in reasons]] = torch.nan
             failures |= {i: why for i, why in enumerate(reasons, first) if why}
             if first // BATCH % 32 == 0:
@@ -240,14 +277,14 @@ def _series(pristine: list[Row], count: int, seed: int) -> list[Item]:
     return items
 
 
-def _scored(name: str, listed: list[Row], stored: Stored, each: int) -> Scored:
+def _scored(name: str, listed: list[Row], stored: Coarse, each: int) -> Scored:
     made, whole = _whole(stored, each)
     head, low, high = SCALES[name]
     scores = torch.tensor([row.scores[name] for row in listed])[whole]
     return Scored(name, head, made, (scores - low) / (high - low))
 
 
-def _whole(stored: Stored, each: int) -> tuple[Tensor, Tensor]:
+def _whole(stored: Coarse, each: int) -> tuple[Tensor, Tensor]:
     """(N, each, D), less the groups that lack a feature, and which were kept."""
     made = stored[range(len(stored))].unflatten(0, (-1, each))
     whole = ~made.isnan().any(-1).any(-1)

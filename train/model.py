@@ -179,10 +179,20 @@ class Declip(nn.Module):
 
     def coarse(self, pixels: Tensor) -> Tensor:
         """The frozen model's feature, the L2-normalised mean over views: (N, V, S, S, 3) -> (N, D)."""
+        return self.pool(self.views(pixels))
+
+    def views(self, pixels: Tensor) -> Tensor:
+        """What the locked part of the image tower makes of each view: (N, V, S, S, 3) -> (N, V, F)."""
         v, size = pixels.shape[1:3]
         views = pixels.float().reshape(-1, size, size, 3)  # the Cast comes first: TensorRT asks for it
-        features = F.normalize(self.clip.encode_image(clip.normalise(views, self.clip)), dim=-1)  # (N*V, D)
-        return F.normalize(features.reshape(-1, v, features.shape[1]).mean(1), dim=-1)
+        features = clip.locked_image(self.clip)(clip.normalise(views, self.clip))  # (N*V, F)
+        return features.reshape(-1, v, features.shape[1])
+
+    def pool(self, views: Tensor) -> Tensor:
+        """The coarse feature, from what the locked part made of the views: (N, V, F) -> (N, D)."""
+        visual = self.clip.visual
+        features = visual.head(views) if clip.has_projection(visual) else views
+        return F.normalize(F.normalize(features, dim=-1).mean(1), dim=-1)
 
     def read(self, coarse: Tensor, perceptual: Tensor) -> Tensor:
         """(N, D) twice -> (N, K): the quality heads, then the attributes."""
@@ -215,7 +225,7 @@ def save(path: Path, config: Config, model: Declip, calibration: Calibration) ->
     """A whole model in one file: weights, configuration, open_clip architecture and calibration."""
     state = {
         "config": msgspec.json.encode(config),
-        "architecture": msgspec.json.encode(open_clip.get_model_config(config.clip.model)),
+        "architecture": msgspec.json.encode(clip.architecture(config.clip.model)),
         "calibration": msgspec.json.encode(calibration),
         "model": model.state_dict(),
     }
@@ -234,7 +244,7 @@ def load(path: Path) -> tuple[Config, Declip, Calibration]:
     with TemporaryDirectory() as folder:
         (Path(folder) / f"{config.clip.model}.json").write_bytes(state["architecture"])
         logging.disable(logging.WARNING)  # open_clip warns of random weights; ours follow
-        model = clip.load(msgspec.structs.replace(config.clip, pretrained=None), Path(folder))
+        model = clip.load(msgspec.structs.replace(config.clip, pretrained=None), Path(folder), towers=False)
         logging.disable(logging.NOTSET)
     declip = build(config, model)
     if config.heads.laion is not None:

@@ -23,6 +23,10 @@ class Package:
     files: tuple[tuple[str, str], ...]
     licence: str
 
+    @property
+    def installed(self) -> bool:
+        return importlib.util.find_spec(self.module) is not None
+
     def path(self) -> Path:
         """The weights' file. Raises ConfigError where the package is not installed, or holds other files."""
         spec = importlib.util.find_spec(self.module)

@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 from declip_rt.errors import ConfigError, DeclipError
-from train import clip, declip, heads, readers
+from train import clip, declip, heads, lit, readers
 from train.config import Config
 from train.features import Encoder, features, rows
 from train.i2t import synthetic
@@ -37,13 +37,15 @@ def train(config_file: Path, data: Path, out: Path, manifest: Path | None = None
         readers.read(some.reader, Path(some.folder))  # better missed before the training than after it
     out.mkdir(parents=True, exist_ok=True)
     began = time.monotonic()
-    tower = clip.train(config.clip, config_file.parent, data, out, config.seed)
-    log.info("stage 1 took %.0f s", time.monotonic() - began)
-    model = build(config, tower)
-    if manifest:
-        declip.train(model, config, read(manifest), Images(manifest.parent), out)
-    else:
-        declip.train(model, config, texts_and_scores(config, data), Images(data), out)
+    model = build(config, clip.load(config.clip, config_file.parent))
+    rows, images = (
+        (read(manifest), Images(manifest.parent)) if manifest else (texts_and_scores(config, data), Images(data))
+    )
+    log.info("%d rows after %.0f s", len(rows), time.monotonic() - began)
+    lit.train(model, config, rows, Encoder(model, images, config.views, out / "features", config.clip.workers), out)
+    log.info("stage 1 ended after %.0f s", time.monotonic() - began)
+    declip.train(model, config, rows, images, out)
+    log.info("stage 2 ended after %.0f s", time.monotonic() - began)
     encode = Encoder(model, Images(data), config.views, out / "features", config.declip.workers)
     calibration = heads.train(model, config, features(encode, config.features, data, config.seed, config.heads.sets))
     checkpoint = out / "declip.pt"

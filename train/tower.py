@@ -1,116 +1,94 @@
-"""The embedded model's image tower: MobileNetV4 beside natural scene statistics, as a timm model for open_clip.
+"""Image towers whose stages are pooled: what a network's middle layers know of a photo's quality is kept.
 
-Statistics of locally normalised pixels tell how far a photo is from an undistorted one (BRISQUE, Mittal et al., 2012;
-in several color channels: FRIQUEE, Ghadiyaram & Bovik, 2017). Few photos suffice to learn from them.
+Means and deviations over a stage's map tell distortions that the last layer has learned to overlook. The networks are
+pretrained (pretrained.py). As timm models, open_clip takes them by name.
 """
 
 from __future__ import annotations
 
-import timm
 import torch
-import torch.nn.functional as F
-from open_clip.constants import OPENAI_DATASET_MEAN, OPENAI_DATASET_STD
+from timm.layers import BatchNormAct2d
 from timm.models import register_model
 from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-WINDOW, SIGMA = 7, 7 / 6  # of the local mean and deviation
-GRID = 8  # of JPEG's blocks
-CENTRE = 160  # side of the square that statistics are read off: nearly as telling as the whole view, at half the cost
-OPPONENT = ((0.299, 0.587, 0.114), (0.5, -0.5, 0.0), (0.25, 0.25, -0.5))  # luma, red-green, yellow-blue
+from train.pretrained import classifier
+
+EPSILON = 1e-5  # of a variance, so that its root has a slope
 
 
-class SceneStatistics(nn.Module):
-    """Normalised pixels (N, 3, H, W) -> (N, COUNT), read off the central square. It has no parameters."""
+class Stages(nn.Module):
+    """(N, 3, H, W) -> (N, num_features): mean and deviation of each stage's map, and the mean of the last layer's.
 
-    COUNT = 4 * 13 + 2
+    The network is an EfficientNet of timm. Batch normalisation is folded into the convolutions.
+    """
 
-    def __init__(self) -> None:
+    def __init__(self, network: nn.Module) -> None:
         super().__init__()
-        std, mean = (torch.tensor(values) * 255 for values in (OPENAI_DATASET_STD, OPENAI_DATASET_MEAN))
-        mix = torch.tensor(OPPONENT)
-        self.register_buffer("mix", mix * std, persistent=False)  # (3, 3)
-        self.register_buffer("offset", (mix @ mean)[:, None], persistent=False)
+        self.stem = nn.Sequential(network.conv_stem, network.bn1)
+        self.blocks = network.blocks
+        self.last = nn.Sequential(network.conv_head, network.bn2)
+        widths = [stage.out_channels for stage in _last_convolutions(self.blocks[1:])]
+        self.num_features = 2 * sum(widths) + network.num_features
+        self.default_cfg = {"pool_size": None}  # open_clip asks whether there is a map left to pool
 
-    @torch.no_grad()
-    def forward(self, x: Tensor) -> Tensor:
-        top, left = (max(0, side - CENTRE) // 2 for side in x.shape[2:])
-        x = x[:, :, top : top + CENTRE, left : left + CENTRE]
-        luma = (self.mix[:1] @ x.flatten(2) + self.offset[:1]).unflatten(2, x.shape[2:])  # (N, 1, H, W) in [0, 255]
-        half = F.avg_pool2d(x, 2)
-        halves = (self.mix @ half.flatten(2) + self.offset).reshape(-1, 1, *half.shape[2:])  # (3N, 1, H/2, W/2)
-        fine, coarse = (_statistics(*_normalise(plane)) for plane in (luma, halves))
-        grid = torch.stack([_blockiness(luma[:, 0]), _blockiness(luma[:, 0].transpose(1, 2))], 1)
-        return torch.cat([fine, coarse.unflatten(0, (-1, len(OPPONENT))).flatten(1), grid], 1)
-
-
-def _normalise(plane: Tensor) -> tuple[Tensor, Tensor]:
-    """MSCN coefficients and the logarithm of the local deviation of plane (N, 1, H, W), of the same shape."""
-    centred = plane - plane.mean((2, 3), keepdim=True)  # a variance of small numbers loses no digits
-    mean, square = _smooth(centred), _smooth(centred * centred)
-    deviation = (square - mean * mean).clamp_min(0).sqrt() + 1
-    return (centred - mean) / deviation, deviation.log()
-
-
-def _smooth(plane: Tensor) -> Tensor:
-    """Gaussian means over plane (N, 1, H, W), of the same shape: banded matrices are faster here than convolution."""
-    height, width = plane.shape[2:]
-    return _band(height, plane.device) @ (plane @ _band(width, plane.device).T)
-
-
-def _band(side: int, device: torch.device) -> Tensor:
-    """(side, side): each row holds the weights of one mean, renormalised at the borders."""
-    place = torch.arange(side, dtype=torch.float32, device=device)
-    distance = place[:, None] - place
-    weights = torch.exp(-(distance**2) / (2 * SIGMA**2)) * (distance.abs() <= WINDOW // 2)
-    return weights / weights.sum(1, keepdim=True)
-
-
-def _statistics(mscn: Tensor, deviation: Tensor) -> Tensor:
-    """(N, 1, H, W) twice -> (N, 13): shape of the coefficients, of products of neighbours, and local deviation."""
-    z, local = mscn.squeeze(1), deviation.squeeze(1)
-    squares = z * z
-    power, magnitude = squares.mean((1, 2)) + 1e-4, z.abs().mean((1, 2)) + 1e-2
-    skew = (squares * z).mean((1, 2)) / power**1.5
-    kurtosis = (squares * squares).mean((1, 2)).clamp_min(1e-8).log() - 2 * power.log()
-    found = [power.log(), magnitude.log(), skew, kurtosis]
-    for product in (z[:, :, :-1] * z[:, :, 1:], z[:, :-1] * z[:, 1:], z[:, :-1, :-1] * z[:, 1:, 1:]):
-        found += [product.mean((1, 2)), (product.abs().mean((1, 2)) + 1e-3).log()]
-    mean = local.mean((1, 2))
-    spread = ((local * local).mean((1, 2)) - mean * mean).clamp_min(1e-4).sqrt()
-    return torch.stack([*found, mean, spread, local.amin((1, 2))], 1)
-
-
-def _blockiness(luma: Tensor) -> Tensor:
-    """(N, H, W) -> (N,): how far steps between columns stand out at one phase of an 8-pixel grid, on a log scale."""
-    steps = (luma[:, :, 1:] - luma[:, :, :-1]).abs().clamp_max(32).mean(1)  # (N, W-1)
-    whole = steps.shape[1] // GRID * GRID
-    phases = steps[:, :whole].unflatten(1, (-1, GRID)).mean(1)  # (N, 8)
-    return ((phases.amax(1) + 0.1) / (phases.mean(1) + 0.1)).log()
-
-
-class ScenicMobileNet(nn.Module):
-    """(N, 3, H, W) -> (N, num_classes): MobileNetV4's features, their mean and deviation, beside scene statistics."""
-
-    def __init__(self, num_classes: int, hidden: int = 128) -> None:
-        super().__init__()
-        self.scene = SceneStatistics()
-        self.trunk = timm.create_model("mobilenetv4_conv_small", num_classes=0, global_pool="")
-        self.trunk.conv_head, self.trunk.norm_head = nn.Identity(), nn.Identity()
-        width = self.trunk.num_features
-        self.statistics = nn.Sequential(
-            nn.BatchNorm1d(SceneStatistics.COUNT), nn.Linear(SceneStatistics.COUNT, hidden), nn.GELU()
-        )
-        self.norm = nn.BatchNorm1d(2 * width)
-        self.head = nn.Linear(2 * width + hidden, num_classes)
+    def reset_classifier(self, num_classes: int, global_pool: str = "") -> None:
+        """There is none: open_clip puts its projection behind the tower."""
 
     def forward(self, x: Tensor) -> Tensor:
-        maps = self.trunk.forward_features(x).flatten(2)  # (N, 960, HW)
-        mean = maps.mean(2)
-        deviation = ((maps - mean[..., None]).square().mean(2) + 1e-5).sqrt()
-        return self.head(torch.cat([self.norm(torch.cat([mean, deviation], 1)), self.statistics(self.scene(x))], 1))
+        x = self.blocks[0](self.stem(x))
+        found = []
+        for stage in self.blocks[1:]:
+            x = stage(x)
+            found += _moments(x)
+        return torch.cat([*found, self.last(x).mean((2, 3))], 1)
+
+
+def _last_convolutions(stages: nn.ModuleList) -> list[nn.Conv2d]:
+    return [[part for part in stage.modules() if isinstance(part, nn.Conv2d)][-1] for stage in stages]
+
+
+def _moments(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and deviation (N, C) of x (N, C, H, W), in two passes: a difference of squares would lose digits."""
+    mean = x.mean((2, 3), keepdim=True)
+    return mean.flatten(1), ((x - mean).square().mean((2, 3)) + EPSILON).sqrt()
+
+
+def round_to_half(module: nn.Module) -> nn.Module:
+    """Rounds the weights to what FP16 holds, in place: a bundle then stores them in half the room, exactly."""
+    for parameter in module.parameters():
+        parameter.data = parameter.data.half().float()
+    return module
+
+
+def _fold(module: nn.Module) -> None:
+    """Folds each batch normalisation into the convolution before it; its activation stays."""
+    before: tuple[str, nn.Module] | None = None
+    for name, child in list(module.named_children()):
+        if isinstance(child, BatchNormAct2d) and before and isinstance(before[1], nn.Conv2d):
+            setattr(module, before[0], fuse_conv_bn_eval(before[1], child))
+            setattr(module, name, nn.Sequential(child.drop, child.act))
+        else:
+            _fold(child)
+        before = name, child
+
+
+def _stages(name: str, pretrained: bool) -> Stages:
+    stages = Stages(classifier(name, pretrained)).eval()
+    _fold(stages)
+    return round_to_half(stages)
 
 
 @register_model
-def scenic_mobilenetv4_small(pretrained: bool = False, num_classes: int = 256, **kwargs: object) -> ScenicMobileNet:
-    """timm's factory; open_clip passes the embedding's width as `num_classes`. There are no pretrained weights."""
-    return ScenicMobileNet(num_classes)
+def efficientnet_lite0_stages(pretrained: bool = False, **options: object) -> Stages:
+    """EfficientNet-Lite 0 (Apache-2.0, ImageNet-1k): 4.7 M parameters, 0.4 GFLOP at 224."""
+    return _stages("efficientnet_lite0", pretrained)
+
+
+@register_model
+def efficientnet_lite2_stages(pretrained: bool = False, **options: object) -> Stages:
+    """EfficientNet-Lite 2 (Apache-2.0, ImageNet-1k): 6.1 M parameters."""
+    return _stages("efficientnet_lite2", pretrained)
+
+
+NAMES = (efficientnet_lite0_stages.__name__, efficientnet_lite2_stages.__name__)

@@ -1,62 +1,47 @@
-"""The embedded tower's statistics tell faults apart, and its features do not depend on a photo's neighbours."""
+"""The towers are the networks that they are made of, with their stages pooled."""
 
 from __future__ import annotations
 
-import numpy as np
-import pytest
 import timm
 import torch
 
-from tests.conftest import picture
 from train import tower
-from train.distortions import Distortion, distort
+from train.pretrained import classifier
 
 
-def statistics(rgb: np.ndarray) -> torch.Tensor:
-    mean, std = (torch.tensor(values).view(3, 1, 1) for values in (tower.OPENAI_DATASET_MEAN, tower.OPENAI_DATASET_STD))
-    pixels = (torch.from_numpy(rgb.copy()).permute(2, 0, 1) / 255 - mean) / std
-    return tower.SceneStatistics()(pixels[None])[0]
+def expected(network: torch.nn.Module, x: torch.Tensor) -> torch.Tensor:
+    """Pooled by hand, from timm's network as it is."""
+    x = network.bn1(network.conv_stem(x))
+    found = []
+    for i, stage in enumerate(network.blocks):
+        x = stage(x)
+        if i:
+            found += [x.mean((2, 3)), x.var((2, 3), unbiased=False).add(1e-5).sqrt()]
+    return torch.cat([*found, network.bn2(network.conv_head(x)).mean((2, 3))], 1)
 
 
-def photo(side: int = 160) -> np.ndarray:
-    return np.tile(picture(), (4, 4, 1))[:side, :side]
+@torch.no_grad()
+def test_stages_are_those_of_the_network_in_half_precision_weights() -> None:
+    network = classifier("efficientnet_lite0")
+    made = timm.create_model("efficientnet_lite0_stages", pretrained=True)
+    x = torch.rand(2, 3, 96, 96) * 2 - 1
+    found, exact = made(x), expected(network, x)
+    assert found.shape == (2, made.num_features)
+    assert (found - exact).abs().max() < 0.01 * exact.abs().max()
+    assert all(torch.equal(p, p.half().float()) for p in made.parameters())
+    assert not any(isinstance(part, torch.nn.BatchNorm2d) for part in made.modules())
 
 
-def test_statistics_are_as_many_as_they_say_and_finite() -> None:
-    for rgb in (photo(), np.zeros((160, 160, 3), np.uint8), np.full((64, 200, 3), 255, np.uint8)):
-        found = statistics(rgb)
-        assert found.shape == (tower.SceneStatistics.COUNT,)
-        assert found.isfinite().all()
+@torch.no_grad()
+def test_features_do_not_depend_on_neighbours_nor_on_the_last_digit() -> None:
+    made = timm.create_model("efficientnet_lite0_stages", pretrained=True)
+    x = torch.rand(3, 3, 96, 96) * 2 - 1
+    x[0] = 0.25  # a flat picture has no deviation to take a root of
+    alone, together = made(x[1:2])[0], made(x)[1]
+    assert torch.allclose(alone, together, atol=1e-4)
+    moved = made(x * (1 + 6e-8))
+    assert (moved - made(x)).abs().max() < 1e-3
 
 
-def test_mscn_coefficients_have_no_mean_and_little_deviation() -> None:
-    plane = torch.rand(1, 1, 96, 96) * 255
-    mscn, deviation = tower._normalise(plane)
-    assert abs(mscn.mean()) < 0.02
-    assert 0.7 < mscn.std() < 1.2
-    assert (deviation.exp().mean() - plane.std()).abs() < 10
-
-
-def test_smoothing_is_a_gaussian_mean() -> None:
-    assert torch.allclose(tower._smooth(torch.full((1, 1, 20, 30), 7.0)), torch.tensor(7.0))
-    point = torch.zeros(1, 1, 21, 21)
-    point[..., 10, 10] = 1
-    spread = tower._smooth(point)[0, 0]
-    assert spread.sum() == pytest.approx(1, abs=1e-5)
-    assert torch.allclose(spread, spread.T)
-    assert spread[10, 11] / spread[10, 10] == pytest.approx(np.exp(-1 / (2 * tower.SIGMA**2)), rel=1e-4)
-
-
-def test_blockiness_sees_the_grid_of_jpeg() -> None:
-    rgb, rng = photo(), np.random.default_rng(0)
-    blocky = [statistics(distort(rgb, Distortion("jpeg", s), rng))[-2:].mean() for s in (1.0, 3.0, 5.0)]
-    assert blocky[2] > blocky[0]
-    assert blocky[2] > statistics(rgb)[-2:].mean() + 0.1
-
-
-def test_features_do_not_depend_on_neighbours() -> None:
-    torch.manual_seed(0)
-    model = timm.create_model("scenic_mobilenetv4_small", num_classes=16).eval()
-    pixels = torch.randn(3, 3, 96, 96)
-    with torch.no_grad():
-        assert torch.allclose(model(pixels)[1], model(pixels[1:2])[0], atol=1e-5)
+def test_every_tower_is_known_to_timm() -> None:
+    assert all(timm.is_model(name) for name in tower.NAMES)

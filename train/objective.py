@@ -1,0 +1,108 @@
+"""What stages 1 and 2 minimise: images near their own texts, and spaces that do not tell the other's."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from declip_rt.errors import ConfigError, ImageError
+from train import clip, losses, parallel, texts
+from train.batches import LEVELS, SPACES, Batch, Group, Texts
+from train.config import AlignConfig
+from train.model import Declip
+
+
+class Sides(Protocol):
+    """Images and texts in common spaces, as a stage learns them."""
+
+    def spaces(self, images: Tensor) -> dict[str, Tensor]:
+        """A batch's images (n, ...) -> their feature (n, D) in each space, L2-normalised."""
+
+    def words(self, sentences: Tensor) -> Tensor:
+        """What the locked part of the text tower makes of texts (M, W) -> their features (M, D), L2-normalised."""
+
+    def scale(self) -> Tensor:
+        """What multiplies a cosine."""
+
+
+class Objective:
+    """The losses of a batch: `perceptual` and `semantic` alignment, `cross`, `levels`.
+
+    Raises:
+        ConfigError: all weights are 0, or a needed text is missing or too long.
+    """
+
+    def __init__(
+        self, sides: Sides, model: Declip, name: str, stage: AlignConfig, groups: list[Group], folder: Path
+    ) -> None:
+        self.sides, self.device = sides, parallel.device()
+        weights = {
+            "perceptual": stage.perceptual_weight,
+            "semantic": stage.semantic_weight,
+            "cross": stage.cross_weight,
+            "levels": stage.level_weight if len(groups) > 1 else 0.0,
+        }
+        self.weights = {name: weight for name, weight in weights.items() if weight}
+        if not self.weights:
+            raise ConfigError("all weights of the stage are 0; set one of them to more")
+        needed = [space for space in SPACES if space in self.weights or "cross" in self.weights]
+        self.texts = {space: Texts(model, name, groups[0].items, space, folder) for space in needed}
+        self.kinds = torch.arange(len(groups)).repeat_interleave(torch.tensor([group.size for group in groups]))
+        self.kinds = self.kinds.repeat(parallel.world())  # the group of each image of the global batch
+        words = [clip.sentences(model.clip, name, list(LEVELS[group.name])) for group in groups[1:]]
+        self.levels = [
+            (own.to(self.device), self._targets(group)) for own, group in zip(words, groups[1:], strict=True)
+        ]
+        self.failures: set[str] = set()
+
+    def _targets(self, group: Group) -> Tensor:
+        """The items' soft targets (R, 5) over the level texts of their score."""
+        scores = [item.row.scores[group.name] for item in group.items]
+        centres = texts.level_centres(scores)
+        return torch.from_numpy(np.stack([texts.level_weights(score, centres) for score in scores])).to(self.device)
+
+    def __call__(self, batch: Batch) -> dict[str, Tensor]:
+        self.failures.update(batch.failures)
+        items, drawn = (parallel.gather(numbers.to(self.device)).cpu() for numbers in (batch.items, batch.drawn))
+        readable = items >= 0
+        if not readable.any():
+            raise ImageError(f"no image of a batch can be read; the first is {next(iter(self.failures), 'elsewhere')}")
+        kinds, items, drawn = self.kinds[readable], items[readable], drawn[readable[self.kinds == 0]]
+        own = self.sides.spaces(batch.images.to(self.device))
+        found = {space: parallel.gather(feature.float())[readable] for space, feature in own.items()}
+        parts = self._align({space: image[kinds == 0] for space, image in found.items()}, items[kinds == 0], drawn)
+        if "levels" in self.weights:
+            terms = [
+                losses.levels(
+                    found["perceptual"][kinds == kind],
+                    self.sides.words(level),
+                    targets[items[kinds == kind]],
+                    self.sides.scale(),
+                )
+                for kind, (level, targets) in enumerate(self.levels, 1)
+            ]
+            parts["levels"] = torch.stack(terms).sum()
+        return parts
+
+    def _align(self, image: dict[str, Tensor], items: Tensor, drawn: Tensor) -> dict[str, Tensor]:
+        """The losses that texts give: image (N, D) by space, items (N,), drawn (N, 2)."""
+        parts, features = {}, {}
+        for column, space in enumerate(SPACES):
+            if (own := self.texts.get(space)) is None:
+                continue
+            has = drawn[:, column] >= 0
+            used = drawn[has, column].unique()
+            features[space] = self.sides.words(own.features[used].to(self.device))
+            if space in self.weights:
+                positives = own.positives(items[has], used).to(self.device)
+                parts[space] = losses.contrastive(image[space][has], features[space], positives, self.sides.scale())
+        if "cross" in self.weights:
+            parts["cross"] = sum(
+                losses.confusion(image[space], features[other], self.sides.scale())
+                for space, other in (SPACES, SPACES[::-1])
+            )
+        return parts
