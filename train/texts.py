@@ -27,6 +27,8 @@ ADJECTIVES: dict[str, tuple[str, ...]] = {  # no two kinds share one
     "jpeg": ("blocky", "compressed"),
     "jpeg2000": ("rippled", "ringing"),
     "webp": ("smudged", "macroblocked"),
+    "avif": ("softly compressed", "detail starved"),
+    "heic": ("squarely compressed", "coarsely encoded"),
     "color_bleed": ("color bleeding", "watercolored"),
     "color_shift": ("fringed", "misregistered"),
     "posterized": ("posterized", "coarsely toned"),
