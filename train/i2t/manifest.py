@@ -87,10 +87,7 @@ class Images:
         rgb = decode(self._bytes(row.image))
         if row.shrink > 1:
             rgb = np.asarray(Image.fromarray(rgb).reduce(row.shrink))
-        rng = np.random.default_rng(row.seed)
-        for edit in row.edits:
-            rgb = distort(rgb, edit, rng)
-        return rgb
+        return edited(rgb, row.edits, row.seed)
 
     def _bytes(self, image: str) -> bytes:
         shard, inside, member = image.partition("#")
@@ -105,6 +102,14 @@ class Images:
             raise ImageError(f"{shard} has no member {member!r}") from None
         except (OSError, ValueError, tarfile.TarError) as error:  # ValueError: a NUL in the name
             raise ImageError(f"cannot read {image}: {error}") from error
+
+
+def edited(rgb: RGB, edits: tuple[Distortion, ...], seed: int) -> RGB:
+    """The photo with a row's edits, one after another."""
+    rng = np.random.default_rng(seed)
+    for edit in edits:
+        rgb = distort(rgb, edit, rng)
+    return rgb
 
 
 PLAIN = ("image", "perceptual", "semantic", "provenance", "shrink", "seed")  # Parquet's columns
