@@ -2,11 +2,13 @@
 
 Layout: `pristine/captions.csv` (image, source, label, credit), `live_challenge/scores.csv` (image, mos, std),
 `oasis_beauty/scores.csv` (image, beauty, beauty_sd, category, label); images by paths relative to the CSV's folder.
+`coco256/labels.csv` (image, labels such as "cupx2;dog") may be left out; its images are in `coco256/images`.
 """
 
 from __future__ import annotations
 
 import csv
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,33 +40,52 @@ class Photo:
         return np.asarray(rgb)
 
 
-SETS = {  # name: CSV, column of the label, column of the score
-    "pristine": ("pristine/captions.csv", "label", None),
-    "mos": ("live_challenge/scores.csv", None, "mos"),
-    "beauty": ("oasis_beauty/scores.csv", "label", "beauty"),
+@dataclass(frozen=True)
+class Table:
+    """A set's CSV in the data folder, and its columns."""
+
+    path: str
+    label: str = ""
+    score: str = ""
+    images: str = ""  # the images' folder, from the table's on
+    optional: bool = False
+
+
+SETS = {
+    "pristine": Table("pristine/captions.csv", label="label"),
+    "mos": Table("live_challenge/scores.csv", score="mos"),
+    "beauty": Table("oasis_beauty/scores.csv", label="label", score="beauty"),
+    "coco": Table("coco256/labels.csv", label="labels", images="images", optional=True),
 }
 
 
 def photos(data: Path, name: str, split: str) -> list[Photo]:
-    """The photos of one set and split, in the order of their file names.
+    """The photos of one set and split, in the order of their file names; none of an optional set that is not there.
 
     The split depends on the file names and SPLIT_SEED alone: 20 % test, 10 % val, the rest train.
     """
-    table, label, score = SETS[name]
-    if not (data / table).is_file():
-        raise ConfigError(f"no {table} in {data}; see train/README.md for the layout that --data must have")
-    with (data / table).open(newline="") as file:
+    table = SETS[name]
+    path = data / table.path
+    if not path.is_file():
+        if table.optional:
+            return []
+        raise ConfigError(f"no {table.path} in {data}; see train/README.md for the layout that --data must have")
+    with path.open(newline="") as file:
         rows = sorted(csv.DictReader(file), key=lambda row: row["image"])
     order = np.random.default_rng(SPLIT_SEED).permutation(len(rows))
     test, val = round(TEST * len(rows)), round(VAL * len(rows))
     ranges = {"test": order[:test], "val": order[test : test + val], "train": order[test + val :]}
-    folder = (data / table).parent
     return [
         Photo(
-            folder / rows[i]["image"],
-            rows[i][label].replace("_", " ") if label else "",
-            float(rows[i][score]) if score else float("nan"),
+            path.parent / table.images / rows[i]["image"],
+            _shown(rows[i][table.label]) if table.label else "",
+            float(rows[i][table.score]) if table.score else float("nan"),
             rows[i].get("category", ""),
         )
         for i in sorted(ranges[split])
     ]
+
+
+def _shown(label: str) -> str:
+    """The label as words: "cell_phonex2;dog" as "cell phone, dog"."""
+    return ", ".join(re.sub(r"x\d+$", "", one) for one in label.replace("_", " ").split(";"))

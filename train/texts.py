@@ -3,83 +3,70 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from functools import cache
 
 import numpy as np
+from timm.data import ImageNetInfo
 
 from train.distortions import KINDS, RGB, Distortion
 from train.distortions.kind import LUMA
+from train.verdicts import BEAUTY_WORDS, QUALITY_WORDS
+from train.words import CLEAN, FAULTS, MEASURED, Words
 
-ADVERBS = ("slightly", "somewhat", "clearly", "very", "extremely")
+QUALITY = tuple(phrases[0] for phrases in QUALITY_WORDS)  # the level prompts, from bad to excellent
+BEAUTY = tuple(phrases[0] for phrases in BEAUTY_WORDS)
+ADVERBS = (  # by strength; the first of each is the plain one
+    ("slightly", "a little", "a bit", "mildly"),
+    ("somewhat", "rather", "moderately", "fairly"),
+    ("clearly", "noticeably", "visibly", "quite"),
+    ("very", "really", "seriously"),
+    ("extremely", "severely", "terribly", "awfully"),
+)
+AMOUNTS = (  # by strength, before a noun that has no article
+    ("slight", "a trace of", "a hint of"),
+    ("some", "moderate", "noticeable"),
+    ("clear", "visible", "obvious"),
+    ("strong", "heavy", "a lot of"),
+    ("extreme", "severe", "massive"),
+)
 PRAISE = ("nicely", "beautifully")  # said of what is no fault
-ADJECTIVES: dict[str, tuple[str, ...]] = {  # no two kinds share one
-    "blur": ("blurry", "out of focus"),
-    "lens_blur": ("defocused", "unfocused"),
-    "motion_blur": ("shaky", "motion blurred"),
-    "shallow": ("shallow in depth of field", "rich in bokeh"),
-    "double": ("ghosted", "double exposed"),
-    "noise": ("noisy", "grainy"),
-    "chroma_noise": ("rainbow flecked", "confetti grained"),
-    "blotchy": ("blotchy", "splotched"),
-    "impulse": ("peppered", "dotted"),
-    "speckle": ("speckled", "mottled"),
-    "smeared": ("smeared", "waxy"),
-    "low_light": ("murky", "badly lit"),
-    "jpeg": ("blocky", "compressed"),
-    "jpeg2000": ("rippled", "ringing"),
-    "webp": ("smudged", "macroblocked"),
-    "color_bleed": ("color bleeding", "watercolored"),
-    "color_shift": ("fringed", "misregistered"),
-    "posterized": ("posterized", "coarsely toned"),
-    "dithered": ("dithered", "stippled"),
-    "pale": ("pale", "colorless"),
-    "garish": ("garish", "oversaturated"),
-    "tinted": ("tinted", "miscolored"),
-    "warm": ("yellowish", "amber"),
-    "cold": ("bluish", "icy"),
-    "bright": ("washed out", "overlit"),
-    "dark": ("dark", "gloomy"),
-    "underexposed": ("underexposed", "drowned in shadow"),
-    "overexposed": ("overexposed", "blown out"),
-    "shifted": ("misleveled", "shifted in tone"),
-    "flat": ("flat", "low contrast"),
-    "harsh": ("harsh", "stark"),
-    "hazy": ("hazy", "foggy"),
-    "vignetted": ("vignetted", "shaded at the corners"),
-    "banded": ("banded", "terraced"),
-    "upscaled": ("upscaled", "low resolution"),
-    "pixelate": ("pixelated", "jagged"),
-    "jittered": ("jittered", "scrambled"),
-    "patched": ("patchy", "glitched"),
-    "blocked": ("occluded", "blocked out"),
-    "oversharpened": ("oversharpened", "overly crisp"),
-    "haloed": ("haloed", "outlined"),
-}
-CLEAN = ("clean and sharp", "sharp and clear", "undistorted")
-PERCEPTUAL = (
-    "a {} photo",
-    "a {} picture",
+UNATTRIBUTIVE = ("a little", "a bit")  # "a a bit dark photo"
+PLAIN = 1.5  # the strength from which on people say the word alone
+GRADED, MEASURING = 0.15, 0.3  # how often a verdict is the text, and a measured attribute is added
+
+ATTRIBUTIVE = ("a {} photo", "a {} picture", "a {} image", "{} photo", "this is a {} photograph", "a {} shot")
+PREDICATIVE = (
     "a photo that is {}",
     "a photo that looks {}",
     "this picture looks {}",
     "the image is {}",
+    "the photo appears {}",
+    "{}",
+    "overall it is {}",
 )
-SEMANTIC = ("a photo of {}", "a picture of {}", "a picture showing {}", "this shows {}", "{}")
+NOMINAL = (
+    "a photo with {}",
+    "an image with {}",
+    "the picture shows {}",
+    "{}",
+    "{} in the picture",
+    "one notices {}",
+)
+SUFFERING = ("the photo suffers from {}", "spoiled by {}", "the image is marred by {}")  # said of faults
+SEMANTIC = (
+    "a photo of {}",
+    "a picture of {}",
+    "a picture showing {}",
+    "this shows {}",
+    "{}",
+    "an image of {}",
+    "a photograph of {}",
+)
+PERCEPTUAL = (*ATTRIBUTIVE[:2], *PREDICATIVE[:4])  # what any adjectives fit
 HARM = (0.5, 1.5, 3.0, 4.5)  # sums of strengths that part the levels of quality
-QUALITY = tuple(f"a photo of {word} quality" for word in ("bad", "poor", "fair", "good", "excellent"))
-BEAUTY = ("a very ugly photo", "an ugly photo", "an ordinary photo", "a beautiful photo", "a very beautiful photo")
-
-# attribute: thresholds of its measurement, and the words for very low, low, (nothing), high, very high
-MEASURED: dict[str, tuple[tuple[float, ...], tuple[str, str, str, str, str]]] = {
-    "brightness": ((50, 85, 150, 185), ("very dark", "dark", "", "bright", "very bright")),
-    "colorfulness": ((12, 25, 60, 85), ("almost colorless", "muted", "", "colorful", "very colorful")),
-    "contrast": ((28, 42, 70, 82), ("very flat", "low contrast", "", "contrasty", "high contrast")),
-    "sharpness": (
-        (-1.8, -1.1, 0.1, 0.4),
-        ("almost without detail", "short of detail", "", "detailed", "very detailed"),
-    ),
-    "noisiness": ((0.15, 0.35, 5, 9), ("very smooth", "smooth", "", "rough", "very rough")),
-}
 FINE = ("sharpness", "noisiness")  # what other distortions than those of color and tone disturb
+LONGEST = 16  # words of a caption or a gloss that are kept
 
 
 def measure(rgb: RGB) -> dict[str, float]:
@@ -105,36 +92,155 @@ def measure(rgb: RGB) -> dict[str, float]:
 
 
 def looks(rgb: RGB, distortions: tuple[Distortion, ...], rng: np.random.Generator) -> str:
-    """How the photo looks, as adjectives: its distortions, and now and then a measured attribute."""
-    words = [_said(distortion, rng) for distortion in distortions]
-    if not words or rng.random() < 0.3:
-        tonal = all(KINDS[distortion.kind].family in ("color", "tone") for distortion in distortions)
-        name = rng.choice([name for name in MEASURED if tonal or name not in FINE])
-        thresholds, levels = MEASURED[name]
-        if word := levels[int(np.searchsorted(thresholds, measure(rgb)[name]))]:
-            words.append(word)
+    """How the photo looks, as adjectives: its distortions or, where it has less than two, a measured attribute, too."""
+    words = [_attribute(distortion, rng) for distortion in distortions]
+    if not words or (len(words) == 1 and rng.random() < MEASURING):
+        words += _measured(distortions, lambda: measure(rgb), rng)
     if not distortions and (not words or rng.random() < 0.7):
-        words.insert(0, str(rng.choice(CLEAN)))
+        words.insert(0, _pick(CLEAN.adjectives, rng))
     return " and ".join(words)
 
 
-def _said(distortion: Distortion, rng: np.random.Generator) -> str:
-    adverb = ADVERBS[int(np.clip(round(distortion.strength), 1, 5)) - 1]
-    if not KINDS[distortion.kind].fault and rng.random() < 0.5:
-        adverb = rng.choice(PRAISE)
-    return f"{adverb} {rng.choice(ADJECTIVES[distortion.kind])}"
+def comments(
+    distortions: tuple[Distortion, ...], measured: dict[str, float], rng: np.random.Generator, count: int
+) -> tuple[str, ...]:
+    """`count` different perceptual texts of one photo, by what was done to it and what `measure` found."""
+    said: dict[str, None] = {}
+    while len(said) < count:
+        said[comment(distortions, measured, rng)] = None
+    return tuple(said)
+
+
+def comment(distortions: tuple[Distortion, ...], measured: dict[str, float], rng: np.random.Generator) -> str:
+    """A text such as a critic or a passer-by would write: words, a sentence, or a verdict."""
+    if rng.random() < GRADED:
+        return _pick(QUALITY_WORDS[_level(distortions)], rng)
+    if rng.random() < MEASURING and (words := _measured(distortions, lambda: measured, rng)):
+        one = _attribute(distortions[0], rng) if distortions else _pick(CLEAN.adjectives, rng)
+        return _filled(PERCEPTUAL, f"{one} and {words[0]}" if len(distortions) < 2 else words[0], rng)
+    if not distortions:
+        return _clean(rng)
+    if len(distortions) == 1:
+        return _one(distortions[0], rng)
+    first, second = (distortions[i] for i in rng.permutation(len(distortions))[:2])
+    if rng.random() < 0.4:
+        return f"{_filled(ATTRIBUTIVE[:3], _attribute(first, rng), rng)} with {_noun(second, rng)}"
+    joined = _pick((" and ", ", ", " and also "), rng).join((_state(first, rng), _state(second, rng)))
+    return _filled(PREDICATIVE, joined, rng)
+
+
+def _one(distortion: Distortion, rng: np.random.Generator) -> str:
+    words = FAULTS[distortion.kind]
+    form = rng.choice(5, p=(0.3, 0.25, 0.2, 0.15, 0.1))
+    if form == 0:
+        return _filled(ATTRIBUTIVE, _attribute(distortion, rng), rng)
+    if form == 1:
+        return _filled(PREDICATIVE, _state(distortion, rng), rng)
+    if form == 2:
+        faulty = KINDS[distortion.kind].fault
+        return _filled((*NOMINAL, *SUFFERING) if faulty else NOMINAL, _noun(distortion, rng), rng)
+    if form == 3:
+        return _filled(words.remarks, _pick(ADVERBS[_rank(distortion)], rng), rng)
+    if distortion.strength < PLAIN:
+        return _attribute(distortion, rng)
+    return _filled(("{}", "{} photo", "{} picture"), _pick(words.adjectives, rng), rng)
+
+
+def _clean(rng: np.random.Generator) -> str:
+    form = rng.choice(4, p=(0.4, 0.25, 0.2, 0.15))
+    if form == 3:
+        return _pick(CLEAN.remarks, rng)
+    sentences = (ATTRIBUTIVE, PREDICATIVE, NOMINAL)[form]
+    return _filled(sentences, _pick((CLEAN.adjectives, CLEAN.states, CLEAN.nouns)[form], rng), rng)
+
+
+def _attribute(distortion: Distortion, rng: np.random.Generator) -> str:
+    """An adverb and an adjective, which may stand before a noun."""
+    adverbs = [adverb for adverb in ADVERBS[_rank(distortion)] if adverb not in UNATTRIBUTIVE]
+    return f"{_adverb(distortion, adverbs, rng)} {_pick(FAULTS[distortion.kind].adjectives, rng)}"
+
+
+def _state(distortion: Distortion, rng: np.random.Generator) -> str:
+    words = FAULTS[distortion.kind]
+    adverb = _adverb(distortion, ADVERBS[_rank(distortion)], rng)
+    return f"{adverb} {_pick((*words.adjectives, *words.states), rng)}"
+
+
+def _noun(distortion: Distortion, rng: np.random.Generator) -> str:
+    noun, amounts = _pick(FAULTS[distortion.kind].nouns, rng), AMOUNTS[_rank(distortion)]
+    if noun.startswith(("a ", "an ", "too ", "the ")):
+        return noun
+    return f"{_pick(amounts, rng)} {noun}"
+
+
+def _adverb(distortion: Distortion, adverbs: list[str] | tuple[str, ...], rng: np.random.Generator) -> str:
+    if not KINDS[distortion.kind].fault:
+        adverbs = PRAISE if rng.random() < 0.5 else ADVERBS[_rank(distortion)][:1]
+    return _pick(adverbs, rng)
+
+
+def _measured(
+    distortions: tuple[Distortion, ...], measured: Callable[[], dict[str, float]], rng: np.random.Generator
+) -> list[str]:
+    """The words for one attribute, where it is out of the ordinary."""
+    tonal = all(KINDS[distortion.kind].family in ("color", "tone") for distortion in distortions)
+    name = _pick([name for name in MEASURED if tonal or name not in FINE], rng)
+    thresholds, levels = MEASURED[name]
+    words = levels[int(np.searchsorted(thresholds, measured()[name]))]
+    return [_pick(words, rng)] if words else []
+
+
+def _rank(distortion: Distortion) -> int:
+    """0 to 4, by strength."""
+    return int(np.clip(round(distortion.strength), 1, 5)) - 1
+
+
+def _pick(some: list[str] | tuple[str, ...], rng: np.random.Generator) -> str:
+    return some[int(rng.integers(len(some)))]
+
+
+def _filled(sentences: tuple[str, ...], words: str, rng: np.random.Generator) -> str:
+    return _article(_pick(sentences, rng).format(words))
+
+
+def _article(sentence: str) -> str:
+    return re.sub(r"\b([Aa]) (?=[aeiou])", r"\1n ", sentence)
 
 
 def quality(distortions: tuple[Distortion, ...]) -> str:
     """The level text for a photo that had no fault before: the stronger its faults, the lower."""
+    return QUALITY[_level(distortions)]
+
+
+def _level(distortions: tuple[Distortion, ...]) -> int:
+    """0 (bad) to 4 (excellent)."""
     harm = sum(distortion.strength for distortion in distortions if KINDS[distortion.kind].fault)
-    return QUALITY[::-1][int(np.searchsorted(HARM, harm, side="right"))]
+    return 4 - int(np.searchsorted(HARM, harm, side="right"))
+
+
+def verdict(
+    words: tuple[tuple[str, ...], ...], score: float, centres: tuple[float, ...], rng: np.random.Generator
+) -> str:
+    """A phrase for a photo of this score, from QUALITY_WORDS or BEAUTY_WORDS; between two levels, from either."""
+    return _pick(words[rng.choice(5, p=level_weights(score, centres))], rng)
+
+
+def vocabulary() -> tuple[str, ...]:
+    """All that the perceptual texts say, in plain form, without adverbs: the words that a model is familiar with."""
+    said = [phrase for words in (*FAULTS.values(), CLEAN) for phrase in _phrases(words)]
+    said += [word for _, levels in MEASURED.values() for level in levels for word in level]
+    said += [phrase for levels in (QUALITY_WORDS, BEAUTY_WORDS) for level in levels for phrase in level]
+    return tuple(dict.fromkeys(said))
+
+
+def _phrases(words: Words) -> list[str]:
+    remarks = [" ".join(remark.replace("{}", "").split()) for remark in words.remarks]
+    return [*words.adjectives, *words.states, *words.nouns, *remarks]
 
 
 def perceptual(adjectives: str, rng: np.random.Generator | None = None) -> str:
     """A sentence that says how the photo looks: the plain one, or one that `rng` picks."""
-    sentence = (rng.choice(PERCEPTUAL) if rng else PERCEPTUAL[0]).format(adjectives)
-    return re.sub("^a (?=[aeiou])", "an ", sentence)
+    return _article((_pick(PERCEPTUAL, rng) if rng else PERCEPTUAL[0]).format(adjectives))
 
 
 def semantic(label: str, rng: np.random.Generator | None = None) -> str:
@@ -142,8 +248,45 @@ def semantic(label: str, rng: np.random.Generator | None = None) -> str:
 
     `label` may be a caption such as "A man rides a horse."; its first 16 words are kept.
     """
-    shown = re.sub("^(A|An|The) ", lambda article: article[0].lower(), " ".join(label.split()[:16]).rstrip("."))
-    return (rng.choice(SEMANTIC) if rng else SEMANTIC[0]).format(shown) if shown else "a photo"
+    return _showing(_pick(SEMANTIC, rng) if rng else SEMANTIC[0], label)
+
+
+def semantics(label: str, rng: np.random.Generator, count: int) -> tuple[str, ...]:
+    """`count` different sentences that say what the photo shows, and what a dictionary says of it; none of no label."""
+    sentences = [SEMANTIC[i] for i in rng.permutation(len(SEMANTIC))[:count]] if label else []
+    return tuple(dict.fromkeys([*(_showing(sentence, label) for sentence in sentences), *glosses(label)]))
+
+
+def glosses(label: str) -> tuple[str, ...]:
+    """What the ImageNet class of that name is, as WordNet has it; nothing where no class, or more than one, has it."""
+    found = _glosses().get(label.lower(), ())
+    return found if len(found) == 1 else ()
+
+
+def gloss(definition: str) -> str:
+    """The first clause of a definition, without a remark in brackets before it; at most 16 words."""
+    return _short(re.sub(r"^\(.*?\)\s*", "", definition).split(";")[0])
+
+
+@cache
+def _glosses() -> dict[str, tuple[str, ...]]:
+    """Glosses by the classes' lemmas, and by all of a class's lemmas together, in lower case."""
+    classes = ImageNetInfo()
+    found: dict[str, tuple[str, ...]] = {}
+    for number in range(classes.num_classes()):
+        lemmas, definition = classes.index_to_description(number, detailed=True).split(": ", 1)
+        for name in dict.fromkeys([*lemmas.lower().split(", "), lemmas.lower()]):
+            found[name] = (*found.get(name, ()), gloss(definition))
+    return found
+
+
+def _showing(sentence: str, label: str) -> str:
+    shown = re.sub("^(A|An|The) ", lambda article: article[0].lower(), _short(label))
+    return sentence.format(shown) if shown else "a photo"
+
+
+def _short(text: str) -> str:
+    return " ".join(text.split()[:LONGEST]).rstrip(".,")
 
 
 def joint(adjectives: str, label: str) -> str:

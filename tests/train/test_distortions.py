@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, features
 
-from train.distortions import KINDS, STRENGTHS, Distortion, distort
+from declip_rt.errors import ConfigError
+from train.distortions import KINDS, QUALITIES, STRENGTHS, Distortion, compression, distort, ladder
 
 PHOTO = Image.open(Path(__file__).parents[2] / "examples" / "photos" / "chelsea.jpg")
 RGB = np.asarray(PHOTO.resize((181, 121), Image.Resampling.BOX))
@@ -76,3 +78,33 @@ def test_a_shallow_depth_of_field_leaves_its_subject_sharp() -> None:
         middle = np.argwhere(sharp).mean(0) / sharp.shape
         assert 0.1 < sharp.mean() < 0.4
         assert (abs(middle - 0.5) < 0.25).all()
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind not in ("blocked", "double", "dithered")])
+def test_strengths_start_where_people_begin_to_see(kind: str) -> None:
+    """Those left out come in whole blocks, pixels, or palettes, the least of which can be seen."""
+    nearly = distort(RGB, Distortion(kind, 1e-3), np.random.default_rng(4)).astype(float)
+    just = distort(RGB, Distortion(kind, 1), np.random.default_rng(4)).astype(float)
+    assert np.abs(nearly - RGB).mean() < 3, "strength 0 is nothing"
+    assert 0 < np.abs(just - RGB).mean() < 13
+    assert np.abs(just - RGB).mean() > np.abs(nearly - RGB).mean()
+
+
+@pytest.mark.parametrize("kind", ["jpeg", "webp", "avif"])
+def test_a_ladder_has_the_qualities_that_it_names(kind: str) -> None:
+    steps = ladder(kind)
+    assert [step.strength for step in steps] == sorted({step.strength for step in steps})
+    rng, encode = np.random.default_rng(0), getattr(compression, kind)
+    for step, quality in zip(steps, QUALITIES, strict=True):
+        assert 0 < step.strength <= STRENGTHS[-1]
+        assert np.array_equal(distort(RGB, step, rng), encode(RGB, quality, rng))
+
+
+def test_a_codec_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(features, "check", lambda codec: False)
+    with pytest.raises(ConfigError, match=r"AVIF: pip install"):
+        distort(RGB, Distortion("avif", 3), np.random.default_rng(0))
+    compression._heif.cache_clear()
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    with pytest.raises(ConfigError, match="pip install pillow-heif"):
+        distort(RGB, Distortion("heic", 3), np.random.default_rng(0))

@@ -11,7 +11,7 @@ from tests.training import Recipe, write_set
 from train.photos import SETS, SPLITS, photos
 
 
-@pytest.mark.parametrize("name", SETS)
+@pytest.mark.parametrize("name", [name for name, table in SETS.items() if not table.optional])
 def test_splits_share_no_photo_and_lose_none(recipe: Recipe, name: str) -> None:
     parts = [{photo.path for photo in photos(recipe.data, name, split)} for split in SPLITS]
     assert len(set.union(*parts)) == sum(len(part) for part in parts) == len(list(parts[0].pop().parent.iterdir()))
@@ -54,3 +54,15 @@ def test_a_photo_is_shrunk_to_the_limit(recipe: Recipe) -> None:
 def test_a_folder_without_the_layout(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"pristine/captions\.csv.*train/README"):
         photos(tmp_path, "pristine", "train")
+
+
+def test_a_set_that_may_be_left_out(recipe: Recipe, tmp_path: Path) -> None:
+    assert [photos(recipe.data, "coco", split) for split in SPLITS] == [[], [], []]
+    folder = tmp_path / "coco256"
+    folder.mkdir()
+    counted = ["bowlx3;broccolix1", "cell phonex2", ""]
+    rows = [f"{i}.jpg,train,{label}" for i, label in enumerate(counted * 10)]
+    (folder / "labels.csv").write_text("\n".join(["image,split,labels", *rows]))
+    found = [photo for split in SPLITS for photo in photos(tmp_path, "coco", split)]
+    assert {photo.path for photo in found} == {folder / "images" / f"{i}.jpg" for i in range(30)}
+    assert {photo.label for photo in found} == {"bowl, broccoli", "cell phone", ""}

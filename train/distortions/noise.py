@@ -75,4 +75,4 @@ def low_light(rgb: RGB, gain: float, rng: np.random.Generator) -> RGB:
     signal = gain * rgb.astype(np.float32)
     noise = rng.standard_normal(rgb.shape, dtype=np.float32) * np.sqrt(2.5 * signal + 20)
     denoised = Image.fromarray(clip(signal + (1 - gain) * noise)).filter(ImageFilter.GaussianBlur(0.8 * (1 - gain)))
-    return jpeg(np.asarray(denoised), 75, rng)
+    return jpeg(np.asarray(denoised), 65 + 35 * gain, rng)

@@ -127,7 +127,7 @@ def main() -> int:
 
 
 def _key(row: Row) -> tuple[object, ...]:
-    return row.image, row.edits, row.seed, row.perceptual
+    return row.image, row.shrink, row.edits, row.seed, row.perceptual
 
 
 if __name__ == "__main__":

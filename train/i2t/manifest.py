@@ -16,6 +16,7 @@ import msgspec
 import numpy as np
 import open_clip
 from open_clip.tokenizer import HFTokenizer, SimpleTokenizer
+from PIL import Image
 
 from declip_rt.disk import write_whole
 from declip_rt.errors import ConfigError, DeclipError, ImageError
@@ -32,10 +33,13 @@ class Row(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults
     provenance: str = ""  # which builder wrote the texts, from what
     scores: dict[str, float] = {}  # such as {"mos": 61.2}
     attributes: dict[str, float | str] = {}  # such as {"kind": "blur"}
+    shrink: int = 1  # the photo is first shrunk by this factor; 2 makes a JPEG as good as lossless
     edits: tuple[Distortion, ...] = ()  # applied when the image is read: variants take no room on the disk
     seed: int = 0  # of the edits
 
     def __post_init__(self) -> None:
+        if self.shrink < 1:
+            raise ValueError(f"`shrink` is {self.shrink}; it must be at least 1")
         for edit in self.edits:
             if edit.kind not in KINDS:
                 raise ValueError(f"there is no distortion {edit.kind!r}; there are: {', '.join(KINDS)}")
@@ -79,12 +83,11 @@ class Images:
         self.folder = folder
 
     def open(self, row: Row) -> RGB:
-        """RGB uint8 (H, W, 3), with the row's edits. Raises ImageError."""
+        """RGB uint8 (H, W, 3), shrunk by means over squares, then with the row's edits. Raises ImageError."""
         rgb = decode(self._bytes(row.image))
-        rng = np.random.default_rng(row.seed)
-        for edit in row.edits:
-            rgb = distort(rgb, edit, rng)
-        return rgb
+        if row.shrink > 1:
+            rgb = np.asarray(Image.fromarray(rgb).reduce(row.shrink))
+        return edited(rgb, row.edits, row.seed)
 
     def _bytes(self, image: str) -> bytes:
         shard, inside, member = image.partition("#")
@@ -101,7 +104,15 @@ class Images:
             raise ImageError(f"cannot read {image}: {error}") from error
 
 
-PLAIN = ("image", "perceptual", "semantic", "provenance", "seed")  # Parquet's columns
+def edited(rgb: RGB, edits: tuple[Distortion, ...], seed: int) -> RGB:
+    """The photo with a row's edits, one after another."""
+    rng = np.random.default_rng(seed)
+    for edit in edits:
+        rgb = distort(rgb, edit, rng)
+    return rgb
+
+
+PLAIN = ("image", "perceptual", "semantic", "provenance", "shrink", "seed")  # Parquet's columns
 NESTED = ("scores", "attributes", "edits")  # as JSON, for their keys differ from row to row
 Tokenizer = HFTokenizer | SimpleTokenizer
 

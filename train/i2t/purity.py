@@ -23,18 +23,21 @@ from sklearn.linear_model import RidgeCV
 from sklearn.model_selection import cross_val_predict
 
 from declip_rt.errors import ConfigError, DeclipError, ImageError
-from train import clip, texts
+from train import clip
 from train.config import ClipConfig
 from train.i2t.manifest import Images, Row, read
+from train.words import CLEAN, FAULTS
 
 MOST = 1000  # rows that are measured
 NEAREST = 10
 THUMBNAIL = 200  # longest side, pixels
-PLAIN = "a an and the of in on with to is are this that it its at by for from photo picture image shows"
+PLAIN = (
+    "a an and the of in on with to is are this that it its at by for from "
+    "photo photograph picture image shot shows showing overall"
+)
 LOOKS = " ".join(
     ["sharp blurred noise quality bright contrast colorful beautiful ugly exposure lighting focus"]
-    + [adjective for some in texts.ADJECTIVES.values() for adjective in some]
-    + [*texts.ADVERBS, *texts.CLEAN]
+    + [word for some in (*FAULTS.values(), CLEAN) for word in some.adjectives if " " not in word]
 )
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet
 import pytest
+from PIL import Image
 
 from declip_rt.errors import ConfigError, ImageError
 from tests.conftest import encoded, picture
@@ -21,6 +22,7 @@ ROW = Row(
     provenance="test",
     scores={"mos": 61.5},
     attributes={"kind": "dark", "brightness": 12.5},
+    shrink=2,
     edits=(Distortion("dark", 2.5), Distortion("noise", 1.0)),
     seed=7,
 )
@@ -42,10 +44,18 @@ def test_rows_survive(folder: Path, suffix: str) -> None:
 
 def test_edits_are_applied_in_order(folder: Path) -> None:
     rng = np.random.default_rng(ROW.seed)
-    expected = picture()
+    expected = np.asarray(Image.fromarray(picture()).reduce(2))
     for edit in ROW.edits:
         expected = distort(expected, edit, rng)
     assert np.array_equal(Images(folder).open(ROW), expected)
+
+
+def test_a_photo_is_shrunk_by_means(folder: Path) -> None:
+    shrunk = Images(folder).open(Row("a.png", shrink=2))
+    assert shrunk.shape == (picture().shape[0] // 2, picture().shape[1] // 2, 3)
+    assert shrunk[3, 5] == pytest.approx(picture()[6:8, 10:12].mean((0, 1)), abs=0.6)
+    write(folder / "m.jsonl", [Row("a.png"), Row("a.png", shrink=2)])
+    assert [b"shrink" in line for line in (folder / "m.jsonl").read_bytes().splitlines()] == [False, True]
 
 
 def test_an_image_in_a_shard(folder: Path) -> None:
@@ -84,6 +94,7 @@ def test_reading_names_the_row(folder: Path) -> None:
         ('{"image":"a\\u0000.png","perceptual":["x"]}', "cannot read a"),
         ('{"image":"a.png","perceptual":["x"],"edits":[{"kind":"ugly","strength":1}]}', "no distortion 'ugly'"),
         ('{"image":"a.png","perceptual":["x"],"edits":[{"kind":"blur","strength":9}]}', "strength 9"),
+        ('{"image":"a.png","perceptual":["x"],"shrink":0}', "must be at least 1"),
         ('{"perceptual": ["a dark photo"], "image": "a.png"}', "the same as row 1"),
     ],
 )  # fmt: skip

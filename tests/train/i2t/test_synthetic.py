@@ -10,6 +10,9 @@ from train import texts
 from train.i2t.manifest import Images, Row, faults, read
 from train.i2t.synthetic import build, draw, main
 from train.photos import photos
+from train.words import FAULTS
+
+WORDS = {kind: (*words.adjectives, *words.states, *words.nouns) for kind, words in FAULTS.items()}
 
 
 @pytest.fixture(scope="module")
@@ -22,12 +25,20 @@ def test_a_seed_gives_one_manifest(recipe: Recipe, rows: list[Row]) -> None:
     assert rows != list(build(recipe.data, 4, seed=2))
 
 
-def test_a_row_says_what_its_image_looks_like(recipe: Recipe, rows: list[Row]) -> None:
+def test_a_row_says_what_its_image_looks_like_and_shows(recipe: Recipe, rows: list[Row]) -> None:
+    said = []
     for row in rows:
-        for edit in row.edits:
-            assert any(adjective in row.perceptual[0] for adjective in texts.ADJECTIVES[edit.kind])
+        assert len(set(row.perceptual)) == 3
+        said += [
+            any(word in one for edit in row.edits for word in WORDS[edit.kind]) for one in row.perceptual if row.edits
+        ]
         brightness = texts.measure(Images(recipe.data).open(row))["brightness"]
         assert row.attributes["brightness"] == pytest.approx(brightness, abs=0.01)
+        shark = "large aggressive shark widespread in warm seas" in row.semantic
+        assert len(row.semantic) == (3 if shark else 2 if row.semantic else 0)
+        assert sum("great white shark" in one for one in row.semantic) == (2 if shark else 0)
+    assert np.mean(said) > 0.6, "the others are verdicts, or remarks"
+    assert any(row.semantic for row in rows)
 
 
 def test_only_photos_of_the_split_are_used(recipe: Recipe, rows: list[Row]) -> None:
@@ -55,6 +66,7 @@ def test_the_command(recipe: Recipe, monkeypatch: pytest.MonkeyPatch) -> None:
     [
         ({"--data": "nowhere", "--out": "nowhere/i2t.jsonl"}, "is no folder"),
         ({"--variants": "0"}, "must be at least 1"),
+        ({"--texts": "0"}, "--texts must be at least 1"),
         ({"--out": "i2t.txt"}, "its suffix must be .jsonl or .parquet"),
         ({"--out": "../i2t.jsonl"}, "write it into"),
     ],
