@@ -61,7 +61,7 @@ def export(checkpoint: Path, out: Path, data: Path | None, photos: Path | None =
             graphs={name: Graph.of(out / f"{name}.onnx") for name in ("fp32", *["fp16"] * half.passes)},
             heads=_heads(),
             features=dimension(config.clip.model),
-            card=Card(summary=" ".join(config.summary.split())),
+            card=Card(summary=" ".join(config.summary.split()), data=config.data),
             calibration=calibration,
             text=_write_text(model.clip, config.clip.model, out),
         )
@@ -159,7 +159,7 @@ def main() -> int:
         print(f"export: {error}", file=sys.stderr)
         return 2
     for figure in manifest.card.figures:
-        print(f"{figure.what}: {figure.value:.3f} ({figure.n} photos)")
+        print(f"{figure.what}: {figure} ({figure.n} photos)")
     return 0
 
 
