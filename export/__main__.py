@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import msgspec
 import numpy as np
@@ -23,7 +24,7 @@ from declip_rt.images import sources
 from declip_rt.images.decode import decode
 from declip_rt.images.views import write_views
 from declip_rt.model.manifest import LIMITS, Card, File, Graph, Head, Manifest, TextTower, ViewSpec
-from export import fp16, parity
+from export import fp16, parity, weights
 from export.graph import pixels, write_graph
 from export.int8 import write_int8
 from export.text import is_supported, write_text, write_tokenizer
@@ -40,32 +41,35 @@ def export(checkpoint: Path, out: Path, data: Path | None, photos: Path | None =
     config, model, calibration = load(checkpoint)
     reference = _reference(data, photos)
     out.mkdir(parents=True, exist_ok=True)
-    difference = write_graph(model, config.views, out / "fp32.onnx")
-    print(f"fp32.onnx: largest score difference from torch {difference:.1e}")
     calibrating = reference[:: max(2, -(-len(reference) // CALIBRATION_PHOTOS))]  # the others prove the INT8 graph
     views = _views(config.views, calibrating)
-    half = fp16.write_fp16(out / "fp32.onnx", out / "fp16.onnx", views)
-    print(f"fp16.onnx: {half}")
-    if not half.passes:
-        print(f"left out, as it must keep to: {LIMITS['fp16']}")
-    manifest = Manifest(
-        schema=1,
-        name=config.name,
-        licence=config.licence,
-        checkpoint_sha256=File.of(checkpoint).sha256,
-        views=config.views,
-        graphs={name: Graph.of(out / f"{name}.onnx") for name in ("fp32", *["fp16"] * half.passes)},
-        heads=_heads(),
-        features=dimension(config.clip.model),
-        card=Card(summary=" ".join(config.summary.split())),
-        calibration=calibration,
-        text=_write_text(model.clip, config.clip.model, out),
-    )
-    manifest.write(out)
-    if reference:
-        manifest = _add_int8(manifest, out, sorted({*reference} - {*calibrating}), views)
-    else:
-        print("no int8.onnx: give --data or --photos, to prove on photos that its scores are those of fp32.onnx")
+    with TemporaryDirectory() as folder:
+        plain = Path(folder) / "fp32.onnx"
+        difference = write_graph(model, config.views, plain)
+        halved = weights.store(plain, out / plain.name)
+        print(f"fp32.onnx: largest score difference from torch {difference:.1e}; {halved} weights stored in FP16")
+        half = fp16.write_fp16(plain, out / "fp16.onnx", views)
+        print(f"fp16.onnx: {half}")
+        if not half.passes:
+            print(f"left out, as it must keep to: {LIMITS['fp16']}")
+        manifest = Manifest(
+            schema=1,
+            name=config.name,
+            licence=config.licence,
+            checkpoint_sha256=File.of(checkpoint).sha256,
+            views=config.views,
+            graphs={name: Graph.of(out / f"{name}.onnx") for name in ("fp32", *["fp16"] * half.passes)},
+            heads=_heads(),
+            features=dimension(config.clip.model),
+            card=Card(summary=" ".join(config.summary.split()), data=config.data),
+            calibration=calibration,
+            text=_write_text(model.clip, config.clip.model, out),
+        )
+        manifest.write(out)
+        if reference:
+            manifest = _add_int8(manifest, plain, out, sorted({*reference} - {*calibrating}), views)
+        else:
+            print("no int8.onnx: give --data or --photos, to prove on photos that its scores are those of fp32.onnx")
     if data is not None:
         manifest = msgspec.structs.replace(manifest, card=evaluate.card(manifest.card, out, data))
         manifest.write(out)
@@ -84,16 +88,17 @@ def _reference(data: Path | None, photos: Path | None) -> list[Path]:
     return []
 
 
-def _add_int8(manifest: Manifest, out: Path, photos: list[Path], views: NDArray[np.uint8]) -> Manifest:
-    """Adds an INT8 graph to the manifest, where that pays and is proven."""
+def _add_int8(manifest: Manifest, fp32: Path, out: Path, photos: list[Path], views: NDArray[np.uint8]) -> Manifest:
+    """Adds an INT8 graph, made from `fp32`, to the manifest, where that pays and is proven."""
     file = out / "int8.onnx"
     if not multiplies_8_bits():
         print("no int8.onnx: this CPU has no VNNI to prove it with")
         return manifest
-    made = write_int8(out / "fp32.onnx", file, views)
+    made = write_int8(fp32, file, views)
     if not made.pays:
         print(f"no int8.onnx, which would not pay: {made}")
         return manifest
+    weights.store(file, file)  # of the layers in float
     trial = msgspec.structs.replace(manifest, graphs=manifest.graphs | {"int8": Graph.of(file)})
     trial.write(out)
     found = parity.measure(out, "int8", photos)
@@ -154,7 +159,7 @@ def main() -> int:
         print(f"export: {error}", file=sys.stderr)
         return 2
     for figure in manifest.card.figures:
-        print(f"{figure.what}: {figure.value:.3f} ({figure.n} photos)")
+        print(f"{figure.what}: {figure} ({figure.n} photos)")
     return 0
 
 

@@ -16,7 +16,7 @@ import numpy as np
 import onnx
 from msgspec.structs import replace
 from numpy.typing import NDArray
-from onnx import NodeProto, TensorProto, helper, numpy_helper
+from onnx import NodeProto, TensorProto, helper
 from onnxruntime.quantization.calibrate import create_calibrator
 from onnxruntime.transformers.float16 import convert_float_to_float16
 from onnxruntime.transformers.onnx_model import OnnxModel
@@ -24,6 +24,7 @@ from onnxruntime.transformers.onnx_model import OnnxModel
 from declip_rt.backends.onnxrt.session import open_session, session_options
 from declip_rt.backends.parity import compare
 from declip_rt.model.manifest import INPUT, LIMITS, OUTPUTS, Parity
+from export import weights
 from export.conv import Photos
 from export.parity import lowest_srcc
 
@@ -129,17 +130,12 @@ def _join_casts(graph: onnx.GraphProto) -> None:
 def _halve_weights(graph: onnx.GraphProto, names: set[str]) -> None:
     """Stores the FP32 weights of these nodes in FP16, each followed by a Cast to FP32."""
     read = {name for node in graph.node if node.name in names for name in node.input}
-    casts = []
-    for tensor in graph.initializer:
-        if tensor.name not in read or tensor.data_type != TensorProto.FLOAT or len(tensor.dims) < 2:
-            continue
-        weights = numpy_helper.to_array(tensor)
-        with np.errstate(over="ignore"):
-            halved = weights.astype(np.float16)
-        if np.abs(halved - weights).max() <= EPSILON * np.abs(weights).max():  # neither too large nor all too small
-            casts.append(helper.make_node("Cast", [f"{tensor.name}_fp16"], [tensor.name], to=TensorProto.FLOAT))
-            tensor.CopyFrom(numpy_helper.from_array(halved, f"{tensor.name}_fp16"))
-    graph.node.extend(casts)
+    weights.halve(graph, [each for each in graph.initializer if each.name in read and len(each.dims) > 1], _is_near)
+
+
+def _is_near(values: NDArray[np.float32], halved: NDArray[np.float16]) -> bool:
+    """Whether the values are neither too large for FP16 nor all too small."""
+    return bool(np.abs(halved - values).max() <= EPSILON * np.abs(values).max())
 
 
 def _to(cast: NodeProto) -> int:

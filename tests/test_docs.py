@@ -24,7 +24,7 @@ from tests.conftest import picture
 ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "docs" / "bundle.md").read_text()
 SECTIONS = dict(re.findall(r"^### `(\w+)`[^\n]*\n(.*?)(?=^##|\Z)", TEXT, re.DOTALL | re.MULTILINE))
-PAGES = [ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PAGES = [ROOT / "CHANGELOG.md", ROOT / "train" / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 RECORDS = sorted((ROOT / "docs" / "decisions").glob("[0-9]*.md"))
 
 

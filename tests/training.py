@@ -72,6 +72,10 @@ warmup = 2
 [heads]
 steps = 6
 batch = 8
+[[data]]
+name = "noise"
+terms = "CC0-1.0"
+used_for = "everything"
 """
 
 

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from declip_rt.errors import ConfigError
-from declip_rt.model.manifest import Positive, ViewSpec
+from declip_rt.model.manifest import Positive, Source, ViewSpec
 
 Count = Annotated[int, msgspec.Meta(ge=0)]
 Rate = Annotated[float, msgspec.Meta(gt=0)]
@@ -106,6 +106,7 @@ class Config(_Stage, frozen=True):
     features: FeaturesConfig = FeaturesConfig()
     declip: DeclipConfig = DeclipConfig()
     heads: HeadsConfig = HeadsConfig()
+    data: tuple[Source, ...] = ()  # for the model card: what it is trained on, on which terms
 
     @staticmethod
     def read(path: Path) -> Config:

@@ -77,6 +77,9 @@ def _gpus() -> list[str]:
 
 def _model(name: str) -> str:
     try:
-        return f"bundle {Bundle(name).hash[:12]}, hashes verified"
+        bundle = Bundle(name)
+        calibration = bundle.manifest.calibration
+        against = f"; percentiles against {calibration.reference}" if calibration and calibration.percentiles else ""
+        return f"bundle {bundle.hash[:12]}, hashes verified{against}"
     except BundleError as error:
         return str(error)

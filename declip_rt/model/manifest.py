@@ -202,21 +202,38 @@ class Calibration(_Part, frozen=True):
 
 
 class Figure(_Part, frozen=True):
-    """One measured line of the accuracy card."""
+    """One measured line of the card. `low` and `high` are its 95 % interval; None where that was not measured."""
 
     what: str
     value: float
     n: int  # photos measured
+    low: float | None = None
+    high: float | None = None
+
+    def __str__(self) -> str:
+        if self.low is None or self.high is None:
+            return f"{self.value:.3f}"
+        return str(Estimate(self.value, self.low, self.high))
+
+
+class Source(_Part, frozen=True):
+    """A set of images, texts or weights that the model was trained on."""
+
+    name: str
+    terms: str  # the licence, or what its owners say in place of one
+    used_for: str
+    photos: Positive | None = None  # how many it gave; None where that is not told
 
 
 class Card(_Part, frozen=True):
-    """What the model is, what it was measured to do, and how."""
+    """What the model is, what it was trained on, what it was measured to do, and how."""
 
     summary: str
     figures: tuple[Figure, ...] = ()
     command: str = ""
     date: str = ""
     machine: str = ""
+    data: tuple[Source, ...] = ()
 
 
 class Manifest(_Part, frozen=True):

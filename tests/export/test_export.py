@@ -35,6 +35,7 @@ def test_the_command_writes_a_bundle_with_a_measured_card(exported: Exported) ->
     card = manifest.card
     assert any(figure.what.startswith("technical SRCC") and figure.n == 5 for figure in card.figures)
     assert all(-1 <= figure.value <= 1 for figure in card.figures)
+    assert [(source.name, source.terms) for source in card.data] == [("noise", "CC0-1.0")]
     assert card.date
     assert "cores" in card.machine
     assert f"{card.figures[0].what}: {card.figures[0].value:.3f}" in exported.said
