@@ -60,6 +60,7 @@ class FeaturesConfig(_Stage, frozen=True):
     variants: int = 8  # distorted variants of each pristine photo
     jitters: int = 8  # random flips and crops of each scored photo
     series: int = 1000  # pristine photos with a kind of distortion at rising strengths
+    ladders: int = 300  # lossless photos, compressed more and more
 
 
 class DeclipConfig(AlignConfig, frozen=True, kw_only=True):
@@ -92,6 +93,7 @@ class HeadsConfig(_Stage, frozen=True):
     pair_weight: float = 0.0  # of a ranking loss among photos with scores
     rank_weight: float = 1.0  # of the ranking loss along series of rising distortion
     margin: float = 0.03  # by which the technical score should fall with each strength
+    step: float = 0.004  # by which it should fall with each step of a ladder of compression
 
 
 class Config(_Stage, frozen=True):

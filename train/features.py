@@ -5,9 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from functools import partial
-from math import isnan
 from pathlib import Path
 
 import msgspec
@@ -21,16 +19,12 @@ from declip_rt.errors import ConfigError, ImageError
 from declip_rt.images.decode import RGB
 from declip_rt.images.views import write_views
 from declip_rt.model.manifest import ViewSpec
-from train import clip, parallel, readers
-from train.config import FeaturesConfig, SetConfig
-from train.distortions import KINDS, STRENGTHS, Distortion
+from train import clip, parallel
+from train.distortions import KINDS
 from train.i2t.manifest import Images, Row
 from train.model import Declip
-from train.photos import photos
 
 log = logging.getLogger("train.features")
-SCALES = {"mos": ("technical", 0.0, 100.0), "beauty": ("aesthetic", 1.0, 7.0)}  # set: its head and range
-TESTED = ("blur", "noise", "jpeg", "dark")  # half of the series are of these
 SHARD = 8192  # features a file: what a stopped run may have to compute again
 BLOCK = 2048  # features that are pooled at once
 BATCH = 8  # larger ones leave the cache: half as fast on a CPU
@@ -183,8 +177,9 @@ class Encoder:
             raise ConfigError(f"there are no {what} images; train/README.md describes what the data must hold")
         pictures = Pictures(items, self.images, self.spec)
         made = hashlib.sha256(self.digest.encode())
-        for item in items:
-            made.update(msgspec.json.encode(item))
+        for item in items:  # its texts and scores do not change its pixels
+            row = item.row
+            made.update(msgspec.json.encode((row.image, row.shrink, row.edits, row.seed, item.jitter)))
         self.model.clip.to(parallel.device())
         stored = store(self.folder / made.hexdigest(), len(items), lambda span: self._encode(pictures, span, what))
         self.model.clip.cpu()
@@ -211,81 +206,3 @@ def report(failures: list[str], count: int, what: str) -> None:
     if failures:
         some = "; ".join(failures[:5])
         log.warning("%d of %d %s images cannot be read and are left out: %s", len(failures), count, what, some)
-
-
-@dataclass(frozen=True)
-class Scored:
-    """A set of photos and people's scores of one quality."""
-
-    name: str
-    head: str  # technical or aesthetic
-    features: Tensor  # (P, J, D): J jitters of each photo
-    scores: Tensor  # (P,), the set's range brought to [0, 1]
-
-
-@dataclass(frozen=True)
-class Features:
-    """What stage 3 learns from: coarse features, float32 (..., D), and scores."""
-
-    series: Tensor  # (R, 6, D): a photo, and it with one kind of fault at the five rising strengths
-    scored: tuple[Scored, ...]
-    val: Scored  # technical
-    reference: Tensor  # (U, D): the val splits, as they are
-
-
-def features(
-    encode: Encoder, config: FeaturesConfig, data: Path, seed: int, sets: Sequence[SetConfig] = ()
-) -> Features:
-    """Computes the features, or reads them where the same settings and weights made them."""
-    scored = []
-    for name in SCALES:
-        listed = rows(data, name, "train")
-        scored.append(_scored(name, listed, encode(jittered(listed, config.jitters, seed), name), config.jitters))
-    for some in sets:
-        dataset = readers.read(some.reader, Path(some.folder))
-        items = dataset.of("train")
-        listed = [Row(str(item.path.absolute())) for item in items]
-        made, whole = _whole(encode(jittered(listed, config.jitters, seed), some.reader), config.jitters)
-        scores = torch.tensor([dataset.unit(item) for item in items])[whole]
-        scored.append(Scored(some.folder, dataset.what, made, scores))
-    val = rows(data, "mos", "val")
-    reference = [Item(row) for name in ("pristine", *SCALES) for row in rows(data, name, "val")]
-    series = _series(rows(data, "pristine", "train"), config.series, seed)
-    return Features(
-        series=_whole(encode(series, "series"), 1 + len(STRENGTHS))[0],
-        scored=tuple(scored),
-        val=_scored("mos", val, encode([Item(row) for row in val], "val"), 1),
-        reference=_whole(encode(reference, "reference"), 1)[0].squeeze(1),
-    )
-
-
-def rows(data: Path, name: str, split: str) -> list[Row]:
-    """The photos of a set, named from `data` on, with their scores by the set's name and without texts."""
-    listed = photos(data, name, split)
-    named = [(str(photo.path.relative_to(data)), photo.score) for photo in listed]
-    return [Row(image, (), scores={} if isnan(score) else {name: score}) for image, score in named]
-
-
-def _series(pristine: list[Row], count: int, seed: int) -> list[Item]:
-    rng, faults = np.random.default_rng((seed, 3)), [name for name, kind in KINDS.items() if kind.fault]
-    items = []
-    for i in rng.choice(len(pristine), count, replace=len(pristine) < count):
-        kind = str(rng.choice(TESTED if rng.random() < 0.5 else faults))
-        drawn = int(rng.integers(2**32))  # the strengths share angle, tint, ...: only the strength rises
-        edits = [(), *((Distortion(kind, strength),) for strength in STRENGTHS)]
-        items += [Item(Row(pristine[i].image, (), edits=edit, seed=drawn)) for edit in edits]
-    return items
-
-
-def _scored(name: str, listed: list[Row], stored: Coarse, each: int) -> Scored:
-    made, whole = _whole(stored, each)
-    head, low, high = SCALES[name]
-    scores = torch.tensor([row.scores[name] for row in listed])[whole]
-    return Scored(name, head, made, (scores - low) / (high - low))
-
-
-def _whole(stored: Coarse, each: int) -> tuple[Tensor, Tensor]:
-    """(N, each, D), less the groups that lack a feature, and which were kept."""
-    made = stored[range(len(stored))].unflatten(0, (-1, each))
-    whole = ~made.isnan().any(-1).any(-1)
-    return made[whole], whole

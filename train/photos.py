@@ -45,6 +45,7 @@ class Table:
     """A set's CSV in the data folder, and its columns."""
 
     path: str
+    title: str  # the set's usual name
     label: str = ""
     score: str = ""
     images: str = ""  # the images' folder, from the table's on
@@ -52,10 +53,10 @@ class Table:
 
 
 SETS = {
-    "pristine": Table("pristine/captions.csv", label="label"),
-    "mos": Table("live_challenge/scores.csv", score="mos"),
-    "beauty": Table("oasis_beauty/scores.csv", label="label", score="beauty"),
-    "coco": Table("coco256/labels.csv", label="labels", images="images", optional=True),
+    "pristine": Table("pristine/captions.csv", "ImageNet, NIPS 2017, BSDS500 and Kodak", label="label"),
+    "mos": Table("live_challenge/scores.csv", "LIVE In the Wild", score="mos"),
+    "beauty": Table("oasis_beauty/scores.csv", "OASIS", label="label", score="beauty"),
+    "coco": Table("coco256/labels.csv", "COCO", label="labels", images="images", optional=True),
 }
 
 
