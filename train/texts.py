@@ -284,7 +284,7 @@ def _glosses() -> dict[str, tuple[str, ...]]:
 
 
 def _gloss(definition: str) -> str:
-    """The first clause of a definition, without a remark in brackets before it; at most 16 words, without a loose end."""
+    """A definition's first clause, without a remark in brackets before it; at most 16 words, and no loose end."""
     return re.sub(f"( ({CONNECTING}))+$", "", _short(re.sub(r"^\(.*?\)\s*", "", definition).split(";")[0]))
 
 
