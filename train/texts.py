@@ -66,6 +66,7 @@ SEMANTIC = (
 PERCEPTUAL = (*ATTRIBUTIVE[:2], *PREDICATIVE[:4])  # what any adjectives fit
 HARM = (0.5, 1.5, 3.0, 4.5)  # sums of strengths that part the levels of quality
 FINE = ("sharpness", "noisiness")  # what other distortions than those of color and tone disturb
+CONNECTING = "a|an|and|as|at|by|for|from|having|in|into|of|on|or|that|the|to|used|usually|which|whose|with"
 LONGEST = 16  # words of a caption or a gloss that are kept
 
 
@@ -200,11 +201,12 @@ def _pick(some: list[str] | tuple[str, ...], rng: np.random.Generator) -> str:
 
 
 def _filled(sentences: tuple[str, ...], words: str, rng: np.random.Generator) -> str:
-    return _article(_pick(sentences, rng).format(words))
+    return article(_pick(sentences, rng).format(words))
 
 
-def _article(sentence: str) -> str:
-    return re.sub(r"\b([Aa]) (?=[aeiou])", r"\1n ", sentence)
+def article(sentence: str) -> str:
+    """The sentence with "an" for each "a" before a vowel."""
+    return re.sub(r"\b([Aa]) (?=[aeiouAEIOU])", r"\1n ", sentence)
 
 
 def quality(distortions: tuple[Distortion, ...]) -> str:
@@ -240,7 +242,7 @@ def _phrases(words: Words) -> list[str]:
 
 def perceptual(adjectives: str, rng: np.random.Generator | None = None) -> str:
     """A sentence that says how the photo looks: the plain one, or one that `rng` picks."""
-    return _article((_pick(PERCEPTUAL, rng) if rng else PERCEPTUAL[0]).format(adjectives))
+    return article((_pick(PERCEPTUAL, rng) if rng else PERCEPTUAL[0]).format(adjectives))
 
 
 def semantic(label: str, rng: np.random.Generator | None = None) -> str:
@@ -263,21 +265,27 @@ def glosses(label: str) -> tuple[str, ...]:
     return found if len(found) == 1 else ()
 
 
-def gloss(definition: str) -> str:
-    """The first clause of a definition, without a remark in brackets before it; at most 16 words."""
-    return _short(re.sub(r"^\(.*?\)\s*", "", definition).split(";")[0])
+@cache
+def classes() -> tuple[tuple[str, str], ...]:
+    """The 1000 classes of ImageNet in their order: the lemmas, such as "tench, Tinca tinca", and the gloss."""
+    known = ImageNetInfo()
+    described = (known.index_to_description(i, detailed=True).split(": ", 1) for i in range(known.num_classes()))
+    return tuple((lemmas, _gloss(definition)) for lemmas, definition in described)
 
 
 @cache
 def _glosses() -> dict[str, tuple[str, ...]]:
     """Glosses by the classes' lemmas, and by all of a class's lemmas together, in lower case."""
-    classes = ImageNetInfo()
     found: dict[str, tuple[str, ...]] = {}
-    for number in range(classes.num_classes()):
-        lemmas, definition = classes.index_to_description(number, detailed=True).split(": ", 1)
+    for lemmas, said in classes():
         for name in dict.fromkeys([*lemmas.lower().split(", "), lemmas.lower()]):
-            found[name] = (*found.get(name, ()), gloss(definition))
+            found[name] = (*found.get(name, ()), said)
     return found
+
+
+def _gloss(definition: str) -> str:
+    """A definition's first clause, without a remark in brackets before it; at most 16 words, and no loose end."""
+    return re.sub(f"( ({CONNECTING}))+$", "", _short(re.sub(r"^\(.*?\)\s*", "", definition).split(";")[0]))
 
 
 def _showing(sentence: str, label: str) -> str:

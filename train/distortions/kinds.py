@@ -33,9 +33,9 @@ KINDS: dict[str, Kind] = {
     "dithered": Kind("color", color.dither, (256.0, 160.0, 64.0, 24.0, 11.0, 5.0)),  # colors
     "pale": Kind("color", color.saturate, (1.0, 0.85, 0.6, 0.35, 0.15, 0.0)),  # chroma
     "garish": Kind("color", color.saturate, (1.0, 1.2, 1.6, 2.3, 3.2, 4.5)),  # chroma
-    "tinted": Kind("color", color.tint, (0.0, 0.07, 0.2, 0.44, 0.8, 1.3)),  # gain of one channel over the others
-    "warm": Kind("color", color.temperature, (0.0, 0.05, 0.13, 0.25, 0.42, 0.65)),  # log of red's gain over green's
-    "cold": Kind("color", color.temperature, (0.0, -0.05, -0.13, -0.25, -0.42, -0.65)),
+    "tinted": Kind("color", color.tint, (0.0, 0.05, 0.2, 0.44, 0.8, 1.3)),  # gain of one channel over the others
+    "warm": Kind("color", color.temperature, (0.0, 0.035, 0.13, 0.25, 0.42, 0.65)),  # log of red's gain over green's
+    "cold": Kind("color", color.temperature, (0.0, -0.035, -0.13, -0.25, -0.42, -0.65)),
     "bright": Kind("tone", tone.brighten, (1.0, 0.92, 0.7, 0.52, 0.37, 0.25)),  # gamma
     "dark": Kind("tone", tone.darken, (1.0, 0.9, 0.65, 0.43, 0.27, 0.15)),  # gain, or the gamma near it
     "underexposed": Kind("tone", tone.underexpose, (0.0, 0.3, 0.9, 1.8, 2.8, 4.0)),  # stops

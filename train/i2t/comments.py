@@ -182,13 +182,17 @@ def build(judged: Iterable[Judged], captions: dict[str, list[str]], folder: str,
         yield Row((PurePosixPath(folder) / image).as_posix(), tuple(perceptual), tuple(semantic), provenance)
 
 
-def pairs(path: Path, image: str, text: str) -> Iterator[tuple[str, str]]:
-    """The columns `image` and `text` of a CSV or JSONL file; in JSONL a text may be a list. Raises ConfigError."""
+def pairs(path: Path, image: str, *columns: str) -> Iterator[tuple[str, str]]:
+    """The column `image` of a CSV or JSONL file with each of the texts' columns. Raises ConfigError.
+
+    In JSONL a text may be a list.
+    """
     for number, row in enumerate(_table(path), 1):
-        if lost := {image, text} - row.keys():
+        if lost := [column for column in (image, *columns) if column not in row]:
             raise ConfigError(f"{path}, row {number}: no column {', '.join(lost)}; it has {', '.join(map(str, row))}")
-        for one in row[text] if isinstance(row[text], list) else [row[text]]:
-            yield str(row[image]), str(one or "")
+        for text in (row[column] for column in columns):
+            for one in text if isinstance(text, list) else [text]:
+                yield str(row[image]), str(one or "")
 
 
 def _table(path: Path) -> Iterator[dict[str, Any]]:
@@ -247,11 +251,13 @@ def main() -> int:
     parser.add_argument("--lexicon", type=Path, default=LEXICON, help=f"one of your own (default: {LEXICON.name})")
     parser.add_argument("--report", type=Path, metavar="CSV", help="every sentence, its score, and why it was dropped")
     parser.add_argument("--image-column", default="image", help="of COMMENTS (default: image)")
-    parser.add_argument("--comment-column", default="comment", help="of COMMENTS (default: comment)")
+    parser.add_argument(
+        "--comment-column", nargs="+", default=["comment"], help="of COMMENTS, or several (default: comment)"
+    )
     options = parser.parse_args()
     try:
         lexicon, files = Lexicon.read(options.lexicon), find(options.images)
-        comments = pairs(options.comments, options.image_column, options.comment_column)
+        comments = pairs(options.comments, options.image_column, *options.comment_column)
         judged = list(judge(comments, files, lexicon))
         captions = defaultdict(list)
         for image, label in pairs(options.captions, "image", "label") if options.captions else ():

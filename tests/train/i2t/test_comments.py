@@ -92,6 +92,13 @@ def test_splitting(comment: str, expected: list[str]) -> None:
         ("Shallow DOF and creamy bokeh make the bird stand out.", ""),
         ("Feels a bit overexposed and washed-out to me", ""),
         ("What a striking, moody black & white.", ""),
+        ("It's hard to judge on the lo-res version, but the eyes look acceptably crisp.", ""),
+        ("The hot spot on the left and the overcast light leave the whites grey.", ""),
+        ("A strong vertical leads the eye to the vanishing point.", ""),
+        ("The brushstrokes are rough, and the space lacks layers.", ""),
+        ("The picture is very delicate, and calligraphy is the finishing touch.", ""),
+        ("You nailed it!", "no perceptual word"),
+        ("I can see why you chose to photograph this old man and his dog.", "no perceptual word"),
         ("Congrats on your ribbon, the lighting is great!", "score too low"),
         ("We took the kids there last summer, and luckily the light held until we were at the car.", "score too low"),
         ("What an adorable puppy your daughter has!", "no perceptual word"),
@@ -147,6 +154,14 @@ def test_jsonl_with_columns_of_other_names(folder: Path, monkeypatch: pytest.Mon
     assert {row.image: row.perceptual for row in read(folder / "i2t.jsonl")} == {
         f"images/{name}": kept for name, kept in KEPT.items()
     }
+
+
+def test_critiques_in_several_columns(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    columns = ["image", "focus", "color_lighting", "subject_of_photo"]
+    row = ("1003", "The focus is tack sharp.", "Soft, diffused light.", "The focus of this story is a dog.")
+    write(folder / "pccd.csv", columns, [row])
+    assert run(monkeypatch, folder, "--comment-column", "focus", "color_lighting", table="pccd.csv") == 0
+    assert [row.perceptual for row in read(folder / "i2t.jsonl")] == [row[1:3]]
 
 
 def test_the_report_accounts_for_every_sentence(
