@@ -20,7 +20,7 @@ from train.i2t.manifest import Row
 from train.model import Declip
 
 SPACES = ("perceptual", "semantic")
-LEVELS = {"mos": texts.QUALITY, "beauty": texts.BEAUTY}  # score: its five level texts
+LEVELS = {"mos": texts.QUALITY_WORDS, "beauty": texts.BEAUTY_WORDS}  # score: phrases for each of its five levels
 
 
 class Batch(NamedTuple):

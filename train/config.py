@@ -93,6 +93,7 @@ class HeadsConfig(_Stage, frozen=True):
     pair_weight: float = 0.0  # of a ranking loss among photos with scores
     rank_weight: float = 1.0  # of the ranking loss along series of rising distortion
     margin: float = 0.03  # by which the technical score should fall with each strength
+    ladder_weight: float = 1.0  # of the ranking loss along ladders of compression, beside that along series
     step: float = 0.004  # by which it should fall with each step of a ladder of compression
 
 

@@ -14,27 +14,28 @@ from torch import nn
 from declip_rt.model.manifest import Calibration
 from train import losses
 from train.config import Config
-from train.features import Features
 from train.model import ATTRIBUTES, QUALITIES, Declip, LaionHead, dimension
+from train.rated import Rated
 
 log = logging.getLogger("train.heads")
 
 
-def train(model: Declip, config: Config, features: Features) -> Calibration:
+def train(model: Declip, config: Config, features: Rated) -> Calibration:
     """Trains the quality heads, fits the attribute heads, and returns the percentiles of the reference photos."""
     model.perceptual.eval()
     learn(model.quality, config, _projected(features, model.perceptual))
     if config.heads.laion is not None:
         model.quality["aesthetic"] = LaionHead.read(Path(config.heads.laion), dimension(config.clip.model))
     with torch.no_grad():
-        reference, val = model.perceptual(features.reference), model.perceptual(features.val.features[:, 0])
+        reference = model.perceptual(features.reference)
         model.attributes.fit(model.clip, config.clip.model, reference)
-        srcc = spearmanr(model.quality["technical"](val), features.val.scores).statistic
-        log.info("SRCC on the MOS val split: %.3f", srcc)
-        return _calibrate(model.read(features.reference, reference))
+        if features.val is not None:
+            val = model.quality["technical"](model.perceptual(features.val.features[:, 0]))
+            log.info("SRCC on the MOS val split: %.3f", spearmanr(val, features.val.scores).statistic)
+        return _calibrate(model.read(features.reference, reference), features.referred)
 
 
-def learn(quality: nn.ModuleDict, config: Config, features: Features) -> None:
+def learn(quality: nn.ModuleDict, config: Config, features: Rated) -> None:
     """Trains heads in place, by name, on features as they are.
 
     Sets with the same head may have scales of their own: all but the first learn a gain and an offset with the head
@@ -60,6 +61,8 @@ def learn(quality: nn.ModuleDict, config: Config, features: Features) -> None:
             fit = fit + F.mse_loss(read, some.scores[i]) + c.pair_weight * losses.pairwise(read, some.scores[i])
         falling = quality["technical"](features.series[torch.randint(len(features.series), (c.batch // 2,))])
         rank = losses.ranking(falling, c.margin)
+        compressed = quality["technical"](features.ladders[torch.randint(len(features.ladders), (c.batch // 2,))])
+        rank = rank + c.ladder_weight * losses.ranking(compressed, c.step)
         optimizer.zero_grad(set_to_none=True)
         (fit + c.rank_weight * rank).backward()
         optimizer.step()
@@ -70,14 +73,15 @@ def learn(quality: nn.ModuleDict, config: Config, features: Features) -> None:
 
 
 @torch.no_grad()
-def _projected(features: Features, projector: nn.Module) -> Features:
+def _projected(features: Rated, projector: nn.Module) -> Rated:
     scored = tuple(replace(some, features=projector(some.features)) for some in features.scored)
-    return replace(features, series=projector(features.series), scored=scored)
+    series, ladders = projector(features.series), projector(features.ladders)
+    return replace(features, series=series, ladders=ladders, scored=scored)
 
 
-def _calibrate(scores: torch.Tensor) -> Calibration:
+def _calibrate(scores: torch.Tensor, reference: str) -> Calibration:
     names = (*QUALITIES, *ATTRIBUTES)
     return Calibration(
-        reference=f"{len(scores)} undistorted photos of the val splits (see train/README.md)",
+        reference=reference,
         percentiles={name: Calibration.marks(scores[:, i].cpu()) for i, name in enumerate(names)},
     )

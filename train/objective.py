@@ -7,6 +7,7 @@ from typing import Protocol
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from declip_rt.errors import ConfigError, ImageError
@@ -59,6 +60,15 @@ class Objective:
         ]
         self.failures: set[str] = set()
 
+    def _words(self, model: Declip, name: str, group: Group) -> list[Tensor]:
+        """What the locked part of the text tower makes of each level's phrases."""
+        return [clip.sentences(model.clip, name, list(phrases)).to(self.device) for phrases in LEVELS[group.name]]
+
+    def _levels(self, words: list[Tensor]) -> Tensor:
+        """The features (5, D) of the levels: each is the mean of its phrases'."""
+        features = self.sides.words(torch.cat(words)).split([len(own) for own in words])
+        return F.normalize(torch.stack([own.mean(0) for own in features]), dim=-1)
+
     def _targets(self, group: Group) -> Tensor:
         """The items' soft targets (R, 5) over the level texts of their score."""
         scores = [item.row.scores[group.name] for item in group.items]
@@ -79,11 +89,11 @@ class Objective:
             terms = [
                 losses.levels(
                     found["perceptual"][kinds == kind],
-                    self.sides.words(level),
+                    self._levels(words),
                     targets[items[kinds == kind]],
                     self.sides.scale(),
                 )
-                for kind, (level, targets) in enumerate(self.levels, 1)
+                for kind, (words, targets) in enumerate(self.levels, 1)
             ]
             parts["levels"] = torch.stack(terms).sum()
         return parts

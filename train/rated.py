@@ -72,7 +72,8 @@ def rated(
         scored.append(Scored(some.folder, dataset.what, made, scores))
     if not scored:
         raise ConfigError("there are no photos with scores: give --data, or [[heads.sets]] in the configuration")
-    clean, best = (rows(data, "pristine", "train"), lossless(data, "train")) if data else (published, _halved(published))
+    clean = rows(data, "pristine", "train") if data else published
+    best = lossless(data, "train") if data else [Row(row.image, shrink=2) for row in published]
     reference, referred = _reference(data, published, sets)
     val = rows(data, "mos", "val") if data else []
     series = encode(list(_series(clean, config.series, seed)), "series")
@@ -101,10 +102,6 @@ def _reference(data: Path | None, published: list[Row], sets: Sequence[SetConfig
     parts = {name: rows(data, name, "val") for name in ("pristine", *SCALES)}
     named = ", ".join(f"{len(part)} of {SETS[name].title}" for name, part in parts.items())
     return [row for part in parts.values() for row in part], f"photos of the val splits, undistorted: {named}"
-
-
-def _halved(published: list[Row]) -> list[Row]:
-    return [Row(row.image, shrink=2) for row in published]
 
 
 def _series(clean: list[Row], count: int, seed: int) -> Iterator[Item]:

@@ -10,22 +10,36 @@ import logging
 import os
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
+import numpy as np
+
 from declip_rt.errors import ConfigError, DeclipError
-from train import clip, declip, heads, lit, readers
+from train import clip, declip, heads, lit, readers, texts
+from train.batches import LEVELS
 from train.config import Config
-from train.features import Encoder, features, rows
-from train.i2t import synthetic
+from train.features import Encoder
+from train.i2t import classes, synthetic
 from train.i2t.manifest import Images, Row, read
 from train.loop import keep_log
-from train.model import build, save
+from train.model import QUALITIES, build, save
+from train.photos import photos
+from train.pretrained import classifier
+from train.rated import SCALES, rated
+from train.rated import rows as ratings
 
 log = logging.getLogger("train.run")
+VERDICTS = 3  # phrases for a rated photo
+SURE = 0.5  # the probability from which on a class is believed
 
 
-def train(config_file: Path, data: Path, out: Path, manifest: Path | None = None) -> Path:
-    """Runs the three stages and returns the checkpoint's path. Stage 2 learns from `manifest`, or from texts made here.
+def train(config_file: Path, data: Path | None, out: Path, manifest: Path | None = None) -> Path:
+    """Runs the three stages and returns the checkpoint's path.
+
+    Stages 1 and 2 learn from `manifest`, or from texts made for `data`; stage 3 from the ratings of `data` and of the
+    configuration's sets. One of `data` and `manifest` is needed.
 
     Raises:
         DeclipError: the configuration or the data are not as they must be, or the training diverged.
@@ -33,41 +47,71 @@ def train(config_file: Path, data: Path, out: Path, manifest: Path | None = None
     if "WORLD_SIZE" in os.environ:
         raise ConfigError("torchrun is for stage 2 alone, python -m train.declip; start python -m train.run as it is")
     config = Config.read(config_file)
-    for some in config.heads.sets:
-        readers.read(some.reader, Path(some.folder))  # better missed before the training than after it
+    _check(config, data, manifest)
     out.mkdir(parents=True, exist_ok=True)
     began = time.monotonic()
     model = build(config, clip.load(config.clip, config_file.parent))
-    rows, images = (
-        (read(manifest), Images(manifest.parent)) if manifest else (texts_and_scores(config, data), Images(data))
-    )
+    rows = read(manifest) if manifest else texts_and_scores(config, data)
+    images = Images(manifest.parent if manifest else data)
     log.info("%d rows after %.0f s", len(rows), time.monotonic() - began)
     lit.train(model, config, rows, Encoder(model, images, config.views, out / "features", config.clip.workers), out)
     log.info("stage 1 ended after %.0f s", time.monotonic() - began)
     declip.train(model, config, rows, images, out)
     log.info("stage 2 ended after %.0f s", time.monotonic() - began)
-    encode = Encoder(model, Images(data), config.views, out / "features", config.declip.workers)
-    calibration = heads.train(model, config, features(encode, config.features, data, config.seed, config.heads.sets))
+    encode = Encoder(model, Images(data or out), config.views, out / "features", config.declip.workers)
+    calibration = heads.train(model, config, rated(encode, config.features, data, config.seed, config.heads.sets))
     checkpoint = out / "declip.pt"
     save(checkpoint, config, model, calibration)
     log.info("%s written after %.0f s", checkpoint, time.monotonic() - began)
     return checkpoint
 
 
+def _check(config: Config, data: Path | None, manifest: Path | None) -> None:
+    """Finds what is missing before the training, not after it."""
+    if data is None and manifest is None:
+        raise ConfigError("there is nothing to learn from: give --data, or --manifest (train/README.md says what)")
+    found = {readers.read(some.reader, Path(some.folder)).what for some in config.heads.sets}
+    if data is not None:
+        found |= set(QUALITIES)
+    if config.heads.laion is not None:
+        found.add("aesthetic")
+    if lost := set(QUALITIES) - found:
+        raise ConfigError(
+            f"no photos with scores of {' and '.join(sorted(lost))} quality: give --data, or a set of them as "
+            "[[heads.sets]]; for aesthetic quality heads.laion will do"
+        )
+
+
 def texts_and_scores(config: Config, data: Path) -> list[Row]:
-    """Distorted pristine photos with the texts that say how, and photos with scores."""
-    described = synthetic.build(data, config.features.variants, config.seed)
-    return [*described, *rows(data, "mos", "train"), *rows(data, "beauty", "train")]
+    """Distorted pristine photos with the texts that say how; photos as they are with their scores; what all show."""
+    made = [*synthetic.build(data, config.features.variants, config.seed), *_shown(data, config.seed)]
+    network = classifier("efficientnet_lite0")
+    return list(classes.name(made, Images(data), network, SURE, "efficientnet_lite0"))
+
+
+def _shown(data: Path, seed: int) -> Iterator[Row]:
+    """Rated and labelled photos as they are, with verdicts by their scores."""
+    rng = np.random.default_rng((seed, 6))
+    for name in (*SCALES, "coco"):
+        rows = ratings(data, name, "train")
+        centres = texts.level_centres([row.scores[name] for row in rows]) if name in LEVELS else ()
+        for photo, row in zip(photos(data, name, "train"), rows, strict=True):
+            labels = (photo.label, photo.category.lower())
+            shows = tuple(text for label in labels for text in texts.semantics(label, rng, synthetic.SEMANTIC))
+            looks = tuple(
+                texts.verdict(LEVELS[name], row.scores[name], centres, rng) for _ in range(VERDICTS * bool(centres))
+            )
+            yield msgspec.structs.replace(row, perceptual=tuple(dict.fromkeys(looks)), semantic=shows)
 
 
 def main() -> int:
     parser = argparse.ArgumentParser("python -m train.run", description=__doc__)
     parser.add_argument("config", type=Path, metavar="CONFIG.toml")
-    parser.add_argument(
-        "--data", type=Path, required=True, help="the data folder; train/README.md describes its layout"
-    )
+    parser.add_argument("--data", type=Path, help="the data folder; train/README.md describes its layout")
     parser.add_argument("--out", type=Path, required=True, help="the run's folder: log, checkpoints, declip.pt")
-    parser.add_argument("--manifest", type=Path, metavar="I2T.jsonl", help="images and their two texts, for stage 2")
+    parser.add_argument(
+        "--manifest", type=Path, metavar="I2T.jsonl", help="images and their two texts, for stages 1 and 2"
+    )
     options = parser.parse_args()
     keep_log(options.out)
     try:
