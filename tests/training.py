@@ -65,6 +65,7 @@ warmup = 2
 variants = 2
 jitters = 2
 series = 3
+ladders = 2
 [declip]
 steps = 6
 batch = 8

@@ -19,7 +19,7 @@ from declip_rt.model.manifest import Card, Figure
 from declip_rt.ratings import agreement
 from declip_rt.scorer import Scorer
 from train.distortions import RGB, STRENGTHS, Distortion, distort
-from train.features import TESTED
+from train.rated import TESTED
 from train.photos import photos
 
 SERIES = 100  # photos of the distortion series

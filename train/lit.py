@@ -23,6 +23,7 @@ from train.i2t.manifest import Row
 from train.loop import Stage, fit, key
 from train.model import Declip
 from train.objective import Objective
+from train.tower import round_to_half
 
 SAMPLE = 4096  # items that give the mean and the deviation of the image tower's features
 STEADY = 1e-3  # the least deviation, relative to the largest: what hardly moves is noise
@@ -61,9 +62,10 @@ class Projections(nn.Module):
 
     @torch.no_grad()
     def fold(self) -> None:
-        """Puts the standardisation into the image projection, in place."""
+        """Puts the standardisation into the image projection, in place, whose weights are then such as FP16 holds."""
         proj = self.head.proj
         proj.weight.div_(self.deviation)
+        round_to_half(proj)
         proj.bias.sub_(proj.weight @ self.mean)
 
     @torch.no_grad()

@@ -54,10 +54,7 @@ class Objective:
         self.texts = {space: Texts(model, name, groups[0].items, space, folder) for space in needed}
         self.kinds = torch.arange(len(groups)).repeat_interleave(torch.tensor([group.size for group in groups]))
         self.kinds = self.kinds.repeat(parallel.world())  # the group of each image of the global batch
-        words = [clip.sentences(model.clip, name, list(LEVELS[group.name])) for group in groups[1:]]
-        self.levels = [
-            (own.to(self.device), self._targets(group)) for own, group in zip(words, groups[1:], strict=True)
-        ]
+        self.levels = [(self._words(model, name, group), self._targets(group)) for group in groups[1:]]
         self.failures: set[str] = set()
 
     def _words(self, model: Declip, name: str, group: Group) -> list[Tensor]:

@@ -73,7 +73,7 @@ def rated(
     if not scored:
         raise ConfigError("there are no photos with scores: give --data, or [[heads.sets]] in the configuration")
     clean = rows(data, "pristine", "train") if data else published
-    best = lossless(data, "train") if data else [Row(row.image, shrink=2) for row in published]
+    best = (lossless(data, "train") or clean) if data else [Row(row.image, shrink=2) for row in published]
     reference, referred = _reference(data, published, sets)
     val = rows(data, "mos", "val") if data else []
     series = encode(list(_series(clean, config.series, seed)), "series")
@@ -114,16 +114,10 @@ def _series(clean: list[Row], count: int, seed: int) -> Iterator[Item]:
 
 
 def _ladders(encode: Encoder, best: list[Row], codec: str, count: int, seed: int) -> Tensor:
-    """(L, 11, D) of up to `count` lossless photos; the PNGs among them come first."""
-    pngs = [row for row in best if row.shrink == 1]
-    others = [row for row in best if row.shrink > 1]
-    drawn = np.random.default_rng((seed, 4)).permutation(len(others))[: max(0, count - len(pngs))]
+    """(L, 11, D) of up to `count` photos that are lossless or as good."""
+    drawn = np.random.default_rng((seed, 4)).permutation(len(best))[:count]
     steps = [(), *((edit,) for edit in ladder(codec))]
-    items = [
-        Item(Row(row.image, edits=edit, shrink=row.shrink))
-        for row in (*pngs, *(others[i] for i in drawn))
-        for edit in steps
-    ]
+    items = [Item(Row(best[i].image, edits=edit, shrink=best[i].shrink)) for i in drawn for edit in steps]
     return _whole(encode(items, f"{codec} ladders"), len(steps))[0]
 
 

@@ -15,8 +15,8 @@ from declip_rt import ConfigError
 from tests.training import Recipe
 from train import clip, heads
 from train.config import Config
-from train.features import Features, Scored
 from train.model import ATTRIBUTES, LaionHead, build, new_heads
+from train.rated import Rated, Scored
 
 
 def planted(n: int, rng: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
@@ -33,14 +33,16 @@ def test_planted_quality_is_found(recipe: Recipe) -> None:
     val, val_quality = planted(50, rng)
     levels = torch.linspace(1.5, -1.5, 6)[None, :, None].expand(30, 6, 1)
     series = F.normalize(torch.cat([levels, 0.3 * torch.randn(30, 6, 31, generator=rng)], 2), dim=-1)
-    made = Features(
+    made = Rated(
         series=series,
         scored=(
             Scored("mos", "technical", mos[:, None], mos_quality),
             Scored("beauty", "aesthetic", mos[:, None], mos_quality),
         ),
         val=Scored("mos", "technical", val[:, None], val_quality),
+        ladders=series[:, [0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5]],
         reference=val,
+        referred="50 photos",
     )
     config = Config.read(recipe.config)
     config = msgspec.structs.replace(config, heads=msgspec.structs.replace(config.heads, steps=300, batch=64))
@@ -62,14 +64,16 @@ def test_sets_of_different_scales_teach_one_head(recipe: Recipe) -> None:
     """A second set, whose raters used half of the range, keeps its own scale."""
     rng = torch.Generator().manual_seed(1)
     (one, quality), (other, worth) = planted(200, rng), planted(200, rng)
-    made = Features(
+    made = Rated(
         series=one[:, None].expand(-1, 6, -1),
         scored=(
             Scored("one", "technical", one[:, None], quality),
             Scored("other", "technical", other[:, None], 0.5 * worth + 0.5),
         ),
         val=Scored("one", "technical", one[:, None], quality),
+        ladders=one[:, None].expand(-1, 11, -1),
         reference=one,
+        referred="200 photos",
     )
     config = Config.read(recipe.config)
     stage = msgspec.structs.replace(config.heads, steps=400, batch=64, rank_weight=0.0, lr=5e-3, weight_decay=0.0)
