@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import tomllib
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -10,12 +9,9 @@ from functools import cache
 from pathlib import Path
 
 import msgspec
-import numpy as np
 from timm.data import ImageNetInfo
 
-from train.photos import SPLIT_SEED, TEST, photos
-
-COCO = "coco256/labels.csv"  # image, split, width, height, labels: names with counts, "dogx1;personx2"
+from train.photos import photos
 
 
 class Kind(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -92,26 +88,14 @@ def classes() -> dict[str, tuple[int, ...]]:
 
 def labelled(data: Path) -> list[Labelled]:
     """The photos of the test splits whose labels are known: ImageNet's classes, OASIS, and COCO where it is there."""
-    pristine, oasis = (photos(data, name, "test") for name in ("pristine", "beauty"))
+    pristine, oasis, coco = (photos(data, name, "test") for name in ("pristine", "beauty", "coco"))
     some = [
         *(Labelled(photo.path, _ask("is_label", photo.label)) for photo in pristine if photo.label),
         *(Labelled(photo.path, _ask("is_caption", photo.label)) for photo in oasis),
-        *(Labelled(path, _ask("is_objects", objects)) for path, objects in _coco(data)),
+        *(Labelled(photo.path, _ask("is_objects", photo.label.split(", "))) for photo in coco if photo.label),
     ]
     return [photo for photo in some if any(answer is not None for answer in photo.shows.values())]
 
 
 def _ask(question: str, about: str | Collection[str]) -> dict[str, bool | None]:
     return {name: getattr(kind, question)(about) for name, kind in kinds().items()}
-
-
-def _coco(data: Path) -> list[tuple[Path, list[str]]]:
-    """The photos of COCO's test split and the names of their objects, where `data` has them."""
-    if not (data / COCO).is_file():
-        return []
-    with (data / COCO).open(newline="") as file:
-        rows = sorted(csv.DictReader(file), key=lambda row: row["image"])
-    test = np.random.default_rng(SPLIT_SEED).permutation(len(rows))[: round(TEST * len(rows))]
-    folder = (data / COCO).parent
-    split = ([part.rpartition("x")[0] for part in rows[i]["labels"].split(";") if part] for i in sorted(test))
-    return [(folder / "images" / rows[i]["image"], names) for i, names in zip(sorted(test), split, strict=True)]

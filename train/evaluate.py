@@ -11,15 +11,17 @@ from pathlib import Path
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import spearmanr
 
 from declip_rt.bench.machine import Machine
 from declip_rt.errors import DeclipError
-from declip_rt.model.manifest import Card, Figure
+from declip_rt.model.bundle import Bundle
+from declip_rt.model.manifest import Card, Estimate, Figure
 from declip_rt.ratings import agreement
 from declip_rt.scorer import Scorer
+from train import intervals, ladder, wording
 from train.distortions import RGB, STRENGTHS, Distortion, distort
 from train.features import TESTED
+from train.ladder import SPREAD, STEPS, Ladder
 from train.photos import photos
 
 SERIES = 100  # photos of the distortion series
@@ -36,23 +38,43 @@ def card(card: Card, bundle: Path, data: Path) -> Card:
     )
 
 
-def figures(bundle: Path, data: Path) -> Iterator[Figure]:
-    with Scorer(bundle, "cpu") as scorer:
-        for name, head, what in (("mos", "technical", "LIVE In the Wild"), ("beauty", "aesthetic", "OASIS beauty")):
-            listed = photos(data, name, "test")
-            values = np.array([getattr(score, head) for score in scorer.score_many([photo.path for photo in listed])])
-            found = agreement.measure(values, [photo.score for photo in listed])
-            yield Figure(f"{head} SRCC, {what} hold-out", found.srcc.value, found.n)
-            yield Figure(f"{head} PLCC, {what} hold-out", found.plcc.value, found.n)
-        falls = {kind: monotonicity(scorer, data, kind) for kind in TESTED}
-        for kind, fall in falls.items():
-            yield Figure(f"technical against strength of {kind}, mean Spearman", float(fall.mean()), len(fall))
-        every = np.concatenate(list(falls.values()))
-        yield Figure("technical against strength, mean Spearman", float(every.mean()), len(fall))
+def figures(bundle: Path, data: Path, steps: bool = False) -> Iterator[Figure]:
+    """All that is measured. `steps` adds the mean score of each step of the ladders of compression."""
+    has_text = Bundle(bundle).manifest.text is not None
+    with Scorer(bundle, "cpu", prompts=wording.prompts() if has_text else ()) as scorer:
+        yield from people(scorer, data)
+        yield from strengths(scorer, data)
+        for climbed in ladder.climb(scorer, data):
+            yield from ladders(climbed, steps)
+        if has_text:
+            found = (*wording.contents(scorer, data), *wording.synonyms(scorer, data))
+            yield from (_figure(finding.what, finding.found, finding.n) for finding in found)
+
+
+def people(scorer: Scorer, data: Path) -> Iterator[Figure]:
+    """The agreement of the quality heads with people."""
+    for name, head, what in (("mos", "technical", "LIVE In the Wild"), ("beauty", "aesthetic", "OASIS beauty")):
+        listed = photos(data, name, "test")
+        values = np.array([getattr(score, head) for score in scorer.score_many([photo.path for photo in listed])])
+        found = agreement.measure(values, [photo.score for photo in listed])
+        yield _figure(f"{head} SRCC, {what} hold-out", found.srcc, found.n)
+        yield _figure(f"{head} PLCC, {what} hold-out", found.plcc, found.n)
+
+
+def strengths(scorer: Scorer, data: Path) -> Iterator[Figure]:
+    """How surely the technical score falls as distortions grow."""
+    falls = {kind: monotonicity(scorer, data, kind) for kind in TESTED}
+    for kind, fall in falls.items():
+        yield _figure(f"technical against strength of {kind}, mean Spearman", intervals.mean(fall), len(fall))
+    every = np.mean(list(falls.values()), axis=0)
+    yield _figure("technical against strength, mean Spearman", intervals.mean(every), len(every))
 
 
 def monotonicity(scorer: Scorer, data: Path, kind: str) -> NDArray[np.float64]:
-    """Spearman's correlation of the technical score with the five strengths of one distortion, for each photo (n,)."""
+    """Spearman's correlation of the technical score with the five strengths of one distortion, for each photo (n,).
+
+    A score that does not move at all has a correlation of 0.
+    """
 
     def images() -> Iterator[RGB]:
         for i, photo in enumerate(photos(data, "pristine", "test")[:SERIES]):
@@ -61,8 +83,25 @@ def monotonicity(scorer: Scorer, data: Path, kind: str) -> NDArray[np.float64]:
                 yield distort(rgb, Distortion(kind, strength), np.random.default_rng(i))
 
     values = np.array([score.technical for score in scorer.score_many(images())]).reshape(-1, len(STRENGTHS))
-    found = [spearmanr(series, STRENGTHS).statistic for series in values]
-    return np.nan_to_num(np.array(found))  # a score that does not move at all does not fall
+    return np.array([intervals.srcc(series, STRENGTHS) for series in values])
+
+
+def ladders(climbed: Ladder, steps: bool) -> Iterator[Figure]:
+    """What compression does to the technical score."""
+    what, n = f"technical along {climbed.codec}", len(climbed.scores)
+    if steps:
+        for step, mean in zip(STEPS, climbed.means(), strict=True):
+            yield _figure(f"{what}, mean at {step}", mean, n)
+    where, rise = climbed.rise()
+    taken, spread = climbed.mild()
+    yield _figure(f"{what}, largest rise of the mean: {where}", rise, n)
+    yield _figure(f"{what}, PNG less q95, mean", taken, n)
+    yield _figure(f"{what}, PNG less q95 of one picture, up or down, {SPREAD}th percentile", spread, n)
+    yield _figure(f"{what}, Spearman with quality, median of pictures", climbed.order(), n)
+
+
+def _figure(what: str, found: Estimate, n: int) -> Figure:
+    return Figure(what, found.value, n, found.low, found.high)
 
 
 def main() -> int:
@@ -71,8 +110,8 @@ def main() -> int:
     parser.add_argument("--data", type=Path, required=True)
     options = parser.parse_args()
     try:
-        for figure in figures(options.bundle, options.data):
-            print(f"{figure.what}: {figure.value:.3f} ({figure.n} photos)")
+        for figure in figures(options.bundle, options.data, steps=True):
+            print(f"{figure.what}: {figure} of {figure.n} photos")
     except DeclipError as error:
         print(f"evaluate: {error}", file=sys.stderr)
         return 2

@@ -8,6 +8,7 @@ import pytest
 
 from tests.training import Recipe
 from train import content
+from train.photos import SETS
 
 ANIMAL, BUILDING, FOOD, VEHICLE = content.kinds().values()
 
@@ -109,7 +110,7 @@ def test_coco_is_read_where_it_is_there(recipe: Recipe, tmp_path: Path) -> None:
         (tmp_path / part.name).symlink_to(part)
     (tmp_path / "coco256").mkdir()
     lines = [f"{i:03}.jpg,train,64,64,personx2;dogx1" for i in range(10)]
-    (tmp_path / content.COCO).write_text("\n".join(["image,split,width,height,labels", *lines]))
+    (tmp_path / SETS["coco"].path).write_text("\n".join(["image,split,width,height,labels", *lines]))
     photos = [photo for photo in content.labelled(tmp_path) if "coco256" in str(photo.path)]
     assert len(photos) == 2
     assert all(photo.shows["animal"] and photo.path.parent.name == "images" for photo in photos)
