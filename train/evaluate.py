@@ -6,6 +6,7 @@ import argparse
 import datetime
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
@@ -21,7 +22,7 @@ from declip_rt.scorer import Scorer
 from train import intervals, ladder, wording
 from train.distortions import RGB, STRENGTHS, Distortion, distort
 from train.features import TESTED
-from train.ladder import SPREAD, STEPS, Ladder
+from train.ladder import SPREAD, Ladder
 from train.photos import photos
 
 SERIES = 100  # photos of the distortion series
@@ -31,24 +32,35 @@ def card(card: Card, bundle: Path, data: Path) -> Card:
     """The card with the bundle's figures, and when, where and by which command they were measured."""
     return msgspec.structs.replace(
         card,
-        figures=tuple(figures(bundle, data)),
+        figures=measure(bundle, data).figures,
         command="python -m train.evaluate BUNDLE --data DIR",
         date=datetime.date.today().isoformat(),
         machine=str(Machine.here()),
     )
 
 
-def figures(bundle: Path, data: Path, steps: bool = False) -> Iterator[Figure]:
-    """All that is measured. `steps` adds the mean score of each step of the ladders of compression."""
+@dataclass(frozen=True)
+class Measured:
+    """All that is measured of a bundle; the figures tell of the ladders, too, but of their steps."""
+
+    figures: tuple[Figure, ...]
+    ladders: tuple[Ladder, ...]
+
+
+def measure(bundle: Path, data: Path) -> Measured:
+    """Scores the test splits. A bundle without a text tower gets no figures on words. Raises DeclipError."""
     has_text = Bundle(bundle).manifest.text is not None
     with Scorer(bundle, "cpu", prompts=wording.prompts() if has_text else ()) as scorer:
-        yield from people(scorer, data)
-        yield from strengths(scorer, data)
-        for climbed in ladder.climb(scorer, data):
-            yield from ladders(climbed, steps)
+        ladders = tuple(ladder.climb(scorer, data))
+        found = [
+            *people(scorer, data),
+            *strengths(scorer, data),
+            *(one for some in ladders for one in compressed(some)),
+        ]
         if has_text:
-            found = (*wording.contents(scorer, data), *wording.synonyms(scorer, data))
-            yield from (_figure(finding.what, finding.found, finding.n) for finding in found)
+            words = (*wording.contents(scorer, data), *wording.synonyms(scorer, data))
+            found += [_figure(some.what, some.value, some.n) for some in words]
+    return Measured(tuple(found), ladders)
 
 
 def people(scorer: Scorer, data: Path) -> Iterator[Figure]:
@@ -86,12 +98,9 @@ def monotonicity(scorer: Scorer, data: Path, kind: str) -> NDArray[np.float64]:
     return np.array([intervals.srcc(series, STRENGTHS) for series in values])
 
 
-def ladders(climbed: Ladder, steps: bool) -> Iterator[Figure]:
+def compressed(climbed: Ladder) -> Iterator[Figure]:
     """What compression does to the technical score."""
     what, n = f"technical along {climbed.codec}", len(climbed.scores)
-    if steps:
-        for step, mean in zip(STEPS, climbed.means(), strict=True):
-            yield _figure(f"{what}, mean at {step}", mean, n)
     where, rise = climbed.rise()
     taken, spread = climbed.mild()
     yield _figure(f"{what}, largest rise of the mean: {where}", rise, n)
@@ -110,11 +119,14 @@ def main() -> int:
     parser.add_argument("--data", type=Path, required=True)
     options = parser.parse_args()
     try:
-        for figure in figures(options.bundle, options.data, steps=True):
-            print(f"{figure.what}: {figure} of {figure.n} photos")
+        measured = measure(options.bundle, options.data)
     except DeclipError as error:
         print(f"evaluate: {error}", file=sys.stderr)
         return 2
+    for figure in measured.figures:
+        print(f"{figure.what}: {figure} of {figure.n} photos")
+    if measured.ladders:
+        print(ladder.table(measured.ladders).markdown())
     return 0
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -11,8 +12,9 @@ from scipy.stats import rankdata
 from declip_rt.model.manifest import Estimate
 
 RESAMPLES = 1000
-Values = NDArray[np.float64]  # (N,)
 Index = NDArray[np.intp]  # (M,)
+Read = NDArray[Any]  # (..., N)
+Statistic = Callable[[Read, Index], float]  # of values (..., N) and the places (M,) to use
 
 
 def estimate(statistic: Callable[[Index], float], count: int, photos: ArrayLike | None = None) -> Estimate:
@@ -21,27 +23,32 @@ def estimate(statistic: Callable[[Index], float], count: int, photos: ArrayLike 
     photos: (count,) names the photo of each value, for values of one photo are drawn together; by default each has its
     own. Seeded. Resamples of which the statistic is NaN, for want of a class, are left out.
     """
-    members = [np.array([i]) for i in range(count)]
-    if photos is not None:
+    rng = np.random.default_rng(0)
+    if photos is None:
+        drawn = (rng.integers(0, count, count) for _ in range(RESAMPLES))
+    else:
         _, place = np.unique(np.asarray(photos), return_inverse=True)
         members = np.split(np.argsort(place, kind="stable"), np.cumsum(np.bincount(place))[:-1])
-    rng = np.random.default_rng(0)
-    drawn = (rng.integers(0, len(members), len(members)) for _ in range(RESAMPLES))
-    found = [statistic(np.concatenate([members[i] for i in some])) for some in drawn]
+        some = (rng.integers(0, len(members), len(members)) for _ in range(RESAMPLES))
+        drawn = (np.concatenate([members[i] for i in few]) for few in some)
+    found = [statistic(index) for index in drawn]
     low, high = np.nanpercentile(found, (2.5, 97.5))
     return Estimate(float(statistic(np.arange(count))), float(low), float(high))
 
 
+def measure(values: Read, statistic: Statistic, photos: ArrayLike | None = None) -> Estimate:
+    """`statistic` of values (..., N), and its interval; photos as in `estimate`."""
+    return estimate(lambda some: statistic(values, some), values.shape[-1], photos)
+
+
 def mean(values: ArrayLike, photos: ArrayLike | None = None) -> Estimate:
     """The mean of values (N,)."""
-    x = np.asarray(values, np.float64)
-    return estimate(lambda some: float(x[some].mean()), len(x), photos)
+    return measure(np.asarray(values), share, photos)
 
 
 def median(values: ArrayLike) -> Estimate:
     """The median of values (N,)."""
-    x = np.asarray(values, np.float64)
-    return estimate(lambda some: float(np.median(x[some])), len(x))
+    return measure(np.asarray(values), lambda read, some: float(np.median(read[some])))
 
 
 def srcc(x: ArrayLike, y: ArrayLike) -> float:
@@ -61,6 +68,17 @@ def auc(values: ArrayLike, truth: NDArray[np.bool_]) -> float:
     return float((rankdata(values)[truth].sum() - true * (true + 1) / 2) / (true * false))
 
 
-def mean_auc(values: NDArray[np.floating], truth: NDArray[np.bool_]) -> Estimate:
-    """The mean over readings of the AUC of values (R, N)."""
-    return estimate(lambda some: float(np.mean([auc(one[some], truth[some]) for one in values])), len(truth))
+def srcc_with(truth: ArrayLike) -> Statistic:
+    """The SRCC of values (N,) with the truth (N,)."""
+    y = np.asarray(truth)
+    return lambda values, some: srcc(values[some], y[some])
+
+
+def auc_of(truth: NDArray[np.bool_]) -> Statistic:
+    """The mean, over readings, of the AUC of values (R, N)."""
+    return lambda values, some: float(np.mean([auc(one[some], truth[some]) for one in values]))
+
+
+def share(values: Read, some: Index) -> float:
+    """The mean of values (N,)."""
+    return float(values[some].mean())

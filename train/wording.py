@@ -27,11 +27,11 @@ LEAST = 5  # photos that show a kind, and that do not, for it to be measured
 
 
 @dataclass(frozen=True)
-class Finding:
+class Found:
     """A figure of what words find, on `n` photos."""
 
     what: str
-    found: Estimate
+    value: Estimate
     n: int
 
 
@@ -51,7 +51,7 @@ def prompts() -> tuple[Prompts, ...]:
     return (*shown, *looks)
 
 
-def contents(scorer: Scorer, data: Path) -> Iterator[Finding]:
+def contents(scorer: Scorer, data: Path) -> Iterator[Found]:
     """How well each kind of thing is found among the labelled test photos: the mean and the lowest AUC of its words."""
     labelled = content.labelled(data)
     scores = list(scorer.score_many([photo.path for photo in labelled]))
@@ -64,12 +64,14 @@ def contents(scorer: Scorer, data: Path) -> Iterator[Finding]:
         read = np.array([[values[f"{name} {high}:{low}"] for values, _ in known] for high, low in kind.words])
         worst = int(np.argmin([intervals.auc(one, truth) for one in read]))
         n, shown = len(truth), f"{name} by own words ({truth.sum()} of the photos show it), AUC"
-        yield Finding(f"{shown}, mean of {len(read)} pairs", intervals.mean_auc(read, truth), n)
+        yield Found(f"{shown}, mean of {len(read)} pairs", intervals.measure(read, intervals.auc_of(truth)), n)
         high, low = kind.words[worst]
-        yield Finding(f"{shown}, lowest: {high}:{low}", intervals.mean_auc(read[worst : worst + 1], truth), n)
+        yield Found(
+            f"{shown}, lowest: {high}:{low}", intervals.measure(read[worst : worst + 1], intervals.auc_of(truth)), n
+        )
 
 
-def synonyms(scorer: Scorer, data: Path) -> Iterator[Finding]:
+def synonyms(scorer: Scorer, data: Path) -> Iterator[Found]:
     """The SRCC of the two words, of those for one thing, that agree least."""
     scores = [score.prompts for score in scorer.score_many(_pictures(data))]
     for words, opposite in SYNONYMS:
@@ -79,10 +81,10 @@ def synonyms(scorer: Scorer, data: Path) -> Iterator[Finding]:
             pairs |= {(form, *two): (read[two[0]], read[two[1]]) for two in combinations(words, 2)}
         least = min(pairs, key=lambda pair: intervals.srcc(*pairs[pair]))
         x, y = pairs[least]
-        found = intervals.estimate(lambda some, x=x, y=y: intervals.srcc(x[some], y[some]), len(x))
+        found = intervals.measure(x, intervals.srcc_with(y))
         form, one, other = least
         listed = ", ".join(words)
-        yield Finding(f"{listed} against {opposite}, lowest SRCC of two: {one} and {other}, {form}", found, len(x))
+        yield Found(f"{listed} against {opposite}, lowest SRCC of two: {one} and {other}, {form}", found, len(x))
 
 
 def _pictures(data: Path) -> Iterator[ImageLike]:

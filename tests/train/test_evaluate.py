@@ -72,7 +72,9 @@ def test_every_figure_has_its_interval(recipe: Recipe, monkeypatch: pytest.Monke
     monkeypatch.setattr("train.i2t.lossless.LEAST", 130)
     monkeypatch.setattr("train.ladder.CODECS", {"JPEG": "jpeg"})
     monkeypatch.setattr("train.wording.LEAST", 2)
-    found = list(evaluate.figures(EMBEDDED / "declip-tiny", recipe.data, steps=True))
+    measured = evaluate.measure(EMBEDDED / "declip-tiny", recipe.data)
+    found = measured.figures
+    assert [ladder.codec for ladder in measured.ladders] == ["JPEG"]
     assert len({figure.what for figure in found}) == len(found)
     for figure in found:
         assert figure.low is not None
@@ -82,7 +84,6 @@ def test_every_figure_has_its_interval(recipe: Recipe, monkeypatch: pytest.Monke
         "technical SRCC",
         "aesthetic PLCC",
         "strength of blur",
-        "mean at q98",
         "largest rise",
         "animal",
         "dim",
@@ -91,6 +92,6 @@ def test_every_figure_has_its_interval(recipe: Recipe, monkeypatch: pytest.Monke
 
 
 def test_a_bundle_without_a_text_tower_is_measured_without_words(recipe: Recipe, tmp_path: Path) -> None:
-    found = [figure.what for figure in evaluate.figures(brightness_bundle(tmp_path, 0.004), recipe.data)]
+    found = [figure.what for figure in evaluate.measure(brightness_bundle(tmp_path, 0.004), recipe.data).figures]
     assert len(found) == 9
     assert not any("words" in what for what in found)

@@ -47,7 +47,8 @@ def test_auc() -> None:
 
 def test_resamples_without_a_class_are_left_out() -> None:
     truth = np.array([True] + [False] * 30)
-    found = intervals.mean_auc(np.stack([truth.astype(float), -truth.astype(float)]), truth)
+    readings = np.stack([truth.astype(float), -truth.astype(float)])
+    found = intervals.measure(readings, intervals.auc_of(truth))
     assert (found.value, found.low, found.high) == (0.5, 0.5, 0.5)
 
 

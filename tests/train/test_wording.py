@@ -44,13 +44,13 @@ def test_the_mean_and_the_lowest_of_the_pairs(monkeypatch: pytest.MonkeyPatch) -
     blind = f"animal {WORDS[2][0]}:{WORDS[2][1]}"
     reader = Reader(lambda name, i: 0.5 if name == blind else float(i % 4 == 0))
     mean, lowest, *vehicle = wording.contents(reader, Path())
-    assert mean.found.value == pytest.approx(1 - 0.5 / len(WORDS))
+    assert mean.value.value == pytest.approx(1 - 0.5 / len(WORDS))
     assert mean.n == 36, "those whose labels leave it open are left out"
     assert "9 of the photos" in mean.what
-    assert lowest.found.value == 0.5
+    assert lowest.value.value == 0.5
     assert f"{WORDS[2][0]}:{WORDS[2][1]}" in lowest.what
     assert len(vehicle) == 2, "nothing is said of what no photo, or an unknown one, shows"
-    assert all(finding.what.startswith("vehicle") for finding in vehicle)
+    assert all(one.what.startswith("vehicle") for one in vehicle)
 
 
 def test_the_two_synonyms_that_agree_least(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -61,8 +61,8 @@ def test_the_two_synonyms_that_agree_least(monkeypatch: pytest.MonkeyPatch) -> N
         return i / 100 if name != "in a sentence unsharp" else (i + noise[i]) / 200
 
     blurry, noisy, dark = wording.synonyms(Reader(read), Path())
-    assert noisy.found.value == dark.found.value == pytest.approx(1)
-    assert 0.5 < blurry.found.low < blurry.found.value < blurry.found.high < 0.99
+    assert noisy.value.value == dark.value.value == pytest.approx(1)
+    assert 0.5 < blurry.value.low < blurry.value.value < blurry.value.high < 0.99
     assert "unsharp, in a sentence" in blurry.what
     assert blurry.n == 100
 
