@@ -81,7 +81,7 @@ def what_holds(tables: list[Table]) -> str:
     held = sum(finding.holds for finding in found)
     note = (
         f"{held} of {len(found)} claims hold. They say that DeCLIP's perceptual feature tells more of quality and of "
-        "looks, and its semantic feature more of content, than the other one or CLIP's coarse feature does. A claim holds "
+        "looks, and its semantic feature more of content, than the other one or CLIP's coarse feature. A claim holds "
         "where the 95 % interval of the difference, on the same photos, is above 0."
     )
     return "\n".join(["## what holds", "", note, "", *(f"- {finding}" for finding in found)]) + "\n"
