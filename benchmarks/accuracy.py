@@ -22,10 +22,11 @@ from train import declip, evaluate, ladder, plots
 from train.compare import attributes, databases, disentanglement, quality, words
 from train.compare.subject import Subject
 from train.evaluate import Measured
-from train.features import Encoder, features
+from train.features import Encoder
 from train.i2t.manifest import Images
 from train.loop import keep_log
 from train.model import build, load
+from train.rated import rated
 from train.readers import Dataset, read
 from train.run import texts_and_scores
 from train.tables import Table
@@ -42,7 +43,7 @@ ABLATIONS: dict[str, dict[str, float]] = {  # what is left out of stage 2
 def measure(subject: Subject, run: Path, sets: list[Dataset]) -> list[Table]:
     """The tables of the model."""
     config = subject.config
-    training = features(subject.encode, config.features, subject.data, config.seed, config.heads.sets)
+    training = rated(subject.encode, config.features, subject.data, config.seed, config.heads.sets)
     by_words = words.table(subject)
     return [
         quality.table(subject, "mos", "technical", training),

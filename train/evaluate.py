@@ -21,9 +21,9 @@ from declip_rt.ratings import agreement
 from declip_rt.scorer import Scorer
 from train import intervals, ladder, wording
 from train.distortions import RGB, STRENGTHS, Distortion, distort
-from train.features import TESTED
 from train.ladder import SPREAD, Ladder
 from train.photos import photos
+from train.rated import TESTED
 
 SERIES = 100  # photos of the distortion series
 

@@ -15,8 +15,9 @@ from declip_rt.output import plot
 from declip_rt.ratings import agreement
 from train.compare.subject import Subject, series, variants
 from train.distortions import KINDS, STRENGTHS
-from train.features import Item, rows
+from train.features import Item
 from train.ladder import STEPS, Ladder
+from train.rated import rows
 
 CURVE_PHOTOS = 20
 

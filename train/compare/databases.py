@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from train import findings, intervals, probe
 from train.compare.subject import Subject, variants
 from train.distortions import KINDS
-from train.features import Item, rows
+from train.features import Item
 from train.i2t.manifest import Row
 from train.intervals import Statistic
+from train.rated import rows
 from train.readers import Dataset
 from train.tables import Table
 
@@ -21,7 +22,7 @@ LIVE, DISTORTED = "LIVE In the Wild", "distortions"
 
 
 @dataclass(frozen=True)
-class Rated:
+class Database:
     """Items, their quality in units of their own, and the photo that each is of; by split."""
 
     name: str
@@ -73,9 +74,9 @@ def table(subject: Subject, sets: list[Dataset]) -> Table:
     return Table("cross-database", note, columns, tuple(lines), claims)
 
 
-def _live(subject: Subject) -> Rated:
+def _live(subject: Subject) -> Database:
     splits = {split: rows(subject.data, "mos", split) for split in ("train", "test")}
-    return Rated(
+    return Database(
         LIVE,
         {split: [Item(row) for row in some] for split, some in splits.items()},
         {split: np.array([row.scores["mos"] for row in some]) for split, some in splits.items()},
@@ -83,20 +84,20 @@ def _live(subject: Subject) -> Rated:
     )
 
 
-def _distorted(subject: Subject) -> Rated:
+def _distorted(subject: Subject) -> Database:
     items = {
         split: [item for item in variants(subject.data, split) if KINDS[item.row.edits[0].kind].fault]
         for split in ("train", "test")
     }
     quality = {split: np.array([-item.row.edits[0].strength for item in some]) for split, some in items.items()}
-    return Rated(DISTORTED, items, quality, np.array([item.row.image for item in items["test"]]))
+    return Database(DISTORTED, items, quality, np.array([item.row.image for item in items["test"]]))
 
 
-def _published(sets: list[Dataset]) -> Iterator[Rated]:
+def _published(sets: list[Dataset]) -> Iterator[Database]:
     for dataset in sets:
         splits = {split: dataset.of(split) for split in ("train", "test")}
         paths = {split: [str(item.path.absolute()) for item in some] for split, some in splits.items()}
-        yield Rated(
+        yield Database(
             dataset.name,
             {split: [Item(Row(path)) for path in some] for split, some in paths.items()},
             {split: np.array([dataset.unit(item) for item in some]) for split, some in splits.items()},

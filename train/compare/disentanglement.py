@@ -13,11 +13,12 @@ from declip_rt.ratings import agreement
 from train import findings, intervals, probe
 from train.compare.subject import SPACES, VARIANTS, Subject, variants
 from train.distortions import KINDS
-from train.features import Item, rows
+from train.features import Item
 from train.findings import Finding
 from train.i2t.manifest import Row
 from train.intervals import Statistic
 from train.photos import photos
+from train.rated import rows
 from train.tables import Table
 
 PLAIN = 3  # the strength from which on a distortion is plain to see

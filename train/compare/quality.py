@@ -8,14 +8,15 @@ import torch
 from declip_rt.ratings import agreement
 from train import findings, heads, intervals, probe
 from train.compare.subject import Subject
-from train.features import Features, Item, rows
+from train.features import Item
 from train.model import ANTONYMS, new_heads
+from train.rated import Rated, rows
 from train.tables import Table
 
 WHO = {"coarse": "CLIP, coarse", "perceptual": "DeCLIP, perceptual"}
 
 
-def table(subject: Subject, name: str, head: str, training: Features) -> Table:
+def table(subject: Subject, name: str, head: str, training: Rated) -> Table:
     """Agreement with people on the test split of `name` (mos or beauty), read in three ways from two features."""
     splits = {split: rows(subject.data, name, split) for split in ("train", "test")}
     found = {
@@ -52,7 +53,7 @@ def table(subject: Subject, name: str, head: str, training: Features) -> Table:
 
 
 @torch.no_grad()
-def _head(subject: Subject, space: str, head: str, training: Features, test: probe.Features) -> probe.Values:
+def _head(subject: Subject, space: str, head: str, training: Rated, test: probe.Features) -> probe.Values:
     """The head that ships reads the perceptual feature; one just like it is trained on the coarse feature."""
     quality = subject.model.quality
     if space == "coarse":

@@ -13,9 +13,10 @@ from torch import Tensor
 from train import clip, probe
 from train.config import Config
 from train.distortions import KINDS, STRENGTHS, Distortion
-from train.features import Encoder, Item, rows
+from train.features import Encoder, Item
 from train.i2t.manifest import Row
 from train.model import Declip
+from train.rated import rows
 
 SPACES = ("coarse", "perceptual", "semantic")
 VARIANTS = {"train": 12, "test": 4}  # of each pristine photo, for the probes of distortion and content
