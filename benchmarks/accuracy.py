@@ -1,7 +1,8 @@
-"""Everything that is claimed of a model, in one command: `python -m benchmarks.accuracy RUN --data DATA`.
+"""Everything that is claimed of a model, in one command: `python -m benchmarks.accuracy RUN --bundle DIR --data DATA`.
 
-RUN is the folder of `python -m train.run`. Writes tables (accuracy.md, and a CSV of each) and plots into --out. Only
-the test splits are measured; probes learn from the training splits.
+RUN is the folder of `python -m train.run`, and --bundle names what `python -m export` made of it. Writes tables
+(accuracy.md, and a CSV of each) and plots into --out, and says which of the paper's claims hold. Only the test splits
+are measured; probes learn from the training splits.
 """
 
 from __future__ import annotations
@@ -14,13 +15,18 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from declip_rt.bench.machine import Machine
-from declip_rt.errors import DeclipError
-from train import compare, declip, plots
-from train.compare import Subject
-from train.features import Encoder, features
+from declip_rt.errors import ConfigError, DeclipError
+from declip_rt.model.bundle import Bundle
+from declip_rt.model.manifest import Estimate, File
+from train import declip, evaluate, ladder, plots
+from train.compare import attributes, databases, disentanglement, quality, words
+from train.compare.subject import Subject
+from train.evaluate import Measured
+from train.features import Encoder
 from train.i2t.manifest import Images
 from train.loop import keep_log
 from train.model import build, load
+from train.rated import rated
 from train.readers import Dataset, read
 from train.run import texts_and_scores
 from train.tables import Table
@@ -35,16 +41,51 @@ ABLATIONS: dict[str, dict[str, float]] = {  # what is left out of stage 2
 
 
 def measure(subject: Subject, run: Path, sets: list[Dataset]) -> list[Table]:
+    """The tables of the model."""
     config = subject.config
-    training = features(subject.encode, config.features, subject.data, config.seed, config.heads.sets)
+    training = rated(subject.encode, config.features, subject.data, config.seed, config.heads.sets)
+    by_words = words.table(subject)
     return [
-        compare.quality(subject, "mos", "technical", training),
-        compare.quality(subject, "beauty", "aesthetic", training),
-        compare.attributes(subject),
-        compare.disentanglement(subject),
+        quality.table(subject, "mos", "technical", training),
+        quality.table(subject, "beauty", "aesthetic", training),
+        attributes.table(subject),
+        disentanglement.table(subject),
+        *([by_words] if by_words else []),
+        databases.table(subject, sets),
         ablation(subject, run),
-        *([compare.matrix(subject, sets)] if sets else []),
     ]
+
+
+def shipped(measured: Measured) -> Table:
+    """What the bundle's card says, measured now."""
+    rows = [
+        (figure.what, Estimate(figure.value, figure.low, figure.high), figure.n)
+        for figure in measured.figures
+        if figure.low is not None and figure.high is not None
+    ]
+    note = "The bundle, through the runtime, on the test splits; 95 % bootstrap intervals."
+    return Table("what ships", note, ("what", "value", "photos"), tuple(rows))
+
+
+def check(bundle: Path, checkpoint: Path) -> None:
+    """Raises ConfigError where the bundle is not that of the checkpoint."""
+    if Bundle(bundle).manifest.checkpoint_sha256 != File.of(checkpoint).sha256:
+        raise ConfigError(
+            f"{bundle} was exported from another checkpoint than {checkpoint}; "
+            f"export this one: python -m export {checkpoint} --out {bundle}"
+        )
+
+
+def what_holds(tables: list[Table]) -> str:
+    """A sentence on each claim, which the intervals decide."""
+    found = [finding for table in tables for finding in table.findings]
+    held = sum(finding.holds for finding in found)
+    note = (
+        f"{held} of {len(found)} claims hold. They say that DeCLIP's perceptual feature tells more of quality and of "
+        "looks, and its semantic feature more of content, than the other one or CLIP's coarse feature. A claim holds "
+        "where the 95 % interval of the difference, on the same photos, is above 0."
+    )
+    return "\n".join(["## what holds", "", note, "", *(f"- {finding}" for finding in found)]) + "\n"
 
 
 def ablation(subject: Subject, run: Path) -> Table:
@@ -60,14 +101,15 @@ def ablation(subject: Subject, run: Path) -> Table:
             (out / "features").symlink_to((run / "features").resolve())
         model = build(config, subject.model.clip)
         declip.train(model, config, rows, Images(subject.data), out)
-        lines.append((what, *compare.summary(Subject(config, model.eval(), subject.encode, subject.data))))
+        lines.append((what, *disentanglement.summary(Subject(config, model.eval(), subject.encode, subject.data))))
     note = "Stage 2 trained again without one of its terms; linear probes and nearest neighbours as above."
-    return Table("ablation", note, ("left out", *compare.SUMMARY), tuple(lines))
+    return Table("ablation", note, ("left out", *disentanglement.SUMMARY), tuple(lines))
 
 
 def main() -> int:
     parser = argparse.ArgumentParser("python -m benchmarks.accuracy", description=__doc__)
     parser.add_argument("run", type=Path, metavar="RUN")
+    parser.add_argument("--bundle", type=Path, required=True, help="what python -m export made of RUN")
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results")
     parser.add_argument(
@@ -80,24 +122,30 @@ def main() -> int:
     )
     options = parser.parse_args()
     keep_log(options.run)
+    pictures = options.out / "accuracy"
     try:
+        check(options.bundle, options.run / "declip.pt")
         config, model, _ = load(options.run / "declip.pt")
         encode = Encoder(model, Images(options.data), config.views, options.run / "features", workers=1)
         subject = Subject(config, model, encode, options.data)
         sets = [read(name, Path(folder)) for name, _, folder in (some.partition("=") for some in options.sets)]
-        tables = measure(subject, options.run, sets)
-        pictures = options.out / "accuracy"
         pictures.mkdir(parents=True, exist_ok=True)
+        measured = evaluate.measure(options.bundle, options.data)
+        tables = [shipped(measured), *measure(subject, options.run, sets)]
         plots.scatter(subject, pictures / "technical.png")
         plots.curves(subject, pictures / "distortions.png")
         plots.spaces(subject, pictures / "spaces.png")
+        if measured.ladders:
+            tables.insert(1, ladder.table(measured.ladders))
+            plots.ladders(measured.ladders, pictures / "ladder.png")
     except DeclipError as error:
         print(f"accuracy: {error}", file=sys.stderr)
         return 2
-    head = f"# Accuracy of {config.name}\n\n`python -m benchmarks.accuracy RUN --data DATA`, "
+    head = f"# Accuracy of {config.name}\n\n`python -m benchmarks.accuracy RUN --bundle BUNDLE --data DATA`, "
     head += f"{datetime.date.today()}, {Machine.here()}.\n"
-    images = "\n".join(f"![{name}](accuracy/{name}.png)" for name in ("technical", "distortions", "spaces"))
-    text = "\n".join([head, *(table.markdown() for table in tables), images]) + "\n"
+    shown = ("technical", "distortions", "spaces", *["ladder"] * bool(measured.ladders))
+    images = "\n".join(f"![{name}](accuracy/{name}.png)" for name in shown)
+    text = "\n".join([head, what_holds(tables), *(table.markdown() for table in tables), images]) + "\n"
     (options.out / "accuracy.md").write_text(text)
     for table in tables:
         (pictures / f"{table.title.replace(' ', '-')}.csv").write_text(table.csv())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +13,11 @@ from sklearn.decomposition import PCA
 
 from declip_rt.output import plot
 from declip_rt.ratings import agreement
-from train.compare import Subject, series, variants
+from train.compare.subject import Subject, series, variants
 from train.distortions import KINDS, STRENGTHS
-from train.features import Item, rows
+from train.features import Item
+from train.ladder import STEPS, Ladder
+from train.rated import rows
 
 CURVE_PHOTOS = 20
 
@@ -60,6 +63,18 @@ def spaces(subject: Subject, path: Path) -> None:
         _finish(axes, space)
     axes.legend(fontsize=7, markerscale=2, frameon=False)
     figure.savefig(path)
+
+
+def ladders(climbed: Sequence[Ladder], path: Path) -> None:
+    """The mean technical score along ladders of compression, with its 95 % interval."""
+    with plot.axes_in(path, f"{len(climbed[0].scores)} unseen pictures without loss, and their compression") as axes:
+        for ladder in climbed:
+            means = ladder.means()
+            line = axes.plot(STEPS, [mean.value for mean in means], marker=".", label=ladder.codec)
+            bounds = [mean.low for mean in means], [mean.high for mean in means]
+            axes.fill_between(STEPS, *bounds, alpha=0.15, linewidth=0, color=line[0].get_color())
+        axes.set_ylabel("technical, mean and 95 % interval")
+        axes.legend(frameon=False)
 
 
 def _finish(axes: Axes, title: str) -> None:

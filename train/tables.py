@@ -7,18 +7,20 @@ import io
 from dataclasses import dataclass
 
 from declip_rt.model.manifest import Estimate
+from train.findings import Finding
 
 Cell = str | int | float | Estimate
 
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of cells under columns; `note` says what was measured and how."""
+    """Rows of cells under columns; `note` says what was measured and how, `findings` what follows from it."""
 
     title: str
     note: str
     columns: tuple[str, ...]
     rows: tuple[tuple[Cell, ...], ...]
+    findings: tuple[Finding, ...] = ()
 
     def markdown(self) -> str:
         lines = [f"## {self.title}", "", self.note, "", _line(self.columns), _line(["---"] * len(self.columns))]

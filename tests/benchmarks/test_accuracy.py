@@ -12,14 +12,19 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from msgspec.structs import replace
 from PIL import Image
 from torch import Tensor, nn
 
 from benchmarks import accuracy
+from declip_rt.model.bundle import EMBEDDED, Bundle
+from declip_rt.model.manifest import File
 from declip_rt.ratings import agreement
 from tests.conftest import encoded, picture
 from tests.training import Recipe
-from train import compare
+from train import content, intervals
+from train.compare import attributes, disentanglement
+from train.compare.subject import SPACES, VARIANTS
 from train.features import Item
 from train.i2t.manifest import Images
 from train.model import load
@@ -98,6 +103,14 @@ def parted(checkpoint: Path) -> tuple[object, ...]:
     return config, model, calibration
 
 
+def bundle_of(checkpoint: Path, folder: Path) -> Path:
+    """The embedded bundle, as if it had been exported from the checkpoint."""
+    embedded = Bundle()
+    shutil.copytree(embedded.path, folder, dirs_exist_ok=True)
+    replace(embedded.manifest, checkpoint_sha256=File.of(checkpoint).sha256).write(folder)
+    return folder
+
+
 @pytest.fixture(scope="module")
 def results(recipe: Recipe, checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out, rated = tmp_path_factory.mktemp("results"), tmp_path_factory.mktemp("kadid10k")
@@ -113,11 +126,18 @@ def results(recipe: Recipe, checkpoint: Path, tmp_path_factory: pytest.TempPathF
         patch.setattr(accuracy, "load", parted)
         patch.setattr(agreement, "RESAMPLES", 50)
         patch.setattr(agreement, "BLOCK", 50)
-        patch.setattr(compare, "TRAIN_SERIES", 8)
-        patch.setattr(compare, "TEST_SERIES", 3)
+        patch.setattr(attributes, "TRAIN_SERIES", 8)
+        patch.setattr(attributes, "TEST_SERIES", 3)
+        patch.setattr(intervals, "RESAMPLES", 50)
+        patch.setattr("train.ladder.CODECS", {"JPEG": "jpeg", "WebP": "webp"})
+        patch.setitem(VARIANTS, "train", 24)  # some of every kind
+        patch.setattr("train.i2t.lossless.LEAST", 130)
+        patch.setattr("train.compare.words.LEAST", 1)
         patch.setattr("train.plots.CURVE_PHOTOS", 1)
         patch.setattr(accuracy, "ABLATIONS", dict(list(accuracy.ABLATIONS.items())[:2]))
-        options = ["--data", str(recipe.data), "--out", str(out), "--set", f"kadid10k={rated}"]
+        bundle = bundle_of(run / "declip.pt", tmp_path_factory.mktemp("bundle"))
+        options = ["--bundle", str(bundle), "--data", str(recipe.data), "--out", str(out)]
+        options += ["--set", f"kadid10k={rated}"]
         patch.setattr("sys.argv", ["accuracy", str(run), *options])
         assert accuracy.main() == 0
     return out
@@ -159,13 +179,13 @@ def test_people_are_agreed_with(results: Path, title: str) -> None:
 
 def test_every_attribute_is_found(results: Path) -> None:
     rows = table(results, "fine-grained attributes")
-    assert [row["attribute"] for row in rows] == list(compare.SERIES_OF)
+    assert [row["attribute"] for row in rows] == list(attributes.SERIES_OF)
     for row in rows:
         assert min(numbers(row, "probe, coarse", "probe, perceptual")) > 0.85
 
 
 def test_looks_are_in_one_space_and_content_in_the_other(results: Path) -> None:
-    rows = [numbers(row, *compare.SPACES) for row in table(results, "disentanglement")]
+    rows = [numbers(row, *SPACES) for row in table(results, "disentanglement")]
     kind, plain_kind, family, strength, photo, category = rows
     for coarse, perceptual, semantic in (kind, plain_kind):
         assert coarse == perceptual == 1
@@ -183,7 +203,7 @@ def test_stage_two_is_trained_again_without_a_term(results: Path) -> None:
     rows = table(results, "ablation")
     assert [row["left out"] for row in rows] == ["nothing", "cross-space term"]
     for row in rows:
-        technical, kind, *photo = numbers(row, *compare.SUMMARY)
+        technical, kind, *photo = numbers(row, *disentanglement.SUMMARY)
         assert technical > 0.95
         assert kind > 0.7
         assert min(photo) > 0.5
@@ -191,14 +211,60 @@ def test_stage_two_is_trained_again_without_a_term(results: Path) -> None:
 
 def test_one_set_predicts_another(results: Path) -> None:
     rows = table(results, "cross-database")
+    sets = ["LIVE In the Wild", "distortions", "kadid10k"]
     assert [(row["feature"], row["learned from"]) for row in rows] == [
-        ("coarse", "kadid10k"),
-        ("perceptual", "kadid10k"),
+        (space, one) for space in ("coarse", "perceptual") for one in sets
     ]
-    assert all(float(row["kadid10k"]) > 0.95 for row in rows)
+    for row in rows[3:]:
+        assert float(row[row["learned from"]]) > 0.85, "without the content that is planted in the coarse feature"
+    assert float(rows[0]["kadid10k"]) > 0.9, "both ratings are planted in one element"
+
+
+def test_content_is_found_by_words(results: Path) -> None:
+    rows = table(results, "content by own words")
+    words = content.kinds()["animal"].words
+    assert [row["words"] for row in rows if row["what"].startswith("animal")] == ["mean", *map(":".join, words)]
+
+
+def test_what_ships_is_measured_through_the_runtime(results: Path) -> None:
+    what = [row["what"] for row in table(results, "what ships")]
+    for part in ("technical SRCC", "aesthetic SRCC", "along WebP", "blurry, out of focus, unsharp"):
+        assert any(part in line for line in what)
+
+
+def test_the_ladders(results: Path) -> None:
+    rows = table(results, "ladders of compression")
+    assert [row["step"] for row in rows][:3] == ["PNG", "q98", "q95"]
+    assert float(rows[-1]["JPEG"]) < float(rows[0]["JPEG"])
+
+
+def test_each_claim_holds_or_does_not(results: Path) -> None:
+    text = (results / "accuracy.md").read_text()
+    lines = text.partition("## what holds")[2].partition("\n## ")[0].splitlines()
+    claims = [line for line in lines if line.startswith("- ")]
+    held = [line for line in claims if line.endswith("The claim holds.")]
+    assert any(f"{len(held)} of {len(claims)} claims hold." in line for line in lines)
+    parted = [line for line in held if "the photo under another distortion" in line]
+    assert len(parted) == 2, "content is planted outside of the perceptual half"
+    same = next(line for line in claims if "- technical quality by linear probe" in line)
+    assert "does not hold: there may be no difference" in same, "both halves read the planted score"
+
+
+def test_the_bundle_of_another_checkpoint_is_refused(
+    recipe: Recipe,
+    checkpoint: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "declip.pt").write_bytes(checkpoint.read_bytes())
+    options = ["--bundle", str(EMBEDDED / "declip-tiny"), "--data", str(recipe.data), "--out", str(tmp_path)]
+    monkeypatch.setattr("sys.argv", ["accuracy", str(tmp_path), *options])
+    assert accuracy.main() == 2
+    assert "export this one" in capsys.readouterr().err
 
 
 def test_the_pictures(results: Path) -> None:
-    for name in ("technical", "distortions", "spaces"):
+    for name in ("technical", "distortions", "spaces", "ladder"):
         with Image.open(results / "accuracy" / f"{name}.png") as image:
             assert image.convert("L").getextrema()[0] < 100, "something is drawn"

@@ -11,8 +11,10 @@ import onnx
 import pytest
 
 from declip_rt import Scorer
+from declip_rt.model.bundle import EMBEDDED
 from declip_rt.model.manifest import Card, Graph, Head, Manifest, Placement, ViewSpec
 from tests.training import Recipe
+from train import evaluate
 from train.evaluate import monotonicity
 
 
@@ -58,10 +60,38 @@ def brightness_bundle(folder: Path, slope: float) -> Path:
 
 
 @pytest.mark.parametrize(("slope", "dark", "overexposed"), [(0.004, -1, 1), (-0.004, 1, -1), (0.0, 0, 0)])
-@pytest.mark.filterwarnings("ignore::scipy.stats.ConstantInputWarning")
 def test_monotonicity_of_a_score_that_is_the_brightness(
     recipe: Recipe, tmp_path: Path, slope: float, dark: int, overexposed: int
 ) -> None:
     with Scorer(brightness_bundle(tmp_path, slope), "cpu") as scorer:
         for kind, expected in (("dark", dark), ("overexposed", overexposed)):
             assert monotonicity(scorer, recipe.data, kind).tolist() == pytest.approx([expected] * 4)
+
+
+def test_every_figure_has_its_interval(recipe: Recipe, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("train.i2t.lossless.LEAST", 130)
+    monkeypatch.setattr("train.ladder.CODECS", {"JPEG": "jpeg"})
+    monkeypatch.setattr("train.wording.LEAST", 2)
+    measured = evaluate.measure(EMBEDDED / "declip-tiny", recipe.data)
+    found = measured.figures
+    assert [ladder.codec for ladder in measured.ladders] == ["JPEG"]
+    assert len({figure.what for figure in found}) == len(found)
+    for figure in found:
+        assert figure.low is not None
+        assert figure.high is not None
+        assert figure.low - 1e-6 <= figure.value <= figure.high + 1e-6
+    for what in (
+        "technical SRCC",
+        "aesthetic PLCC",
+        "strength of blur",
+        "largest rise",
+        "animal",
+        "dim",
+    ):
+        assert any(what in figure.what for figure in found), what
+
+
+def test_a_bundle_without_a_text_tower_is_measured_without_words(recipe: Recipe, tmp_path: Path) -> None:
+    found = [figure.what for figure in evaluate.measure(brightness_bundle(tmp_path, 0.004), recipe.data).figures]
+    assert len(found) == 9
+    assert not any("words" in what for what in found)
