@@ -140,10 +140,28 @@ def write_text(model: CLIP, name: str, path: Path, known: Sequence[str]) -> floa
     """
     texts = probes(known)
     tokens = open_clip.get_tokenizer(name)(texts)
-    tower = Tower(model, name, known)
+    batches = torch.split(tokens, BATCH)
+    tower = Tower(model, name, known).eval()
+    rounded = [torch.cat(parts) for parts in zip(*(tower(batch) for batch in batches), strict=True)]
+    cosines = (rounded[0] * encode(lambda batch: model.encode_text(batch, normalize=True), tokens)).sum(1)
+    if not (cosine := cosines.min().item()) >= COSINE:  # true of NaN, too
+        worst = texts[int(cosines.argmin())]
+        raise EngineError(f"8-bit weights turn the feature of {worst!r}: cosine {cosine:.4f}, less than {COSINE}")
+    graph = _graph(tower, tokens[:2])
+    session = open_session(graph, session_options("fp32"))
+    outputs = [session.run(["text", "familiarity"], {"tokens": batch.numpy()}) for batch in batches]
+    for theirs, ours in zip(rounded, zip(*outputs, strict=True), strict=True):
+        if not (difference := float(np.abs(np.concatenate(ours) - theirs.numpy()).max())) <= TOLERANCE:
+            raise EngineError(f"the text tower differs from torch's by {difference:.2e}, more than {TOLERANCE:.0e}")
+    path.write_bytes(graph)
+    return cosine
+
+
+def _graph(tower: Tower, tokens: Tensor) -> bytes:
+    """The tower in ONNX. tokens: an example (2, L)."""
     program = torch.onnx.export(
         tower,
-        (tokens[:2],),
+        (tokens,),
         input_names=["tokens"],
         output_names=["text", "familiarity"],
         dynamic_shapes=({0: torch.export.Dim("M", min=1, max=4096)},),
@@ -155,17 +173,5 @@ def write_text(model: CLIP, name: str, path: Path, known: Sequence[str]) -> floa
     proto = program.model_proto  # a new one each time
     onnx.checker.check_model(proto, full_check=True)
     strip_metadata(proto.graph)
-    graph = proto.SerializeToString()
-    session = open_session(graph, session_options("fp32"))
-    outputs = [session.run(["text", "familiarity"], {"tokens": part.numpy()}) for part in torch.split(tokens, BATCH)]
-    features, familiarity = (np.concatenate(parts) for parts in zip(*outputs, strict=True))
-    for ours, theirs in zip((features[:BATCH], familiarity[:BATCH]), tower(tokens[:BATCH]), strict=True):
-        if not (difference := float(np.abs(ours - theirs.numpy()).max())) <= TOLERANCE:  # true of NaN, too
-            raise EngineError(f"the text tower differs from torch's by {difference:.2e}, more than {TOLERANCE:.0e}")
-    own = encode(lambda batch: model.encode_text(batch, normalize=True), tokens).numpy()
-    cosines = (features * own).sum(1)
-    if not (cosine := float(cosines.min())) >= COSINE:
-        worst = texts[int(cosines.argmin())]
-        raise EngineError(f"8-bit weights turn the feature of {worst!r}: cosine {cosine:.4f}, less than {COSINE}")
-    path.write_bytes(graph)
-    return cosine
+    graph: bytes = proto.SerializeToString()
+    return graph
