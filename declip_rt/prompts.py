@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import html
+import logging
 import math
 import re
 from collections.abc import Sequence
@@ -20,6 +21,7 @@ from declip_rt.errors import BundleError, ConfigError
 from declip_rt.extras import load
 from declip_rt.model.bundle import Bundle
 
+logger = logging.getLogger(__name__)
 Space: TypeAlias = Literal["perceptual", "semantic"]
 
 
@@ -87,6 +89,8 @@ class Axis:
 def axes(bundle: Bundle, prompts: Sequence[Prompts]) -> tuple[Axis, ...]:
     """The directions of all prompts, by the text tower.
 
+    A perceptual prompt that is far from all texts of the training gets a warning.
+
     Raises:
         BundleError: the bundle has no text tower.
         ConfigError: a name comes twice or is that of another value, or a text is longer than the model reads.
@@ -101,7 +105,7 @@ def axes(bundle: Bundle, prompts: Sequence[Prompts]) -> tuple[Axis, ...]:
     if taken := {"width", "height", "percentile", *heads, *(f"{head}_mos" for head in bundle.mos)} & set(names):
         raise ConfigError(f"prompts cannot be called {min(taken)!r}, as another value is; give them another name")
     encoder = TextEncoder(bundle)
-    return tuple(Axis(p.name, p.space, encoder.scale * (encoder.mean(p.high) - encoder.mean(p.low))) for p in prompts)
+    return tuple(encoder.axis(p) for p in prompts)
 
 
 class TextEncoder:
@@ -114,27 +118,45 @@ class TextEncoder:
                 f"{bundle.path} has no text tower, which prompts need; export it again from its checkpoint "
                 "(python -m export), or choose another `model`"
             )
-        self.scale = tower.scale
+        self._tower = tower
         self._tokenizer = Tokenizer(bundle.path / tower.tokenizer.file, tower.context)
         self._session = open_session(bundle.path / tower.graph.file, session_options("fp32"))
 
-    def mean(self, texts: Sequence[str]) -> Floats:
-        """The L2-normalised mean (D,) of the texts' L2-normalised features. Raises ConfigError for a text too long."""
-        features: Floats = self._session.run(["text"], {"tokens": self._tokenizer(texts)})[0]  # (M, D)
+    def axis(self, prompts: Prompts) -> Axis:
+        """The direction from `low` to `high`. Raises ConfigError for a text too long."""
+        (high, low), strange = zip(*(self._encode(side) for side in (prompts.high, prompts.low)), strict=True)
+        if prompts.space == "perceptual" and (texts := [repr(text) for side in strange for text in side]):
+            logger.warning(
+                "prompts %r: the perceptual space was trained on nothing like %s, so the score may mean nothing; "
+                "say how a photo looks, or make them semantic prompts",
+                prompts.name,
+                " and ".join(texts),
+            )
+        return Axis(prompts.name, prompts.space, self._tower.scale * (high - low))
+
+    def _encode(self, texts: Sequence[str]) -> tuple[Floats, list[str]]:
+        """The L2-normalised mean (D,) of the texts' L2-normalised features, and the texts that are not familiar."""
+        tokens = {"tokens": self._tokenizer(texts)}
+        if self._tower.familiar is None:
+            (features,), strange = self._session.run(["text"], tokens), list[str]()
+        else:
+            features, familiarity = self._session.run(["text", "familiarity"], tokens)  # (M, D), (M,)
+            strange = [text for text, near in zip(texts, familiarity, strict=True) if near < self._tower.familiar]
         mean: Floats = features.mean(0)
-        return mean / np.linalg.norm(mean)
+        return mean / np.linalg.norm(mean), strange
 
 
 class Tokenizer:
-    """CLIP's byte-pair encoding: the ids of open_clip's SimpleTokenizer.
+    """A tokenizer.json: the ids of open_clip's SimpleTokenizer, or of its HFTokenizer.
 
-    The names of the two control tokens are plain text here. open_clip takes them for the tokens themselves.
+    The names of control tokens are plain text here. open_clip takes them for the tokens themselves.
     """
 
     def __init__(self, file: Path, context: int) -> None:
         self._context = context
         self._ftfy = load("ftfy")
-        self._encode = load("tokenizers").Tokenizer.from_file(str(file)).encode
+        self._tokenizer = load("tokenizers").Tokenizer.from_file(str(file))
+        self._tokenizer.encode_special_tokens = True
 
     def __call__(self, texts: Sequence[str]) -> NDArray[np.int64]:
         """The ids (M, L), padded with 0. Raises ConfigError for a text of more than L tokens, both ends included."""
@@ -150,6 +172,7 @@ class Tokenizer:
 
     def ids(self, text: str) -> list[int]:
         """All tokens of the text, between the start and the end token."""
-        clean = html.unescape(html.unescape(self._ftfy.fix_text(text)))
-        ids: list[int] = self._encode(" ".join(clean.split()).lower()).ids
+        clean = " ".join(html.unescape(html.unescape(self._ftfy.fix_text(text))).split())
+        plain = clean.lower() if self._tokenizer.normalizer is None else clean  # BERT's has a normaliser that lowers
+        ids: list[int] = self._tokenizer.encode(plain).ids
         return ids

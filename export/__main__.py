@@ -27,8 +27,9 @@ from declip_rt.model.manifest import LIMITS, Card, File, Graph, Head, Manifest, 
 from export import fp16, parity, weights
 from export.graph import pixels, write_graph
 from export.int8 import write_int8
-from export.text import is_supported, write_text, write_tokenizer
-from train import evaluate
+from export.text import FAMILIAR, write_text
+from export.tokenizer import is_supported, write_tokenizer
+from train import evaluate, texts
 from train.model import ATTRIBUTES, QUALITIES, dimension, load
 from train.photos import photos as read_photos
 
@@ -133,16 +134,20 @@ def _heads() -> tuple[Head, ...]:
 
 def _write_text(model: CLIP, name: str, out: Path) -> TextTower | None:
     if not is_supported(name):
-        print(f"no text.onnx: {name} does not read text by CLIP's own tokenizer, so the bundle takes no prompts")
+        kinds = "CLIP's own tokenizer, or by BERT's with mean pooling"
+        print(f"no text.onnx: {name} does not read text by {kinds}, so the bundle takes no prompts")
         return None
-    cosine = write_text(model, name, out / "text.onnx")
+    prompts = [text for _, _, pairs in ATTRIBUTES.values() for pair in pairs for text in pair]
+    known = [*texts.QUALITY, *texts.BEAUTY, *prompts, *(word for words in texts.ADJECTIVES.values() for word in words)]
+    cosine = write_text(model, name, out / "text.onnx", known)
     print(f"text.onnx: lowest cosine of a prompt's feature with torch's {cosine:.6f}")
-    write_tokenizer(out / "tokenizer.json")
+    write_tokenizer(name, out / "tokenizer.json")
     return TextTower(
         graph=Graph.of(out / "text.onnx"),
         tokenizer=File.of(out / "tokenizer.json"),
         context=open_clip.get_tokenizer(name).context_length,
         scale=model.logit_scale.exp().item(),
+        familiar=FAMILIAR,
     )
 
 

@@ -5,14 +5,19 @@ from __future__ import annotations
 import json
 import shutil
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
+from msgspec.structs import replace
+from onnx import TensorProto
 
 from declip_rt import Bundle, BundleError, ConfigError, Prompts, Scorer, Unavailable
-from declip_rt.prompts import Tokenizer, parse
-from tests.conftest import picture
+from declip_rt.model.manifest import Graph
+from declip_rt.prompts import Space, Tokenizer, parse
+from tests.conftest import Run, encoded, picture
 
 CONTEXT = 32
 CALM = Prompts("calm", ("a calm scene", "a quiet photo"), ("a busy scene",))
@@ -110,6 +115,77 @@ def test_a_bundle_without_text_says_how_to_get_it(copy: Path) -> None:
     file.write_text(json.dumps(json.loads(file.read_text()) | {"text": None}))
     with pytest.raises(BundleError, match=r"no text tower.*python -m export"):
         Scorer(Bundle(copy).path, "cpu", prompts=[CALM])
+
+
+@dataclass(frozen=True)
+class Toy:
+    """A bundle whose text tower makes features at random, and takes one of two texts for familiar."""
+
+    folder: Path
+    strange: str
+    familiar: str
+
+    def prompts(self, space: Space = "perceptual") -> Prompts:
+        return Prompts("mine", (self.familiar,), (self.strange,), space)
+
+
+@pytest.fixture
+def toy(copy: Path) -> Toy:
+    manifest = Bundle(copy).manifest
+    assert manifest.text is not None
+    make, value = onnx.helper.make_node, onnx.helper.make_tensor_value_info
+    nodes = [
+        make("Cast", ["tokens"], ["floats"], to=TensorProto.FLOAT),
+        make("MatMul", ["floats", "weights"], ["layer"]),
+        make("LpNormalization", ["layer"], ["text"], axis=1, p=2),
+        make("Gather", ["floats", "second"], ["familiarity"], axis=1),  # the number of the first word
+    ]
+    weights = np.random.default_rng(0).normal(0, 1, (manifest.text.context, manifest.features)).astype(np.float32)
+    constants = {"weights": weights, "second": np.array(1)}
+    graph = onnx.helper.make_graph(
+        nodes,
+        "toy",
+        [value("tokens", TensorProto.INT64, ["M", manifest.text.context])],
+        [
+            value("text", TensorProto.FLOAT, ["M", manifest.features]),
+            value("familiarity", TensorProto.FLOAT, ["M"]),
+        ],
+        [onnx.numpy_helper.from_array(values, name) for name, values in constants.items()],
+    )
+    file = copy / manifest.text.graph.file
+    onnx.save(onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 18)], ir_version=9), file)
+    ids = Tokenizer(copy / manifest.text.tokenizer.file, manifest.text.context).ids
+    strange, familiar = sorted(["elephant", "sharp"], key=lambda text: ids(text)[1])
+    text = replace(manifest.text, graph=Graph.of(file), familiar=float(ids(familiar)[1]))
+    replace(manifest, text=text).write(copy)
+    return Toy(copy, strange, familiar)
+
+
+def test_a_prompt_far_from_the_training_gives_one_warning(toy: Toy, caplog: pytest.LogCaptureFixture) -> None:
+    Scorer(toy.folder, "cpu", prompts=[toy.prompts()]).close()
+    (record,) = [record for record in caplog.records if record.levelname == "WARNING"]
+    message = record.getMessage()
+    assert f"prompts 'mine': the perceptual space was trained on nothing like {toy.strange!r}, so" in message
+    assert "semantic prompts" in message
+    assert record.name.startswith("declip_rt")
+
+
+def test_semantic_prompts_and_older_bundles_give_no_warning(toy: Toy, caplog: pytest.LogCaptureFixture) -> None:
+    Scorer(toy.folder, "cpu", prompts=[toy.prompts("semantic")]).close()
+    manifest = Bundle(toy.folder).manifest
+    assert manifest.text is not None
+    replace(manifest, text=replace(manifest.text, familiar=None)).write(toy.folder)
+    Scorer(toy.folder, "cpu", prompts=[toy.prompts()]).close()
+    assert not [record for record in caplog.records if record.levelname == "WARNING"]
+
+
+def test_the_command_line_says_it_in_a_line(toy: Toy, declip: Run, tmp_path: Path) -> None:
+    (tmp_path / "photo.jpg").write_bytes(encoded(picture()))
+    done = declip("score", tmp_path / "photo.jpg", "--model", toy.folder, "--prompts", f"{toy.strange}:{toy.familiar}")
+    said = [line for line in done.stderr.decode().splitlines() if "trained on nothing like" in line]
+    assert done.returncode == 0
+    assert len(said) == 1
+    assert said[0].startswith(f"prompts {toy.strange!r}: ")
 
 
 @pytest.mark.parametrize("library", ["tokenizers", "ftfy"])

@@ -111,12 +111,16 @@ class Graph(File, frozen=True):
 
 
 class TextTower(_Part, frozen=True):
-    """What turns prompts into features: `tokens` int64 (M, L) -> `text` float32 (M, D), L2-normalised."""
+    """What turns prompts into features: `tokens` int64 (M, L) -> `text` float32 (M, D), L2-normalised.
+
+    With `familiar` the graph also gives `familiarity` float32 (M,): how near a text is to those of the training.
+    """
 
     graph: Graph
     tokenizer: File  # tokenizer.json, of Hugging Face tokenizers
     context: Positive  # L
     scale: Scale  # CLIP's logit scale, which multiplies a cosine before the softmax
+    familiar: float | None = None  # a text on how photos look, of less familiarity, gets a warning
 
 
 class Head(_Part, frozen=True):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import sys
@@ -9,15 +10,45 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import open_clip
 import pytest
+import torch
+from tokenizers import BertWordPieceTokenizer
+from tokenizers.processors import BertProcessing
+from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
 from declip_rt import Bundle
 from declip_rt.model.manifest import Parity
 from export import __main__ as command
 from export.fp16 import Fp16
-from tests.training import Recipe, checkpoint, full_size, once, recipe, vit
+from tests.training import ARCHITECTURE, Recipe, checkpoint, full_size, once, recipe, vit
 
 __all__ = ["checkpoint", "full_size", "recipe", "vit"]
+
+
+ODD = [
+    "",
+    "   \t\n ",
+    "a sharp photo",
+    "It's we'll THEY'VE I'm you'd can't we're 'S 'T o'clock '\u017f",
+    "“curly” ‘quotes’ it’s – a—dash…",
+    "schÃ¶n cafÃ© â€œquotedâ€\x9d L&AMP;AMP;ATILDE;&AMP;AMP;SUP3;PEZ",
+    "&lt;b&gt; &amp;amp; &amp;lt; &nbsp; &#128512; &notanentity; AT&T",
+    "👩‍👩‍👧‍👦 🏳️‍🌈 🇩🇪 👍🏽 ☺️ ©®™",
+    "模糊的照片 ぼやけた写真 흐린 사진 𠮷野家",
+    "صورة ضبابية ٣٤٥ \u202eright to left\u202c",
+    "e\u0301 n\u0303 a\u0345b \u0345 Z\u0351\u036b\u0343a\u0315lgo हिन्दी ไทย",
+    "a\x00b\x07c\x1bd\x1fe\x7f\x85f\u2028g",
+    "zero\u200bwidth\u200djoin\ufeffer\u2060 soft\u00adhyphen",
+    "12345 3.14 1e-5 ½ Ⅷ ² ١٢٣ 100% $5 #1",
+    "ＦＵＬＬ width ﬁ ﬂ ﬆ ß ẞ İstanbul ıI ΣΑΣ ǅ K",
+    "snake_case kebab-case a/b\\c <tag> !?!?!? ... ::: ^_^ ~`@",
+    "\U000323b0a \ua7ce\u088f b\U00011de0 \U0001f6d8 \ue000\uffff\U0010ffff",  # letters and digits of a newer Unicode
+    "hahahahahaha aaaaaaaaaaaaaaaaaa zzzzzzzzz",
+    "pneumonoultramicroscopicsilicovolcanoconiosis " * 30,
+    "x" * 3000,
+]
+LOOKS = ["a blurry photo", "grainy", "washed out", "crisp detail", "the lighting is harsh"]
 
 
 @dataclass(frozen=True)
@@ -50,6 +81,32 @@ def exported(recipe: Recipe, checkpoint: Path, tmp_path_factory: pytest.TempPath
 def vit_bundle(vit: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The bundle of `vit`, without an INT8 graph."""
     return once(tmp_path_factory, "vit-bundle", lambda folder: command.export(vit, folder, None))
+
+
+@pytest.fixture(scope="session")
+def bert(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The name of an open_clip model whose text tower is a small BERT, drawn at random, with mean pooling."""
+    folder = once(tmp_path_factory, "bert", lambda made: write_bert(made / "bert", [*ODD, *LOOKS]))
+    towers = {"hf_model_name": f"{folder}/bert", "hf_tokenizer_name": f"{folder}/bert", "context_length": 24}
+    text = {**towers, "hf_proj_type": "linear", "hf_pooler_type": "mean_pooler"}
+    (folder / "test-bert.json").write_text(json.dumps(ARCHITECTURE | {"text_cfg": text}))
+    open_clip.add_model_config(folder / "test-bert.json")
+    return "test-bert"
+
+
+def write_bert(folder: Path, texts: list[str]) -> None:
+    """Saves a BERT of 2 layers as transformers do, with a WordPiece vocabulary that is learned from `texts`."""
+    pieces = BertWordPieceTokenizer()
+    pieces.train_from_iterator(texts, vocab_size=500, min_frequency=1, show_progress=False)
+    ends = [(name, pieces.token_to_id(name)) for name in ("[SEP]", "[CLS]")]
+    pieces._tokenizer.post_processor = BertProcessing(*ends)
+    pieces.enable_truncation(20)  # as those of sentence encoders
+    special = {f"{kind}_token": f"[{kind.upper()}]" for kind in ("unk", "sep", "pad", "cls", "mask")}
+    PreTrainedTokenizerFast(tokenizer_object=pieces._tokenizer, **special).save_pretrained(folder)
+    shape = {"hidden_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 256}
+    torch.manual_seed(3)
+    config = BertConfig(vocab_size=pieces.get_vocab_size(), initializer_range=0.1, **shape)
+    BertModel(config, add_pooling_layer=False).save_pretrained(folder)
 
 
 @pytest.fixture

@@ -17,34 +17,14 @@ from hypothesis import strategies as st
 from declip_rt import Prompts, Scorer
 from declip_rt.images.views import write_views
 from declip_rt.prompts import Tokenizer
+from export.tokenizer import write_tokenizer
 from tests.conftest import examples, picture
-from tests.export.conftest import Exported
+from tests.export.conftest import ODD, Exported
 from train.clip import encode_texts
 from train.model import load
 
 CONTEXT = 32
-ODD = [
-    "",
-    "   \t\n ",
-    "a sharp photo",
-    "It's we'll THEY'VE I'm you'd can't we're 'S 'T o'clock '\u017f",
-    "“curly” ‘quotes’ it’s – a—dash…",
-    "schÃ¶n cafÃ© â€œquotedâ€\x9d L&AMP;AMP;ATILDE;&AMP;AMP;SUP3;PEZ",
-    "&lt;b&gt; &amp;amp; &amp;lt; &nbsp; &#128512; &notanentity; AT&T",
-    "👩‍👩‍👧‍👦 🏳️‍🌈 🇩🇪 👍🏽 ☺️ ©®™",
-    "模糊的照片 ぼやけた写真 흐린 사진 𠮷野家",
-    "صورة ضبابية ٣٤٥ \u202eright to left\u202c",
-    "e\u0301 n\u0303 a\u0345b \u0345 Z\u0351\u036b\u0343a\u0315lgo हिन्दी ไทย",
-    "a\x00b\x07c\x1bd\x1fe\x7f\x85f\u2028g",
-    "zero\u200bwidth\u200djoin\ufeffer\u2060 soft\u00adhyphen",
-    "12345 3.14 1e-5 ½ Ⅷ ² ١٢٣ 100% $5 #1",
-    "ＦＵＬＬ width ﬁ ﬂ ﬆ ß ẞ İstanbul ıI ΣΑΣ ǅ K",
-    "snake_case kebab-case a/b\\c <tag> !?!?!? ... ::: ^_^ ~`@",
-    "\U000323b0a \ua7ce\u088f b\U00011de0 \U0001f6d8 \ue000\uffff\U0010ffff",  # letters and digits of a newer Unicode
-    "hahahahahaha aaaaaaaaaaaaaaaaaa zzzzzzzzz",
-    "pneumonoultramicroscopicsilicovolcanoconiosis " * 30,
-    "x" * 3000,
-]
+LONGEST = 4000  # tokens of the longest text of ODD, or more
 CALM = Prompts("calm", ("a calm scene", "a quiet photo"), ("a busy scene",))
 CAT = Prompts("cat", ("a photo of a cat",), ("a photo of a dog",), "semantic")
 
@@ -84,6 +64,37 @@ def test_ids_of_odd_texts_are_open_clips(tokenizer: Tokenizer, text: str) -> Non
 )
 def test_ids_of_any_text_are_open_clips(tokenizer: Tokenizer, text: str) -> None:
     assert tokenizer.ids(text) == all_ids(text)
+
+
+@pytest.fixture(scope="module")
+def pieces(bert: str, tmp_path_factory: pytest.TempPathFactory) -> Tokenizer:
+    """The tokenizer of a BERT, as the export writes it, for texts of any length."""
+    file = tmp_path_factory.mktemp("bert") / "tokenizer.json"
+    write_tokenizer(bert, file)
+    return Tokenizer(file, LONGEST)
+
+
+def padded(name: str, text: str) -> list[int]:
+    """open_clip's ids by BERT's tokenizer, padded."""
+    ids: list[int] = open_clips(name)([text], LONGEST)[0].tolist()
+    return ids
+
+
+@pytest.mark.parametrize("text", ODD)
+def test_berts_ids_of_odd_texts_are_open_clips(pieces: Tokenizer, bert: str, text: str) -> None:
+    assert pieces([text])[0].tolist() == padded(bert, text)
+
+
+@examples(100)
+@given(st.text(max_size=60))
+def test_berts_ids_of_any_text_are_open_clips(pieces: Tokenizer, bert: str, text: str) -> None:
+    assert pieces([text])[0].tolist() == padded(bert, text)
+
+
+def test_the_names_of_berts_control_tokens_are_text(pieces: Tokenizer) -> None:
+    start, *middle, end = pieces.ids("a [SEP] [PAD] b [MASK] c [CLS]")
+    assert not {0, start, end} & set(middle)
+    assert len(middle) > 7
 
 
 def test_texts_are_padded_as_open_clip_does(tokenizer: Tokenizer) -> None:
