@@ -57,18 +57,17 @@ def contents(scorer: Scorer, data: Path) -> Iterator[Found]:
     scores = list(scorer.score_many([photo.path for photo in labelled]))
     for name, kind in content.kinds().items():
         known = [(score.prompts, photo.shows[name]) for score, photo in zip(scores, labelled, strict=True)]
-        known = [(values, shown) for values, shown in known if shown is not None]
-        truth = np.array([shown for _, shown in known], bool)
+        known = [(values, answer) for values, answer in known if answer is not None]
+        truth = np.array([answer for _, answer in known], bool)
         if min(truth.sum(), (~truth).sum()) < LEAST:
             continue
         read = np.array([[values[f"{name} {high}:{low}"] for values, _ in known] for high, low in kind.words])
         worst = int(np.argmin([intervals.auc(one, truth) for one in read]))
-        n, shown = len(truth), f"{name} by own words ({truth.sum()} of the photos show it), AUC"
-        yield Found(f"{shown}, mean of {len(read)} pairs", intervals.measure(read, intervals.auc_of(truth)), n)
+        what, n = f"{name} by own words ({truth.sum()} of the photos show it), AUC", len(truth)
         high, low = kind.words[worst]
-        yield Found(
-            f"{shown}, lowest: {high}:{low}", intervals.measure(read[worst : worst + 1], intervals.auc_of(truth)), n
-        )
+        agree = intervals.auc_of(truth)
+        yield Found(f"{what}, mean of {len(read)} pairs", intervals.measure(read, agree), n)
+        yield Found(f"{what}, lowest: {high}:{low}", intervals.measure(read[worst : worst + 1], agree), n)
 
 
 def synonyms(scorer: Scorer, data: Path) -> Iterator[Found]:
