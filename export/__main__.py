@@ -137,9 +137,7 @@ def _write_text(model: CLIP, name: str, out: Path) -> TextTower | None:
         kinds = "CLIP's own tokenizer, or by BERT's with mean pooling"
         print(f"no text.onnx: {name} does not read text by {kinds}, so the bundle takes no prompts")
         return None
-    prompts = [text for _, _, pairs in ATTRIBUTES.values() for pair in pairs for text in pair]
-    known = [*texts.QUALITY, *texts.BEAUTY, *prompts, *(word for words in texts.ADJECTIVES.values() for word in words)]
-    cosine = write_text(model, name, out / "text.onnx", known)
+    cosine = write_text(model, name, out / "text.onnx", list(texts.vocabulary()))
     print(f"text.onnx: lowest cosine of a prompt's feature with torch's {cosine:.6f}")
     write_tokenizer(name, out / "tokenizer.json")
     return TextTower(

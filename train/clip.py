@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from transformers.utils import logging as hf_logging
 
 from declip_rt.errors import ConfigError, DeclipError
-from train import pretrained, tower
+from train import tower
 from train.config import ClipConfig
 from train.pretrained import PACKAGES
 
@@ -42,16 +42,15 @@ def load(config: ClipConfig, folder: Path, towers: bool = True) -> CLIP:
         _add(config.model, json.loads(custom.read_bytes()))
     hf_logging.set_verbosity_error()  # it warns of the pooling layer, which open_clip leaves out
     hf_logging.disable_progress_bar()
-    ours = _vision(config.model) in tower.NAMES
-    look = {"mean": pretrained.MEAN, "std": pretrained.STD} if ours else None
+    look = tower.LOOKS.get(_vision(config.model))
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("error", "QuickGELU mismatch")
             model = open_clip.create_model(
                 config.model,
                 pretrained=config.pretrained,
-                pretrained_image=ours and towers and config.pretrained is None,
-                force_preprocess_cfg=look,
+                pretrained_image=towers and look is not None and config.pretrained is None,
+                force_preprocess_cfg=look and {"mean": look[0], "std": look[1]},
             )
         _tokenizer(config.model)  # which may be missing too
         return model.to(memory_format=torch.channels_last)  # faster on CPUs

@@ -6,12 +6,14 @@ pretrained (pretrained.py). As timm models, open_clip takes them by name.
 
 from __future__ import annotations
 
+import timm
 import torch
 from timm.layers import BatchNormAct2d
 from timm.models import register_model
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from train import dinov2, pretrained
 from train.pretrained import classifier
 
 EPSILON = 1e-5  # of a variance, so that its root has a slope
@@ -91,4 +93,32 @@ def efficientnet_lite2_stages(pretrained: bool = False, **options: object) -> St
     return _stages("efficientnet_lite2", pretrained)
 
 
-NAMES = (efficientnet_lite0_stages.__name__, efficientnet_lite2_stages.__name__)
+class Tokens(nn.Module):
+    """(N, 3, 224, 224) -> (N, num_features): a vision transformer's class token, mean and deviation of its patches."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+        self.num_features = 3 * network.num_features
+        self.default_cfg = {"pool_size": None}
+
+    def reset_classifier(self, num_classes: int, global_pool: str = "") -> None:
+        """There is none, as in Stages."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        tokens = self.network.forward_features(x)  # (N, 1 + patches, W)
+        patches = tokens[:, 1:].transpose(1, 2)
+        return torch.cat([tokens[:, 0], *_moments(patches[..., None])], 1)
+
+
+@register_model
+def dinov2_small_tokens(pretrained: bool = False, **options: object) -> Tokens:
+    """DINOv2 ViT-S/14 (Apache-2.0): 21 M parameters."""
+    return Tokens(round_to_half(timm.create_model("packaged_dinov2_small", pretrained=pretrained).eval()))
+
+
+LOOKS = {  # tower: mean and standard deviation that its pixels are normalised by
+    efficientnet_lite0_stages.__name__: (pretrained.MEAN, pretrained.STD),
+    efficientnet_lite2_stages.__name__: (pretrained.MEAN, pretrained.STD),
+    dinov2_small_tokens.__name__: (dinov2.MEAN, dinov2.STD),
+}

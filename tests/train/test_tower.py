@@ -44,4 +44,14 @@ def test_features_do_not_depend_on_neighbours_nor_on_the_last_digit() -> None:
 
 
 def test_every_tower_is_known_to_timm() -> None:
-    assert all(timm.is_model(name) for name in tower.NAMES)
+    assert all(timm.is_model(name) for name in tower.LOOKS)
+
+
+@torch.no_grad()
+def test_a_transformers_tokens_are_pooled() -> None:
+    vit = timm.create_model("test_vit2", num_classes=0, img_size=64).eval()
+    made, x = tower.Tokens(vit), torch.randn(2, 3, 64, 64)
+    tokens = vit.forward_features(x)
+    expected = [tokens[:, 0], tokens[:, 1:].mean(1), tokens[:, 1:].var(1, unbiased=False).add(1e-5).sqrt()]
+    assert torch.allclose(made(x), torch.cat(expected, 1), atol=1e-5)
+    assert made(x).shape == (2, made.num_features)
