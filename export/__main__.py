@@ -30,7 +30,7 @@ from export.int8 import write_int8
 from export.text import FAMILIAR, write_text
 from export.tokenizer import is_supported, write_tokenizer
 from train import evaluate, texts
-from train.model import ATTRIBUTES, QUALITIES, dimension, load
+from train.model import ANTONYMS, ATTRIBUTES, QUALITIES, Declip, dimension, load
 from train.photos import photos as read_photos
 
 CALIBRATION_PHOTOS = 64  # they give graphs of lower precision their ranges
@@ -60,7 +60,7 @@ def export(checkpoint: Path, out: Path, data: Path | None, photos: Path | None =
             checkpoint_sha256=File.of(checkpoint).sha256,
             views=config.views,
             graphs={name: Graph.of(out / f"{name}.onnx") for name in ("fp32", *["fp16"] * half.passes)},
-            heads=_heads(),
+            heads=_heads(model),
             features=dimension(config.clip.model),
             card=Card(summary=" ".join(config.summary.split()), data=config.data),
             calibration=calibration,
@@ -124,8 +124,14 @@ def _views(spec: ViewSpec, photos: list[Path]) -> NDArray[np.uint8]:
     return views
 
 
-def _heads() -> tuple[Head, ...]:
-    quality = [Head(name, "quality", "learned", "bad", "good") for name in QUALITIES]
+def _heads(model: Declip) -> tuple[Head, ...]:
+    zero_shot = [name for name in QUALITIES if getattr(model.quality[name], "zero_shot", False)]
+    quality = [
+        Head(name, "quality", "zero-shot", "bad", "good", ANTONYMS[name])
+        if name in zero_shot
+        else Head(name, "quality", "learned", "bad", "good")
+        for name in QUALITIES
+    ]
     attributes = [
         Head(name, "attribute", "zero-shot", low, high, prompts) for name, (low, high, prompts) in ATTRIBUTES.items()
     ]

@@ -71,8 +71,7 @@ steps = 6
 batch = 8
 warmup = 2
 [heads]
-steps = 6
-batch = 8
+penalty = { technical = 0.03, aesthetic = 0.03 }
 [[data]]
 name = "noise"
 terms = "CC0-1.0"

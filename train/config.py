@@ -45,13 +45,12 @@ class AlignConfig(LoopConfig, frozen=True, kw_only=True):
 
 
 class ClipConfig(AlignConfig, frozen=True, kw_only=True):
-    """Stage 1: the open_clip model, and how its projections are learned (`steps = 0` keeps its weights)."""
+    """Stage 1: the open_clip model, and how its text projection is learned (`steps = 0` keeps its weights)."""
 
     model: str  # an open_clip model name, or the name of a JSON file beside the TOML
     pretrained: str | None = None  # an open_clip tag or a weights file
     steps: Count = 0
     lr: Rate = 1e-3
-    dropout: Annotated[float, msgspec.Meta(ge=0, lt=1)] = 0.1  # of the image tower's features
 
 
 class FeaturesConfig(_Stage, frozen=True):
@@ -81,20 +80,16 @@ class SetConfig(_Stage, frozen=True):
 
 
 class HeadsConfig(_Stage, frozen=True):
-    """Stage 3: the quality heads on the perceptual feature."""
+    """Stage 3: linear quality heads on the perceptual feature."""
 
-    hidden: int = 64  # 0: linear heads
     laion: str | None = None  # an .npz with `w` and `b`: LAION's linear aesthetic head on the coarse CLIP feature
-    steps: int = 1500
-    batch: int = 128
-    lr: float = 1e-3
-    weight_decay: float = 0.05
     sets: tuple[SetConfig, ...] = ()
+    penalty: dict[Literal["technical", "aesthetic"], Rate] = {}  # on the squared weights; left out: by cross-validation
     pair_weight: float = 0.0  # of a ranking loss among photos with scores
-    rank_weight: float = 1.0  # of the ranking loss along series of rising distortion
-    margin: float = 0.03  # by which the technical score should fall with each strength
-    ladder_weight: float = 1.0  # of the ranking loss along ladders of compression, beside that along series
-    step: float = 0.004  # by which it should fall with each step of a ladder of compression
+    rank_weight: float = 0.3  # of the ranking loss along series of rising distortion
+    margin: float = 0.02  # by which the technical score should fall with each strength
+    ladder_weight: float = 0.3  # of the ranking loss along ladders of compression
+    step: float = 0.003  # by which it should fall with each step of a ladder
 
 
 class Config(_Stage, frozen=True):

@@ -1,6 +1,7 @@
-"""Stage 1: two pretrained towers become a CLIP (locked-image tuning, arXiv 2111.07991).
+"""Stage 1: two pretrained towers become a CLIP, by locked-image tuning (arXiv 2111.07991).
 
-Both towers stay as they are. Their projections into the common space are learned, on features that are computed once.
+The image tower and its projection are locked: the projection keeps the principal components of what the tower makes of
+the photos. The text tower is locked, too, but for its projection, which learns to bring texts near their images.
 """
 
 from __future__ import annotations
@@ -18,41 +19,28 @@ from declip_rt.errors import ConfigError
 from train import clip, parallel
 from train.batches import Batches, groups
 from train.config import Config
-from train.features import Encoder
+from train.features import Encoder, Views
 from train.i2t.manifest import Row
 from train.loop import Stage, fit, key
 from train.model import Declip
 from train.objective import Objective
 from train.tower import round_to_half
 
-SAMPLE = 4096  # items that give the mean and the deviation of the image tower's features
-STEADY = 1e-3  # the least deviation, relative to the largest: what hardly moves is noise
+SAMPLE = 4096  # images that give the principal components
+STEADY = 1e-3  # the least deviation of a feature, relative to the largest: what hardly moves is noise
 
 
-class Projections(nn.Module):
-    """The projections of both towers. Image features are standardised before theirs, so that all learn at one rate."""
+class Joint(nn.Module):
+    """A locked image projection beside the text projection and the scale that are learned."""
 
-    mean: Tensor  # (F,)
-    deviation: Tensor  # (F,)
-
-    def __init__(self, model: Declip, dropout: float) -> None:
+    def __init__(self, model: Declip) -> None:
         super().__init__()
-        self.head, self.text, self.logit = model.clip.visual.head, model.clip.text.proj, model.clip.logit_scale
-        self.drop = nn.Dropout(dropout)
-        self.register_buffer("mean", torch.zeros(self.head.proj.in_features))
-        self.register_buffer("deviation", torch.ones(self.head.proj.in_features))
-        self.model = [model]  # in a list: its weights are not this module's
-
-    def standardise(self, views: Tensor) -> None:
-        """Takes mean and deviation from views (N, V, F)."""
-        flat = views.flatten(0, 1)
-        self.mean.copy_(flat.mean(0))
-        deviation = flat.std(0)
-        self.deviation.copy_(deviation.clamp_min(STEADY * deviation.max()))
+        self.text, self.logit = model.clip.text.proj, model.clip.logit_scale
+        for name, value in model.clip.visual.head.proj.named_parameters():
+            self.register_buffer(name, value.data)  # the same memory: what is loaded here is in the model
 
     def spaces(self, images: Tensor) -> dict[str, Tensor]:
-        coarse = self.model[0].pool(self.drop((images - self.mean) / self.deviation))
-        return {"perceptual": coarse, "semantic": coarse}
+        return {"perceptual": images, "semantic": images}
 
     def words(self, sentences: Tensor) -> Tensor:
         return F.normalize(self.text(sentences), dim=-1)
@@ -61,74 +49,99 @@ class Projections(nn.Module):
         return self.logit.exp()
 
     @torch.no_grad()
-    def fold(self) -> None:
-        """Puts the standardisation into the image projection, in place, whose weights are then such as FP16 holds."""
-        proj = self.head.proj
-        proj.weight.div_(self.deviation)
-        round_to_half(proj)
-        proj.bias.sub_(proj.weight @ self.mean)
-
-    @torch.no_grad()
     def clamp(self) -> None:
         self.logit.clamp_(0, math.log(100))
 
 
+def lock(model: Declip, config: Config, rows: list[Row], encode: Encoder, out: Path) -> None:
+    """Gives the image tower its projection: the components of the images with texts, or what `out/clip.pt` holds.
+
+    With 0 steps the model stays as it is. Raises ConfigError where it has no projections to learn.
+    """
+    if config.clip.steps:
+        _check(model, config.clip.model)
+        if _load(Joint(model), out) < 0:
+            first = groups(rows, config.clip, config, encode)[0]
+            components(model.clip.visual.head.proj, encode.views(first.items, first.name))
+
+
 def train(model: Declip, config: Config, rows: list[Row], encode: Encoder, out: Path) -> None:
-    """Learns the projections of `model.clip` in place, resuming from `out/clip.pt`; 0 steps keep the model as it is.
+    """Joins the towers of a locked `model.clip` in place, resuming from `out/clip.pt`; 0 steps keep it as it is.
 
     Raises:
-        ConfigError: rows or texts are missing, a text is too long, or the model has no projections to learn.
+        ConfigError: rows or texts are missing, or a text is too long.
     """
     c = config.clip
     if c.steps == 0:
         return
-    sides = _projections(model, config)
     found = groups(rows, c, config, encode)
-    objective = Objective(sides, model, c.model, c, found, out / "features")
+    joint = Joint(model)
+    objective = Objective(joint, model, c.model, c, found, out / "features")
     for group in found:
-        group.keep(encode.views(group.items, group.name))
-    sample = found[0].usable[:: max(1, len(found[0].usable) // SAMPLE)]
-    sides.standardise(found[0].images(sample)[0])
+        group.keep(encode(group.items, group.name))
     stage = Stage(
         name="clip",
         checkpoint=out / "clip.pt",
-        model=sides,
+        model=joint,
         batches=lambda: Batches(found, objective.texts),
         images=sum(group.size for group in found),
         losses=objective,
         weights=objective.weights,
         key=key(c, config.views, config.features.jitters, encode.digest, rows),
         seed=config.seed,
-        settle=sides.clamp,
+        settle=joint.clamp,
     )
     fit(stage, msgspec.structs.replace(c, workers=0))
-    sides.eval().fold()
     model.clip.requires_grad_(False)
 
 
 def restore(model: Declip, config: Config, out: Path) -> None:
-    """Gives `model.clip` the projections that `train` left in `out`. Raises ConfigError where it has not ended."""
-    if config.clip.steps == 0:
-        return
-    sides, file = _projections(model, config), out / "clip.pt"
-    state = torch.load(file, weights_only=True, map_location="cpu") if file.is_file() else {"step": -1}
-    if state["step"] != config.clip.steps:
-        raise ConfigError(f"stage 1 has not ended in {out}: python -m train.run does it, or set clip.steps = 0")
-    sides.load_state_dict(state["average"])
-    sides.fold()
-    model.clip.requires_grad_(False)
+    """Gives `model.clip` what `train` left in `out`. Raises ConfigError where it has not ended there."""
+    if config.clip.steps:
+        _check(model, config.clip.model)
+        if _load(Joint(model), out) != config.clip.steps:
+            raise ConfigError(f"stage 1 has not ended in {out}: python -m train.run does it, or set clip.steps = 0")
+        model.clip.requires_grad_(False)
 
 
-def _projections(model: Declip, config: Config) -> Projections:
-    clip_model = model.clip
-    if not clip.has_projection(clip_model.visual) or not isinstance(getattr(clip_model, "text", None), HFTextEncoder):
+def _load(joint: Joint, out: Path) -> int:
+    """Loads the averaged weights and returns after how many steps; -1 where there are none."""
+    if not (out / "clip.pt").is_file():
+        return -1
+    state = torch.load(out / "clip.pt", weights_only=True, map_location="cpu")
+    joint.load_state_dict(state["average"])
+    return int(state["step"])
+
+
+@torch.no_grad()
+def components(proj: nn.Linear, views: Views) -> None:
+    """Makes the projection (F to D) that of the D principal components of standardised features, in FP16's numbers.
+
+    The spread of each component is kept, so that a linear head finds in them nearly all that the features tell.
+    """
+    items = [i for i in range(0, len(views), max(1, len(views) // SAMPLE)) if i not in views.failures]
+    features = views[items].flatten(0, 1).to(parallel.device())
+    mean, deviation = features.mean(0), features.std(0)
+    deviation = deviation.clamp_min(STEADY * deviation.max())
+    standard = (features - mean) / deviation
+    vectors = torch.linalg.eigh(standard.T @ standard).eigenvectors  # in rising order
+    basis = vectors.flip(1)[:, : proj.out_features].T  # (D, F)
+    if len(basis) < proj.out_features:
+        raise ConfigError(f"embed_dim is {proj.out_features}, more than the image tower's {len(basis)} features")
+    basis *= torch.where(basis.sum(1, keepdim=True) < 0, -1.0, 1.0)  # an eigenvector's sign says nothing
+    proj.weight.copy_(basis / deviation)
+    round_to_half(proj)
+    proj.bias.copy_(-(proj.weight @ mean.cpu()))
+
+
+def _check(model: Declip, name: str) -> None:
+    visual = model.clip.visual
+    if not clip.has_projection(visual) or not isinstance(getattr(model.clip, "text", None), HFTextEncoder):
         raise ConfigError(
-            f"clip.model {config.clip.model!r} has no projections to learn: stage 1 joins a timm tower with "
+            f"clip.model {name!r} has no projections to learn: stage 1 joins a timm tower with "
             'timm_proj = "linear" and a Hugging Face text tower with hf_proj_type = "linear"; or set clip.steps = 0'
         )
-    if clip_model.visual.head.proj.bias is None:
-        raise ConfigError(f"clip.model {config.clip.model!r} needs timm_proj_bias = true in its JSON file")
-    for part in (clip_model.visual.head, clip_model.text.proj):
-        part.requires_grad_(True)
-    clip_model.logit_scale.requires_grad_(True)
-    return Projections(model, config.clip.dropout).to(parallel.device())
+    if visual.head.proj.bias is None:
+        raise ConfigError(f"clip.model {name!r} needs timm_proj_bias = true in its JSON file")
+    model.clip.text.proj.requires_grad_(True)
+    model.clip.logit_scale.requires_grad_(True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -74,6 +75,7 @@ ANTONYMS = {
     "aesthetic": (("a very ugly photo", "a very beautiful photo"), ("an ugly photo", "a beautiful photo")),
 }
 QUALITIES = ("technical", "aesthetic")
+SPREAD = 1.5  # a zero-shot head is the sigmoid of deviations times this
 
 
 class ResMLP(nn.Module):
@@ -90,19 +92,37 @@ class ResMLP(nn.Module):
 
 
 class QualityHead(nn.Module):
-    """(..., D) L2-normalised -> (...) in [0, 1]; linear where `hidden` is 0."""
+    """Linear: a feature of L2 norm 1 (..., W) -> (...) in [0, 1]. It learns from ratings or, without any, from prompts.
 
-    reads = "perceptual"
+    What ships reads the coarse and the perceptual feature side by side (`both`): W is 2 D.
+    """
 
-    def __init__(self, dim: int, hidden: int) -> None:
+    reads = "both"
+    zero_shot: Tensor  # () bool: whether it is of prompts
+
+    def __init__(self, dim: int) -> None:
         super().__init__()
         self.scale = dim**0.5  # brings a unit vector's elements to unit variance
-        self.mlp: nn.Module = nn.Linear(dim, 1)
-        if hidden:
-            self.mlp = nn.Sequential(nn.Linear(dim, hidden), nn.GELU(), nn.Dropout(0.3), nn.Linear(hidden, 1))
+        self.linear = nn.Linear(dim, 1)
+        self.register_buffer("zero_shot", torch.tensor(False))
+
+    def reset(self, mean: Tensor) -> None:
+        """Gives all photos the score `mean`."""
+        with torch.no_grad():
+            self.linear.weight.zero_()
+            self.linear.bias.fill_(torch.logit(mean, 1e-3))
+
+    @torch.no_grad()
+    def lean(self, axis: Tensor, reference: Tensor) -> None:
+        """Reads along `axis` (D,), centred and scaled so that photos like `reference` (R, D) spread over the range."""
+        along = reference @ axis
+        spread = along.std().clamp_min(1e-6) / SPREAD
+        self.linear.weight.copy_((axis / (spread * self.scale))[None])
+        self.linear.bias.fill_(-along.median() / spread)
+        self.zero_shot.fill_(True)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.mlp(self.scale * x).squeeze(-1).sigmoid()
+        return self.linear(self.scale * x).squeeze(-1).sigmoid()
 
 
 class LaionHead(nn.Module):
@@ -135,6 +155,13 @@ class LaionHead(nn.Module):
         return ((x @ self.weight + self.bias) / 10).clamp(0, 1)
 
 
+@torch.no_grad()
+def axis(model: CLIP, name: str, prompts: Sequence[tuple[str, str]]) -> Tensor:
+    """From the low to the high prompts of antonym pairs: (D,)."""
+    low, high = (clip.encode_texts(model, name, list(texts)).mean(0) for texts in zip(*prompts, strict=True))
+    return F.normalize(high, dim=0) - F.normalize(low, dim=0)
+
+
 class AttributeHeads(nn.Module):
     """Zero-shot heads from antonym prompts: (N, D) -> (N, A) in [0, 1].
 
@@ -159,22 +186,21 @@ class AttributeHeads(nn.Module):
     def fit(self, model: CLIP, name: str, reference: Tensor) -> None:
         """Takes the prompts' embeddings, and the median and spread of the reference photos' features (R, D)."""
         for i, (_, _, prompts) in enumerate(ATTRIBUTES.values()):
-            low, high = (clip.encode_texts(model, name, list(texts)) for texts in zip(*prompts, strict=True))
-            self.axes[i] = F.normalize(high.mean(0), dim=0) - F.normalize(low.mean(0), dim=0)
+            self.axes[i] = axis(model, name, prompts)
         along = reference @ self.axes.T
         self.centre.copy_(along.median(0).values)
-        self.spread.copy_(along.std(0).clamp_min(1e-6) / 1.5)
+        self.spread.copy_(along.std(0).clamp_min(1e-6) / SPREAD)
 
 
 class Declip(nn.Module):
     """uint8 pixels (N, V, S, S, 3) -> scores (N, K), perceptual (N, D), semantic (N, D)."""
 
-    def __init__(self, model: CLIP, dim: int, projector_hidden: int, head_hidden: int) -> None:
+    def __init__(self, model: CLIP, dim: int, hidden: int) -> None:
         super().__init__()
         self.clip = model.eval().requires_grad_(False)
-        self.perceptual = ResMLP(dim, projector_hidden)
-        self.semantic = ResMLP(dim, projector_hidden)
-        self.quality = new_heads(dim, head_hidden)
+        self.perceptual = ResMLP(dim, hidden)
+        self.semantic = ResMLP(dim, hidden)
+        self.quality = new_heads(2 * dim)
         self.attributes = AttributeHeads(dim)
 
     def coarse(self, pixels: Tensor) -> Tensor:
@@ -196,7 +222,7 @@ class Declip(nn.Module):
 
     def read(self, coarse: Tensor, perceptual: Tensor) -> Tensor:
         """(N, D) twice -> (N, K): the quality heads, then the attributes."""
-        features = {"coarse": coarse, "perceptual": perceptual}
+        features = {"coarse": coarse, "both": both(coarse, perceptual)}
         quality = torch.stack([self.quality[name](features[self.quality[name].reads]) for name in QUALITIES], 1)
         return torch.cat([quality, self.attributes(perceptual)], 1)
 
@@ -206,14 +232,19 @@ class Declip(nn.Module):
         return self.read(coarse, perceptual), perceptual, self.semantic(coarse)
 
 
-def new_heads(dim: int, hidden: int) -> nn.ModuleDict:
-    return nn.ModuleDict({name: QualityHead(dim, hidden) for name in QUALITIES})
+def both(coarse: Tensor, perceptual: Tensor) -> Tensor:
+    """(..., D) twice -> (..., 2 D), of L2 norm 1."""
+    return torch.cat([coarse, perceptual], -1) / 2**0.5
+
+
+def new_heads(dim: int) -> nn.ModuleDict:
+    return nn.ModuleDict({name: QualityHead(dim) for name in QUALITIES})
 
 
 def build(config: Config, model: CLIP) -> Declip:
     """With new projectors and heads, the same for the same `config.seed`."""
     torch.manual_seed(config.seed + 1)
-    return Declip(model, dimension(config.clip.model), config.declip.hidden, config.heads.hidden)
+    return Declip(model, dimension(config.clip.model), config.declip.hidden)
 
 
 def dimension(name: str) -> int:

@@ -85,4 +85,4 @@ def _finish(axes: Axes, title: str) -> None:
 @torch.no_grad()
 def _technical(subject: Subject, coarse: torch.Tensor) -> np.ndarray:
     """(N,) of the head that ships."""
-    return subject.model.quality["technical"](subject.model.perceptual(coarse)).numpy().astype(np.float64)
+    return subject.model.read(coarse, subject.model.perceptual(coarse))[:, 0].numpy().astype(np.float64)

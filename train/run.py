@@ -18,20 +18,20 @@ import numpy as np
 
 from declip_rt.errors import ConfigError, DeclipError
 from train import clip, declip, heads, lit, readers, texts
-from train.batches import LEVELS
 from train.config import Config
 from train.features import Encoder
 from train.i2t import classes, synthetic
 from train.i2t.manifest import Images, Row, read
+from train.judge import judge
 from train.loop import keep_log
-from train.model import QUALITIES, build, save
+from train.model import build, save
 from train.photos import photos
 from train.pretrained import classifier
 from train.rated import SCALES, rated
 from train.rated import rows as ratings
 
 log = logging.getLogger("train.run")
-VERDICTS = 3  # phrases for a rated photo
+UNKNOWN = ("a photo",)  # what is said of a rated photo that shows nothing sure
 SURE = 0.5  # the probability from which on a class is believed
 
 
@@ -54,7 +54,11 @@ def train(config_file: Path, data: Path | None, out: Path, manifest: Path | None
     rows = read(manifest) if manifest else texts_and_scores(config, data)
     images = Images(manifest.parent if manifest else data)
     log.info("%d rows after %.0f s", len(rows), time.monotonic() - began)
-    lit.train(model, config, rows, Encoder(model, images, config.views, out / "features", config.clip.workers), out)
+    encode = Encoder(model, images, config.views, out / "features", config.clip.workers)
+    lit.lock(model, config, rows, encode, out)
+    if not manifest:
+        rows = judge(rows, rated(encode, config.features, data, config.seed, config.heads.sets), encode, config)
+    lit.train(model, config, rows, encode, out)
     log.info("stage 1 ended after %.0f s", time.monotonic() - began)
     declip.train(model, config, rows, images, out)
     log.info("stage 2 ended after %.0f s", time.monotonic() - began)
@@ -70,15 +74,11 @@ def _check(config: Config, data: Path | None, manifest: Path | None) -> None:
     """Finds what is missing before the training, not after it."""
     if data is None and manifest is None:
         raise ConfigError("there is nothing to learn from: give --data, or --manifest (train/README.md says what)")
-    found = {readers.read(some.reader, Path(some.folder)).what for some in config.heads.sets}
-    if data is not None:
-        found |= set(QUALITIES)
-    if config.heads.laion is not None:
-        found.add("aesthetic")
-    if lost := set(QUALITIES) - found:
+    for some in config.heads.sets:
+        readers.read(some.reader, Path(some.folder))
+    if data is None and not config.heads.sets:
         raise ConfigError(
-            f"no photos with scores of {' and '.join(sorted(lost))} quality: give --data, or a set of them as "
-            "[[heads.sets]]; for aesthetic quality heads.laion will do"
+            "the heads have no ratings to learn from: give --data, or [[heads.sets]] in the configuration"
         )
 
 
@@ -86,22 +86,18 @@ def texts_and_scores(config: Config, data: Path) -> list[Row]:
     """Distorted pristine photos with the texts that say how; photos as they are with their scores; what all show."""
     made = [*synthetic.build(data, config.features.variants, config.seed), *_shown(data, config.seed)]
     network = classifier("efficientnet_lite0")
-    return list(classes.name(made, Images(data), network, SURE, "efficientnet_lite0"))
+    named = classes.name(made, Images(data), network, SURE, "efficientnet_lite0")
+    return [msgspec.structs.replace(row, semantic=row.semantic or UNKNOWN) if row.scores else row for row in named]
 
 
 def _shown(data: Path, seed: int) -> Iterator[Row]:
-    """Rated and labelled photos as they are, with verdicts by their scores."""
+    """Rated and labelled photos as they are."""
     rng = np.random.default_rng((seed, 6))
     for name in (*SCALES, "coco"):
-        rows = ratings(data, name, "train")
-        centres = texts.level_centres([row.scores[name] for row in rows]) if name in LEVELS else ()
-        for photo, row in zip(photos(data, name, "train"), rows, strict=True):
+        for photo, row in zip(photos(data, name, "train"), ratings(data, name, "train"), strict=True):
             labels = (photo.label, photo.category.lower())
             shows = tuple(text for label in labels for text in texts.semantics(label, rng, synthetic.SEMANTIC))
-            looks = tuple(
-                texts.verdict(LEVELS[name], row.scores[name], centres, rng) for _ in range(VERDICTS * bool(centres))
-            )
-            yield msgspec.structs.replace(row, perceptual=tuple(dict.fromkeys(looks)), semantic=shows)
+            yield msgspec.structs.replace(row, semantic=shows)
 
 
 def main() -> int:
