@@ -1,4 +1,4 @@
-"""Stage 3: the quality heads on the coarse and the perceptual feature, and the calibration of all heads."""
+"""Stage 3: the quality heads on the perceptual feature, and the calibration of all heads."""
 
 from __future__ import annotations
 
@@ -16,11 +16,12 @@ from torch import Tensor, nn
 from declip_rt.model.manifest import Calibration
 from train import losses
 from train.config import Config, HeadsConfig
-from train.model import ANTONYMS, ATTRIBUTES, QUALITIES, Declip, LaionHead, QualityHead, axis, both, dimension
+from train.model import ANTONYMS, ATTRIBUTES, QUALITIES, Declip, LaionHead, QualityHead, axis, dimension
 from train.rated import Rated, Scored
 
 log = logging.getLogger("train.heads")
 PENALTIES = (0.003, 0.01, 0.03, 0.1, 0.3)
+USUAL = 0.03
 FOLDS = 5  # of the photos, for the choice among them
 STEPS = 200  # of L-BFGS, at most
 
@@ -29,7 +30,7 @@ def train(model: Declip, config: Config, rated: Rated) -> Calibration:
     """Trains the quality heads, fits the attribute heads, and returns the percentiles of the reference photos."""
     model.perceptual.eval()
     with torch.no_grad():
-        learnt = seen(rated, lambda coarse: both(coarse, model.perceptual(coarse)))
+        learnt = seen(rated, model.perceptual)
     learn(model.quality, config, learnt)
     if config.heads.laion is not None:
         model.quality["aesthetic"] = LaionHead.read(Path(config.heads.laion), dimension(config.clip.model))
@@ -38,7 +39,7 @@ def train(model: Declip, config: Config, rated: Rated) -> Calibration:
         for name in QUALITIES:
             if isinstance(model.quality[name], QualityHead) and name not in {some.head for some in rated.scored}:
                 along = axis(model.clip, config.clip.model, ANTONYMS[name])
-                model.quality[name].lean(both(torch.zeros_like(along), along), both(rated.reference, reference))
+                model.quality[name].lean(along, reference)
         model.attributes.fit(model.clip, config.clip.model, reference)
         if rated.val is not None:
             val = rated.val.features[:, 0]
@@ -57,7 +58,12 @@ def learn(quality: nn.ModuleDict, config: Config, rated: Rated) -> None:
 
 
 def choose(name: str, sets: list[Scored], rated: Rated, config: HeadsConfig) -> float:
-    """The penalty of PENALTIES that ranks photos best which the head was not fit to: a mean over FOLDS and sets."""
+    """The penalty of PENALTIES that ranks photos best which the head was not fit to: a mean over FOLDS and sets.
+
+    Sets of fewer photos than FOLDS say nothing: the penalty is then USUAL.
+    """
+    if min(len(some.scores) for some in sets) < FOLDS:
+        return USUAL
     dim = sets[0].features.shape[-1]
     found = []
     for penalty in PENALTIES:

@@ -92,12 +92,9 @@ class ResMLP(nn.Module):
 
 
 class QualityHead(nn.Module):
-    """Linear: a feature of L2 norm 1 (..., W) -> (...) in [0, 1]. It learns from ratings or, without any, from prompts.
+    """Linear: (..., D) L2-normalised -> (...) in [0, 1]. It learns from ratings or, without any, from prompts."""
 
-    What ships reads the coarse and the perceptual feature side by side (`both`): W is 2 D.
-    """
-
-    reads = "both"
+    reads = "perceptual"
     zero_shot: Tensor  # () bool: whether it is of prompts
 
     def __init__(self, dim: int) -> None:
@@ -200,7 +197,7 @@ class Declip(nn.Module):
         self.clip = model.eval().requires_grad_(False)
         self.perceptual = ResMLP(dim, hidden)
         self.semantic = ResMLP(dim, hidden)
-        self.quality = new_heads(2 * dim)
+        self.quality = new_heads(dim)
         self.attributes = AttributeHeads(dim)
 
     def coarse(self, pixels: Tensor) -> Tensor:
@@ -222,7 +219,7 @@ class Declip(nn.Module):
 
     def read(self, coarse: Tensor, perceptual: Tensor) -> Tensor:
         """(N, D) twice -> (N, K): the quality heads, then the attributes."""
-        features = {"coarse": coarse, "both": both(coarse, perceptual)}
+        features = {"coarse": coarse, "perceptual": perceptual}
         quality = torch.stack([self.quality[name](features[self.quality[name].reads]) for name in QUALITIES], 1)
         return torch.cat([quality, self.attributes(perceptual)], 1)
 
@@ -230,11 +227,6 @@ class Declip(nn.Module):
         coarse = self.coarse(pixels)
         perceptual = self.perceptual(coarse)
         return self.read(coarse, perceptual), perceptual, self.semantic(coarse)
-
-
-def both(coarse: Tensor, perceptual: Tensor) -> Tensor:
-    """(..., D) twice -> (..., 2 D), of L2 norm 1."""
-    return torch.cat([coarse, perceptual], -1) / 2**0.5
 
 
 def new_heads(dim: int) -> nn.ModuleDict:

@@ -9,7 +9,7 @@ from declip_rt.ratings import agreement
 from train import findings, heads, intervals, probe
 from train.compare.subject import Subject
 from train.features import Item
-from train.model import ANTONYMS, QUALITIES, new_heads
+from train.model import ANTONYMS, new_heads
 from train.rated import Rated, rows
 from train.tables import Table
 
@@ -36,8 +36,6 @@ def table(subject: Subject, name: str, head: str, training: Rated) -> Table:
         for how, values in readings[space].items():
             got = agreement.measure(values, truth["test"])
             lines.append((who, how, got.srcc, got.plcc, got.krcc, got.rmse))
-    got = agreement.measure(_shipped(subject, head, found["test"]["coarse"]), truth["test"])
-    lines.append(("both", "head that ships", got.srcc, got.plcc, got.krcc, got.rmse))
     n = len(truth["test"])
     note = (
         f"{n} photos of the test split; 95 % bootstrap intervals. PLCC and RMSE after the four-parameter logistic fit."
@@ -55,19 +53,10 @@ def table(subject: Subject, name: str, head: str, training: Rated) -> Table:
 
 
 def _head(subject: Subject, space: str, head: str, training: Rated, test: probe.Features) -> probe.Values:
-    """By a head like the one that ships, which reads both features, but of this one alone."""
-    quality = new_heads(test.shape[1])
+    """The head that ships reads the perceptual feature; one just like it is fit to the coarse feature."""
+    quality = subject.model.quality
+    if space == "coarse":
+        quality = new_heads(test.shape[1])
+        heads.learn(quality, subject.config, training)
     with torch.no_grad():
-        learnt = training if space == "coarse" else heads.seen(training, subject.model.perceptual)
-    heads.learn(quality, subject.config, learnt)
-    return _values(quality[head](torch.from_numpy(test)))
-
-
-@torch.no_grad()
-def _shipped(subject: Subject, head: str, coarse: probe.Features) -> probe.Values:
-    features = torch.from_numpy(coarse)
-    return _values(subject.model.read(features, subject.model.perceptual(features))[:, QUALITIES.index(head)])
-
-
-def _values(scores: torch.Tensor) -> probe.Values:
-    return scores.detach().numpy().astype(np.float64)
+        return quality[head](torch.from_numpy(test)).numpy().astype(np.float64)
