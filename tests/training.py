@@ -36,12 +36,22 @@ TEXT = {"context_length": 32, "vocab_size": 49408, "width": 32, "heads": 2, "lay
 ARCHITECTURE = {  # its text tower is that of `sentence_text`
     "embed_dim": 32,
     "vision_cfg": {
-        "timm_model_name": "mobilenetv2_035",
+        "timm_model_name": "mnasnet_small",
         "timm_pool": "avg",
         "timm_proj": "linear",
         "timm_proj_bias": True,
         "image_size": 64,
     },
+}
+CLIP = {  # by CLIP's own tokenizer
+    "embed_dim": 32,
+    "vision_cfg": {
+        "timm_model_name": "mobilenetv4_conv_small_050",
+        "timm_pool": "avg",
+        "timm_proj": "",
+        "image_size": 64,
+    },
+    "text_cfg": TEXT,
 }
 TRANSFORMER = {
     "embed_dim": 256,
@@ -150,6 +160,7 @@ def recipe(tmp_path_factory: pytest.TempPathFactory) -> Recipe:
         (folder / "configs/test.toml").write_text(CONFIG)
 
         text = sentence_text(once(tmp_path_factory, "sentence-encoder", write_sentence_encoder))
+        (folder / "configs/test-clip.json").write_text(json.dumps(CLIP))
         (folder / "configs/test-tower.json").write_text(json.dumps(ARCHITECTURE | {"text_cfg": text}))
 
     folder = once(tmp_path_factory, "recipe", make)

@@ -66,14 +66,21 @@ class Group:
 
 
 def groups(rows: list[Row], stage: AlignConfig, config: Config, encode: Encoder) -> list[Group]:
-    """The rows with texts, then those with each of the scores. Raises ConfigError where no row has a text."""
+    """The rows with texts, then those with each of the scores, varied where they have no text.
+
+    Raises:
+        ConfigError: no row has a text.
+    """
     described = [Item(row) for row in rows if row.perceptual or row.semantic]
     if not described:
         raise ConfigError(f"none of the {len(rows)} rows has a text; train/README.md describes the manifest")
     listed = {"texts": (described, stage.batch)}
     for name in LEVELS if stage.level_weight else ():
         if scored := [row for row in rows if name in row.scores]:
-            listed[name] = jittered(scored, config.features.jitters, config.seed), max(1, stage.batch // 4)
+            alone = [row for row in scored if not (row.perceptual or row.semantic)]
+            as_they_are = [Item(row) for row in scored if row.perceptual or row.semantic]
+            items = as_they_are + jittered(alone, config.features.jitters, config.seed)
+            listed[name] = items, max(1, stage.batch // 4)
     return [
         Group(name, items, size, Pictures(items, encode.images, encode.spec), config.seed + number)
         for number, (name, (items, size)) in enumerate(listed.items())

@@ -23,7 +23,7 @@ from train.config import Config
 from train.features import Encoder, digest, report
 from train.i2t.manifest import Images, Row, read
 from train.loop import Stage, fit, keep_log, key
-from train.model import Declip, build
+from train.model import Declip, create
 from train.objective import Objective
 
 log = logging.getLogger("train.declip")
@@ -97,7 +97,7 @@ def main() -> int:
         keep_log(options.out)
         try:
             config = Config.read(options.config)
-            model = build(config, clip.load(config.clip, options.config.parent))
+            model = create(config, options.config.parent)
             lit.restore(model, config, options.out)
             train(model, config, read(options.manifest), Images(options.manifest.parent), options.out)
         except DeclipError as error:

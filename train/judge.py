@@ -22,12 +22,12 @@ VERDICTS = 2  # phrases on each of quality and beauty
 
 
 def judge(rows: list[Row], rated: Rated, encode: Encoder, config: Config) -> list[Row]:
-    """The rows, each with verdicts among its perceptual texts, and with what a head says in place of people's scores.
+    """The rows, each with verdicts among its perceptual texts, and with what the heads say as its scores.
 
     Rows without any text are left as they are.
     """
     readers = new_heads(dimension(config.clip.model))
-    heads.learn(readers, config, rated)
+    penalties = heads.learn(readers, config, rated)
     described = [i for i, row in enumerate(rows) if row.perceptual or row.semantic]
     stored = encode([Item(rows[i]) for i in described], "texts")
     usable = [place for place in range(len(described)) if place not in stored.failures]
@@ -36,11 +36,17 @@ def judge(rows: list[Row], rated: Rated, encode: Encoder, config: Config) -> lis
         head, low, high = SCALES[name]
         with torch.no_grad():
             scores = readers[head](coarse).tolist()
+        for some in rated.scored:  # of a photo that a head was fit to, it would say what it has learned by heart
+            if some.name == name and len(some.scores) >= heads.FOLDS:
+                own = heads.unseen(some, rated, config.heads, penalties[head])
+                scores = [
+                    own.get(rows[described[place]].image, score) for place, score in zip(usable, scores, strict=True)
+                ]
         centres = texts.level_centres(scores)
         for place, score in zip(usable, scores, strict=True):
             row = judged[described[place]]
             said = (texts.verdict(words, score, centres, rng) for _ in range(VERDICTS))
             perceptual = tuple(dict.fromkeys((*row.perceptual, *said)))
-            own = {name: score * (high - low) + low} if name in row.scores else {}
-            judged[described[place]] = msgspec.structs.replace(row, perceptual=perceptual, scores=row.scores | own)
+            scored = row.scores | {name: score * (high - low) + low}
+            judged[described[place]] = msgspec.structs.replace(row, perceptual=perceptual, scores=scored)
     return judged

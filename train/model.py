@@ -233,6 +233,12 @@ def new_heads(dim: int) -> nn.ModuleDict:
     return nn.ModuleDict({name: QualityHead(dim) for name in QUALITIES})
 
 
+def create(config: Config, folder: Path) -> Declip:
+    """A new model, the same for the same `config.seed`; `folder` may hold the JSON file of an architecture."""
+    torch.manual_seed(config.seed)
+    return build(config, clip.load(config.clip, folder))
+
+
 def build(config: Config, model: CLIP) -> Declip:
     """With new projectors and heads, the same for the same `config.seed`."""
     torch.manual_seed(config.seed + 1)

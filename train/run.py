@@ -17,14 +17,14 @@ import msgspec
 import numpy as np
 
 from declip_rt.errors import ConfigError, DeclipError
-from train import clip, declip, heads, lit, readers, texts
+from train import declip, heads, lit, readers, texts
 from train.config import Config
 from train.features import Encoder
 from train.i2t import classes, synthetic
 from train.i2t.manifest import Images, Row, read
 from train.judge import judge
 from train.loop import keep_log
-from train.model import build, save
+from train.model import create, save
 from train.photos import photos
 from train.pretrained import classifier
 from train.rated import SCALES, rated
@@ -50,7 +50,7 @@ def train(config_file: Path, data: Path | None, out: Path, manifest: Path | None
     _check(config, data, manifest)
     out.mkdir(parents=True, exist_ok=True)
     began = time.monotonic()
-    model = build(config, clip.load(config.clip, config_file.parent))
+    model = create(config, config_file.parent)
     rows = read(manifest) if manifest else texts_and_scores(config, data)
     images = Images(manifest.parent if manifest else data)
     log.info("%d rows after %.0f s", len(rows), time.monotonic() - began)

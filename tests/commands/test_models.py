@@ -24,6 +24,11 @@ FIGURES = (
 REFERENCE = "186 photos: LIVE In the Wild val 93, OASIS val 33, pristine val 60, undistorted"
 
 
+@pytest.fixture(autouse=True)
+def wide(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+
+
 def shown(folder: Path, bundle: Bundle, **changes: object) -> list[str]:
     manifest = replace(bundle.manifest, card=Card("A model. " * 30, **changes))
     calibration = Calibration(REFERENCE, {"technical": Calibration.marks([0.1, 0.9])})

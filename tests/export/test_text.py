@@ -21,7 +21,6 @@ from export.probes import TOPICS
 from export.text import BLOCK, COSINE, FAMILIAR, RoundedEmbedding, RoundedLinear, write_text
 from export.tokenizer import is_supported
 from tests.export.conftest import LOOKS, Exported
-from tests.training import ARCHITECTURE
 from train import texts
 from train.clip import encode_texts
 from train.model import load
@@ -30,15 +29,15 @@ from train.model import load
 def test_names_types_and_shapes(exported: Exported) -> None:
     session = onnxruntime.InferenceSession(str(exported.bundle / "text.onnx"))
     (tokens,), (text, familiarity) = session.get_inputs(), session.get_outputs()
-    assert (tokens.name, tokens.type, tokens.shape[1:]) == ("tokens", "tensor(int64)", [32])
+    assert (tokens.name, tokens.type, tokens.shape[1:]) == ("tokens", "tensor(int64)", [64])
     assert (text.name, text.type, text.shape[1:]) == ("text", "tensor(float)", [32])
     assert (familiarity.name, familiarity.type, familiarity.shape[1:]) == ("familiarity", "tensor(float)", [])
     assert isinstance(tokens.shape[0], str), "the number of texts is free"
     assert b"stack_trace" not in (exported.bundle / "text.onnx").read_bytes()
 
 
-def test_the_token_table_is_stored_as_bytes_alone(exported: Exported) -> None:
-    tensors = onnx.load(exported.bundle / "text.onnx").graph.initializer
+def test_the_token_table_is_stored_as_bytes_alone(vit_bundle: Path) -> None:
+    tensors = onnx.load(vit_bundle / "text.onnx").graph.initializer
     tables = [tensor for tensor in tensors if list(tensor.dims) == [49408, 32]]
     assert [tensor.data_type for tensor in tables] == [onnx.TensorProto.INT8]
 
@@ -132,7 +131,7 @@ def test_rounding_moves_a_weight_by_half_a_step_at_most() -> None:
 def test_the_manifest_says_context_and_scale(exported: Exported, checkpoint: Path) -> None:
     text = Bundle(exported.bundle).manifest.text
     assert text is not None
-    assert text.context == ARCHITECTURE["text_cfg"]["context_length"]
+    assert text.context == 64
     assert text.scale == pytest.approx(load(checkpoint)[1].clip.logit_scale.exp().item())
 
 

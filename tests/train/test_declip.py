@@ -45,7 +45,8 @@ def prepared(recipe: Recipe, **options: object) -> tuple[Config, Declip]:
     """A model with a random tower, the same each time."""
     config = Config.read(recipe.config)
     stage = msgspec.structs.replace(config.declip, **options)
-    config = msgspec.structs.replace(config, declip=stage, clip=msgspec.structs.replace(config.clip, steps=0))
+    whole = msgspec.structs.replace(config.clip, model="test-clip", steps=0)
+    config = msgspec.structs.replace(config, declip=stage, clip=whole)
     torch.manual_seed(0)
     return config, build(config, clip.load(config.clip, recipe.config.parent))
 
@@ -192,7 +193,7 @@ def test_two_processes_learn_what_one_does_from_twice_the_batch(
     one, two = found[1]["weights"], found[2]["weights"]
     assert all(torch.allclose(value, two[name], atol=2e-5) for name, value in one.items())
     moved = prepared(recipe)[1].semantic.state_dict()["mlp.3.weight"]
-    assert (one["semantic.mlp.3.weight"] - moved).abs().max() > 1e-3
+    assert (one["projectors.semantic.mlp.3.weight"] - moved).abs().max() > 1e-3
 
 
 def test_alone_it_asks_for_a_clip(
