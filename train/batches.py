@@ -74,17 +74,18 @@ def groups(rows: list[Row], stage: AlignConfig, config: Config, encode: Encoder)
     described = [Item(row) for row in rows if row.perceptual or row.semantic]
     if not described:
         raise ConfigError(f"none of the {len(rows)} rows has a text; train/README.md describes the manifest")
-    listed = {"texts": (described, stage.batch)}
-    for name in LEVELS if stage.level_weight else ():
-        if scored := [row for row in rows if name in row.scores]:
-            alone = [row for row in scored if not (row.perceptual or row.semantic)]
-            as_they_are = [Item(row) for row in scored if row.perceptual or row.semantic]
-            items = as_they_are + jittered(alone, config.features.jitters, config.seed)
-            listed[name] = items, max(1, stage.batch // 4)
-    return [
-        Group(name, items, size, Pictures(items, encode.images, encode.spec), config.seed + number)
-        for number, (name, (items, size)) in enumerate(listed.items())
-    ]
+    made = [_group("texts", described, stage.batch, encode, config.seed)]
+    for number, name in enumerate(LEVELS if stage.level_weight else (), 1):
+        alone = [row for row in rows if name in row.scores and not (row.perceptual or row.semantic)]
+        items = described + jittered(alone, config.features.jitters, config.seed)  # those of above are encoded once
+        group = _group(name, items, max(1, stage.batch // 4), encode, config.seed + number)
+        group.usable = np.array([i for i, item in enumerate(items) if name in item.row.scores], np.int64)
+        made += [group] * bool(len(group.usable))
+    return made
+
+
+def _group(name: str, items: list[Item], size: int, encode: Encoder, seed: int) -> Group:
+    return Group(name, items, size, Pictures(items, encode.images, encode.spec), seed)
 
 
 class Texts:

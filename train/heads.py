@@ -48,16 +48,13 @@ def train(model: Declip, config: Config, rated: Rated) -> Calibration:
         return _calibrate(model.read(rated.reference, reference), rated.referred)
 
 
-def learn(quality: nn.ModuleDict, config: Config, rated: Rated) -> dict[str, float]:
-    """Fits linear heads in place, by name, on features as they are. Returns the penalty of each."""
-    penalties = {}
+def learn(quality: nn.ModuleDict, config: Config, rated: Rated) -> None:
+    """Fits linear heads in place, by name, on features as they are."""
     for name in dict.fromkeys(some.head for some in rated.scored):
         sets = [some for some in rated.scored if some.head == name]
         penalty = config.heads.penalty.get(name) or choose(name, sets, rated, config.heads)
         fit(quality[name], sets, rated, config.heads, penalty)
         log.info("%s head: penalty %.3g", name, penalty)
-        penalties[name] = penalty
-    return penalties
 
 
 def choose(name: str, sets: list[Scored], rated: Rated, config: HeadsConfig) -> float:
@@ -82,18 +79,6 @@ def choose(name: str, sets: list[Scored], rated: Rated, config: HeadsConfig) -> 
         found.append(float(np.nanmean(srcc)) if srcc else 0.0)
         log.info("%s head: penalty %.3g, cross-validated SRCC %.3f", name, penalty, found[-1])
     return PENALTIES[int(np.argmax(found))]
-
-
-def unseen(some: Scored, rated: Rated, config: HeadsConfig, penalty: float) -> dict[str, float]:
-    """What heads say of each photo of a set that they were not fit to: its name -> score in [0, 1]."""
-    folds, found = _fold(some), {}
-    for fold in range(FOLDS):
-        head, held = QualityHead(some.features.shape[-1]), folds == fold
-        fit(head, [_part(some, ~held)], rated, config, penalty)
-        with torch.no_grad():
-            read = head(some.features[held]).mean(1).tolist()
-        found |= dict(zip((some.images[i] for i in held.nonzero().flatten().tolist()), read, strict=True))
-    return found
 
 
 def _fold(some: Scored) -> Tensor:

@@ -67,9 +67,9 @@ class Objective:
         return F.normalize(torch.stack([own.mean(0) for own in features]), dim=-1)
 
     def _targets(self, group: Group) -> Tensor:
-        """The items' soft targets (R, 5) over the level texts of their score."""
-        scores = [item.row.scores[group.name] for item in group.items]
-        centres = texts.level_centres(scores)
+        """The items' soft targets (R, 5) over the level texts of their score; those without one are never drawn."""
+        scores = [item.row.scores.get(group.name, 0.0) for item in group.items]
+        centres = texts.level_centres([scores[i] for i in group.usable])
         return torch.from_numpy(np.stack([texts.level_weights(score, centres) for score in scores])).to(self.device)
 
     def __call__(self, batch: Batch) -> dict[str, Tensor]:

@@ -34,7 +34,6 @@ class Scored:
     head: str  # technical or aesthetic
     features: Tensor  # (P, J, D): J jitters of each photo
     scores: Tensor  # (P,), the set's range brought to [0, 1]
-    images: tuple[str, ...] = ()  # (P,) their names
 
 
 @dataclass(frozen=True)
@@ -126,8 +125,7 @@ def _scored(name: str, listed: list[Row], stored: Coarse, each: int) -> Scored:
     made, whole = _whole(stored, each)
     head, low, high = SCALES[name]
     scores = torch.tensor([row.scores[name] for row in listed])[whole]
-    images = tuple(row.image for row, kept in zip(listed, whole.tolist(), strict=True) if kept)
-    return Scored(name, head, made, (scores - low) / (high - low), images)
+    return Scored(name, head, made, (scores - low) / (high - low))
 
 
 def _whole(stored: Coarse, each: int) -> tuple[Tensor, Tensor]:
