@@ -30,7 +30,9 @@ from declip_rt.model.manifest import Calibration
 from tests.conftest import encoded, picture
 from train import clip, run
 from train.config import Config
-from train.model import build, save
+from train.features import Encoder
+from train.i2t.manifest import Images
+from train.model import Declip, build, load, save
 
 TEXT = {"context_length": 32, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 1}
 ARCHITECTURE = {  # its text tower is that of `sentence_text`
@@ -171,6 +173,18 @@ def recipe(tmp_path_factory: pytest.TempPathFactory) -> Recipe:
 def checkpoint(recipe: Recipe, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """declip.pt of one whole run, whose folder no test writes to. Its tower has convolutions of every kind."""
     return once(tmp_path_factory, "run", lambda out: run.train(recipe.config, recipe.data, out)) / "declip.pt"
+
+
+@pytest.fixture(scope="module")
+def loaded(checkpoint: Path) -> tuple[Config, Declip]:
+    config, model, _ = load(checkpoint)
+    return config, model
+
+
+def encoder(loaded: tuple[Config, Declip], recipe: Recipe, out: Path) -> Encoder:
+    """Of a loaded model, with its features in `out`."""
+    config, model = loaded
+    return Encoder(model, Images(recipe.data), config.views, out, workers=0)
 
 
 @pytest.fixture(scope="session")

@@ -1,5 +1,5 @@
 """The fixtures of tests that train."""
 
-from tests.training import checkpoint, recipe
+from tests.training import checkpoint, loaded, recipe
 
-__all__ = ["checkpoint", "recipe"]
+__all__ = ["checkpoint", "loaded", "recipe"]

@@ -10,28 +10,13 @@ import torch
 
 from declip_rt import ConfigError
 from declip_rt.images.views import write_views
-from tests.training import Recipe
+from tests.training import Recipe, encoder
 from train import features as module
 from train.config import Config
-from train.features import Encoder, Item, jittered
+from train.features import Item, jittered
 from train.i2t.manifest import Images, Row
 from train.model import Declip, load
 from train.rated import rows
-
-
-@pytest.fixture(scope="module")
-def loaded(checkpoint: Path) -> tuple[Config, Declip]:
-    config, model, _ = load(checkpoint)
-    return config, model
-
-
-def encoder(loaded: tuple[Config, Declip], recipe: Recipe, out: Path) -> Encoder:
-    config, model = loaded
-    return Encoder(model, Images(recipe.data), config.views, out, workers=0)
-
-
-def times(out: Path) -> dict[str, int]:
-    return {str(file): file.stat().st_mtime_ns for file in out.rglob("*.npy")}
 
 
 def test_a_stopped_encoding_goes_on_with_the_shards_that_lack(

@@ -10,23 +10,10 @@ import torch
 
 from declip_rt import ConfigError
 from tests.conftest import encoded, picture
-from tests.training import Recipe
+from tests.training import Recipe, encoder
 from train.config import Config, SetConfig
-from train.features import Encoder
-from train.i2t.manifest import Images
-from train.model import Declip, load
+from train.model import Declip
 from train.rated import rated
-
-
-@pytest.fixture(scope="module")
-def loaded(checkpoint: Path) -> tuple[Config, Declip]:
-    config, model, _ = load(checkpoint)
-    return config, model
-
-
-def encoder(loaded: tuple[Config, Declip], recipe: Recipe, out: Path) -> Encoder:
-    config, model = loaded
-    return Encoder(model, Images(recipe.data), config.views, out, workers=0)
 
 
 def times(out: Path) -> dict[str, int]:
