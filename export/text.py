@@ -90,15 +90,16 @@ class Tower(nn.Module):
         else:
             _round_embedding(self.clip, "token_embedding")
         for anchors, texts in (("known", known), ("topics", TOPICS)):
-            self.register_buffer(anchors, encode(self._sentence, tokenizer(list(texts))).half())
+            self.register_buffer(anchors, F.normalize(encode(self._sentence, tokenizer(list(texts))), dim=-1).half())
 
     def forward(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
         sentence = self._sentence(tokens)
-        known, topics = ((sentence @ anchors.float().T).amax(1) for anchors in (self.known, self.topics))
+        direction = F.normalize(sentence, dim=-1)
+        known, topics = ((direction @ anchors.float().T).amax(1) for anchors in (self.known, self.topics))
         return F.normalize(self.proj(sentence), dim=-1), known - topics
 
     def _sentence(self, tokens: Tensor) -> Tensor:
-        sentence: Tensor = self.clip.encode_text(tokens, normalize=True)
+        sentence: Tensor = self.clip.encode_text(tokens)
         return sentence
 
 

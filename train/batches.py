@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
@@ -124,11 +125,16 @@ class Texts:
         return self.own[which, (torch.from_numpy(chance) * self.counts[which]).long()]
 
     def positives(self, items: Tensor, texts: Tensor) -> Tensor:
-        """(N, M) bool: which of the texts (M,) are an item's (N,)."""
+        """(N, M) 1 where a text (M,) is one of an item's (N,), else 0."""
         found = torch.zeros(len(items), len(texts), dtype=torch.bool)
         for own in self.own[items].T:
             found |= own[:, None] == texts
-        return found
+        return found.float()
+
+    def likeness(self, drawn: Tensor, texts: Tensor, temperature: float) -> Tensor:
+        """(N, M) in (0, 1]: how like `drawn` (N,) `texts` (M,) are to the text tower, exp((cosine - 1) / temperature)."""
+        one, other = (F.normalize(self.features[some].float(), dim=-1) for some in (drawn, texts))
+        return ((one @ other.T - 1) / temperature).exp()
 
 
 class Batches(Dataset[Batch]):

@@ -40,6 +40,7 @@ class AlignConfig(LoopConfig, frozen=True, kw_only=True):
     batch: Positive = 512  # images with texts, in each process
     perceptual_weight: float = 1.0
     semantic_weight: float = 1.0
+    semantic_temperature: Annotated[float, msgspec.Meta(ge=0)] = 0.0  # t: texts alike count, too; 0: one's own alone
     cross_weight: float = 0.0  # of the other text's influence on a space
     level_weight: float = 0.5  # of the quality and beauty level texts
 

@@ -9,8 +9,8 @@ from functools import cache
 from pathlib import Path
 
 import msgspec
-from timm.data import ImageNetInfo
 
+from train import imagenet
 from train.photos import photos
 
 
@@ -31,12 +31,12 @@ class Kind(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def is_class(self, number: int) -> bool | None:
         """number: of an ImageNet class, 0 to 999."""
-        name = names()[number][0]
+        name = imagenet.classes()[number].names[0]
         return _said(number < self.imagenet_first or name in self.imagenet, name in self.imagenet_unclear)
 
     def is_label(self, label: str) -> bool | None:
         """label: any name of an ImageNet class. Classes that share it must agree."""
-        answers = {self.is_class(number) for number in classes().get(label.lower(), ())}
+        answers = {self.is_class(number) for number in imagenet.numbers().get(label.lower(), ())}
         return answers.pop() if len(answers) == 1 else None
 
     def is_objects(self, names: Collection[str]) -> bool | None:
@@ -67,23 +67,6 @@ class Labelled:
 def kinds() -> dict[str, Kind]:
     text = Path(__file__).with_suffix(".toml").read_text()
     return msgspec.convert(tomllib.loads(text), dict[str, Kind])
-
-
-@cache
-def names() -> tuple[list[str], ...]:
-    """All names of each of the 1000 ImageNet classes, the usual one first."""
-    info = ImageNetInfo()  # slow to make
-    return tuple(info.index_to_description(number).split(", ") for number in range(info.num_classes()))
-
-
-@cache
-def classes() -> dict[str, tuple[int, ...]]:
-    """The ImageNet classes of each of their names, in lower case. Some names are those of several."""
-    found: dict[str, tuple[int, ...]] = {}
-    for number, all_names in enumerate(names()):
-        for name in all_names:
-            found[name.lower()] = (*found.get(name.lower(), ()), number)
-    return found
 
 
 def labelled(data: Path) -> list[Labelled]:

@@ -139,7 +139,8 @@ def _check(model: Declip, name: str) -> None:
     if not clip.has_projection(visual) or not isinstance(getattr(model.clip, "text", None), HFTextEncoder):
         raise ConfigError(
             f"clip.model {name!r} has no projections to learn: stage 1 joins a timm tower with "
-            'timm_proj = "linear" and a Hugging Face text tower with hf_proj_type = "linear"; or set clip.steps = 0'
+            'timm_proj = "linear" and a Hugging Face text tower with hf_proj_type = "linear" or "mlp"; '
+            "or set clip.steps = 0"
         )
     if visual.head.proj.bias is None:
         raise ConfigError(f"clip.model {name!r} needs timm_proj_bias = true in its JSON file")

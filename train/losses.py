@@ -18,17 +18,16 @@ def _logits(image: Tensor, text: Tensor, scale: Tensor) -> Tensor:
 def contrastive(image: Tensor, text: Tensor, positives: Tensor, scale: Tensor) -> Tensor:
     """Symmetric InfoNCE (CLIP, arXiv 2103.00020) in which an image may have several positive texts and the reverse.
 
-    image: (N, D), text: (M, D), both L2-normalised; positives: (N, M) bool, at least one per row and column.
+    image: (N, D), text: (M, D), both L2-normalised; positives: (N, M), each row's and column's weights, not all 0.
     """
     logits = _logits(image, text, scale)
     if len(logits) == 0:
         return logits.sum()
 
     def one_way(logits: Tensor, positives: Tensor) -> Tensor:
-        target = positives / positives.sum(1, keepdim=True)
-        return F.cross_entropy(logits, target)
+        return F.cross_entropy(logits, positives / positives.sum(1, keepdim=True))
 
-    return 0.5 * (one_way(logits, positives.float()) + one_way(logits.T, positives.T.float()))
+    return 0.5 * (one_way(logits, positives) + one_way(logits.T, positives.T))
 
 
 def confusion(image: Tensor, text: Tensor, scale: Tensor) -> Tensor:

@@ -40,7 +40,7 @@ class Objective:
     def __init__(
         self, sides: Sides, model: Declip, name: str, stage: AlignConfig, groups: list[Group], folder: Path
     ) -> None:
-        self.sides, self.device = sides, parallel.device()
+        self.sides, self.device, self.temperature = sides, parallel.device(), stage.semantic_temperature
         weights = {
             "perceptual": stage.perceptual_weight,
             "semantic": stage.semantic_weight,
@@ -105,7 +105,11 @@ class Objective:
             used = drawn[has, column].unique()
             features[space] = self.sides.words(own.features[used].to(self.device))
             if space in self.weights:
-                positives = own.positives(items[has], used).to(self.device)
+                positives = own.positives(items[has], used)
+                if space == "semantic" and self.temperature:
+                    alike = own.likeness(drawn[has, column], used, self.temperature)
+                    positives = torch.maximum(positives, alike)
+                positives = positives.to(self.device)
                 parts[space] = losses.contrastive(image[space][has], features[space], positives, self.sides.scale())
         if "cross" in self.weights:
             parts["cross"] = sum(

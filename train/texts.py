@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from functools import cache
 
 import numpy as np
-from timm.data import ImageNetInfo
 
+from train import imagenet
 from train.distortions import KINDS, RGB, Distortion
 from train.distortions.kind import LUMA
 from train.verdicts import BEAUTY_WORDS, QUALITY_WORDS
@@ -68,6 +67,7 @@ HARM = (0.5, 1.5, 3.0, 4.5)  # sums of strengths that part the levels of quality
 FINE = ("sharpness", "noisiness")  # what other distortions than those of color and tone disturb
 CONNECTING = "a|an|and|as|at|by|for|from|having|in|into|of|on|or|that|the|to|used|usually|which|whose|with"
 LONGEST = 16  # words of a caption or a gloss that are kept
+KINDS_EACH = 3  # sentences on what a class of ImageNet is a kind of
 
 
 def measure(rgb: RGB) -> dict[str, float]:
@@ -256,36 +256,27 @@ def semantic(label: str, rng: np.random.Generator | None = None) -> str:
 def semantics(label: str, rng: np.random.Generator, count: int) -> tuple[str, ...]:
     """`count` different sentences that say what the photo shows, and what a dictionary says of it; none of no label."""
     sentences = [SEMANTIC[i] for i in rng.permutation(len(SEMANTIC))[:count]] if label else []
-    return tuple(dict.fromkeys([*(_showing(sentence, label) for sentence in sentences), *glosses(label)]))
+    known = imagenet.numbers().get(label.lower(), ())
+    explained = explain(known[0], rng) if len(known) == 1 else ()  # a crane may be a bird or a machine
+    return tuple(dict.fromkeys([*(_showing(sentence, label) for sentence in sentences), *explained]))
 
 
-def glosses(label: str) -> tuple[str, ...]:
-    """What the ImageNet class of that name is, as WordNet has it; nothing where no class, or more than one, has it."""
-    found = _glosses().get(label.lower(), ())
-    return found if len(found) == 1 else ()
+def explain(number: int, rng: np.random.Generator) -> tuple[str, ...]:
+    """What a dictionary says of an ImageNet class: its gloss, and sentences on a few of the kinds it belongs to."""
+    known = imagenet.classes()[number]
+    drawn = rng.permutation(len(known.kinds))[:KINDS_EACH]
+    return (gloss(known.definition), *(_showing(_pick(SEMANTIC, rng), a(known.kinds[i])) for i in drawn))
 
 
-@cache
-def classes() -> tuple[tuple[str, str], ...]:
-    """The 1000 classes of ImageNet in their order: the lemmas, such as "tench, Tinca tinca", and the gloss."""
-    known = ImageNetInfo()
-    described = (known.index_to_description(i, detailed=True).split(": ", 1) for i in range(known.num_classes()))
-    return tuple((lemmas, _gloss(definition)) for lemmas, definition in described)
-
-
-@cache
-def _glosses() -> dict[str, tuple[str, ...]]:
-    """Glosses by the classes' lemmas, and by all of a class's lemmas together, in lower case."""
-    found: dict[str, tuple[str, ...]] = {}
-    for lemmas, said in classes():
-        for name in dict.fromkeys([*lemmas.lower().split(", "), lemmas.lower()]):
-            found[name] = (*found.get(name, ()), said)
-    return found
-
-
-def _gloss(definition: str) -> str:
+def gloss(definition: str) -> str:
     """A definition's first clause, without a remark in brackets before it; at most 16 words, and no loose end."""
     return re.sub(f"( ({CONNECTING}))+$", "", _short(re.sub(r"^\(.*?\)\s*", "", definition).split(";")[0]))
+
+
+def a(noun: str) -> str:
+    """The noun with its article; a plural has none."""
+    plural = noun.endswith("s") and not noun.endswith(("ss", "us", "is"))
+    return noun if plural else article(f"a {noun}")
 
 
 def _showing(sentence: str, label: str) -> str:

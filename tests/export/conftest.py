@@ -88,7 +88,7 @@ def bert(tmp_path_factory: pytest.TempPathFactory) -> str:
     """The name of an open_clip model whose text tower is a small BERT, drawn at random, with mean pooling."""
     folder = once(tmp_path_factory, "bert", lambda made: write_bert(made / "bert", [*ODD, *LOOKS]))
     towers = {"hf_model_name": f"{folder}/bert", "hf_tokenizer_name": f"{folder}/bert", "context_length": 24}
-    text = {**towers, "hf_proj_type": "linear", "hf_pooler_type": "mean_pooler"}
+    text = {**towers, "hf_proj_type": "mlp", "hf_pooler_type": "mean_pooler"}
     (folder / "test-bert.json").write_text(json.dumps(ARCHITECTURE | {"text_cfg": text}))
     open_clip.add_model_config(folder / "test-bert.json")
     return "test-bert"

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.training import Recipe
-from train import content
+from train import content, imagenet
 from train.photos import SETS
 
 ANIMAL, BUILDING, FOOD, VEHICLE = content.kinds().values()
@@ -55,7 +55,7 @@ def test_each_kind_has_its_share_of_the_thousand_classes() -> None:
 def test_every_name_is_that_of_a_class(name: str) -> None:
     """A misspelt name would say that its photos do not show the kind."""
     kind = content.kinds()[name]
-    first = {names[0] for names in content.names()}
+    first = {one.names[0] for one in imagenet.classes()}
     assert kind.imagenet | kind.imagenet_unclear <= first
     for sure, unclear in (
         (kind.imagenet, kind.imagenet_unclear),

@@ -22,19 +22,19 @@ def test_contrastive_is_clips_loss_for_single_positives() -> None:
     logits = SCALE * image @ text.T
     target = torch.arange(6)
     expected = 0.5 * (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target))
-    assert contrastive(image, text, torch.eye(6, dtype=torch.bool), SCALE) == pytest.approx(expected.item(), rel=1e-5)
+    assert contrastive(image, text, torch.eye(6), SCALE) == pytest.approx(expected.item(), rel=1e-5)
 
 
 def test_contrastive_falls_when_partners_meet() -> None:
     image, text = unit(6), unit(6, seed=1)
-    eye = torch.eye(6, dtype=torch.bool)
+    eye = torch.eye(6)
     assert contrastive(image, image, eye, SCALE) < 0.5 * contrastive(image, text, eye, SCALE)
 
 
 def test_a_shared_text_is_no_negative() -> None:
     text = unit(2)
     image = text[[0, 0, 1]]
-    shared = torch.tensor([[1, 0], [1, 0], [0, 1]], dtype=torch.bool)
+    shared = torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
     best = contrastive(image, text, shared, torch.tensor(100.0))
     assert best == pytest.approx(0.25 * math.log(2), abs=1e-3), (
         "what is left is the text's choice between its two images"
@@ -68,7 +68,7 @@ def test_no_image_is_no_loss() -> None:
 
 
 def test_similarities_keep_their_digits_in_half_precision() -> None:
-    image, text, eye = unit(6), unit(6, seed=1), torch.eye(6, dtype=torch.bool)
+    image, text, eye = unit(6), unit(6, seed=1), torch.eye(6)
     with torch.autocast("cpu", torch.bfloat16):
         half = contrastive(image, text, eye, torch.tensor(100.0))
     assert torch.equal(half, contrastive(image, text, eye, torch.tensor(100.0)))

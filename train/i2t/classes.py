@@ -1,7 +1,7 @@
 """Writes semantic texts by an ImageNet classifier: `python -m train.i2t.classes MANIFEST --out NEW.jsonl`.
 
-Rows without a semantic text get the names and the glosses of the classes that their photo shows: "a photo of a tench",
-"freshwater dace-like game fish". The glosses teach what classes have in common.
+Rows without a semantic text get what a dictionary says of the classes that their photo shows: "a photo of a tench",
+"freshwater dace-like game fish", "a picture of a vertebrate". That teaches what classes have in common.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from torch import nn
 from declip_rt.errors import ConfigError, DeclipError, ImageError
 from declip_rt.images.views import write_views
 from declip_rt.model.manifest import Placement, ViewSpec
-from train import texts
+from train import imagenet, texts
 from train.i2t.manifest import Images, Row, read, write
 from train.pretrained import MEAN, STD, classifier
 
@@ -30,22 +30,23 @@ LEAST, MOST = 0.3, 3  # the probability of a class that is named, and how many a
 BATCH = 16
 
 
-def describe(probabilities: NDArray[np.floating], least: float = LEAST) -> list[tuple[str, ...]]:
+def describe(
+    probabilities: NDArray[np.floating], rng: np.random.Generator, least: float = LEAST
+) -> list[tuple[str, ...]]:
     """The texts of each photo by the probabilities (N, 1000) of ImageNet's classes, the surest first.
 
-    At most three classes of a probability of `least` or more give a name and a gloss each; an unsure photo gets none.
+    At most three classes of a probability of `least` or more give a name, a gloss and a few of their kinds each; an
+    unsure photo gets none.
     """
     described = []
     for row in np.asarray(probabilities):
         sure = [int(i) for i in np.argsort(-row, kind="stable")[:MOST] if row[i] >= least]
-        described.append(tuple(dict.fromkeys(text for i in sure for text in _said(*texts.classes()[i]))))
+        described.append(tuple(dict.fromkeys(text for i in sure for text in _said(i, rng))))
     return described
 
 
-def _said(lemmas: str, gloss: str) -> tuple[str, str]:
-    name = lemmas.split(", ")[0]
-    plural = name.endswith("s") and not name.endswith(("ss", "us", "is"))
-    return (f"a photo of {name}" if plural else texts.article(f"a photo of a {name}")), gloss
+def _said(number: int, rng: np.random.Generator) -> tuple[str, ...]:
+    return f"a photo of {texts.a(imagenet.classes()[number].names[0])}", *texts.explain(number, rng)
 
 
 @torch.no_grad()
@@ -61,9 +62,10 @@ def name(rows: Sequence[Row], images: Images, network: nn.Module, least: float, 
     """All rows; those without a semantic text get what the network is sure of in the photo, before its edits."""
     photos = {(row.image, row.shrink): Row(row.image, shrink=row.shrink) for row in rows if not row.semantic}
     found: dict[tuple[str, int], tuple[str, ...]] = {}
+    rng = np.random.default_rng(0)
     opened = ((key, view) for key, row in photos.items() if (view := _view(images, row)) is not None)
     while group := list(islice(opened, BATCH)):
-        made = describe(probabilities(network, np.concatenate([view for _, view in group])), least)
+        made = describe(probabilities(network, np.concatenate([view for _, view in group])), rng, least)
         found |= {key: said for (key, _), said in zip(group, made, strict=True)}
     for row in rows:
         if row.semantic or not (said := found.get((row.image, row.shrink))):

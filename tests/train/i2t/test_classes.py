@@ -11,6 +11,7 @@ from PIL import Image
 from torch import nn
 
 from declip_rt.errors import ConfigError
+from train import imagenet
 from train.distortions import Distortion
 from train.i2t import classes
 from train.i2t.classes import describe, probabilities
@@ -43,22 +44,27 @@ def shares(**by_class: float) -> np.ndarray:
     return made
 
 
-def test_sure_classes_give_a_name_and_a_gloss() -> None:
-    assert describe(shares(_0=0.9)) == [
-        (
-            "a photo of a tench",
-            "freshwater dace-like game fish of Europe and western Asia noted for ability to survive outside water",
-        )
-    ]
-    several = describe(shares(_0=0.31, _50=0.4, _837=0.1))[0]
-    assert [text for text in several if text.startswith("a photo of")] == [
-        "a photo of an American alligator",
+def said(probabilities: np.ndarray) -> tuple[str, ...]:
+    """The texts of the first photo."""
+    return describe(probabilities, np.random.default_rng(0))[0]
+
+
+def test_sure_classes_give_a_name_a_gloss_and_kinds() -> None:
+    tench = said(shares(_0=0.9))
+    assert tench[:2] == (
         "a photo of a tench",
-    ]
-    assert describe(shares(_837=0.5))[0][0] == "a photo of sunglasses"
-    assert describe(shares(_0=0.29)) == [()]
-    assert len([text for text in describe(np.full((1, 1000), 0.5))[0] if text.startswith("a photo")]) == 3
-    assert len(describe(np.zeros((4, 1000)))) == 4
+        "freshwater dace-like game fish of Europe and western Asia noted for ability to survive outside water",
+    )
+    kinds = imagenet.classes()[TENCH].kinds
+    assert all(any(kind in text for kind in kinds) for text in tench[2:])
+    several = said(shares(_0=0.31, _50=0.4, _837=0.1))
+    assert several[0] == "a photo of an American alligator"
+    assert "a photo of a tench" in several
+    assert not any("sunglasses" in text for text in several)
+    assert said(shares(_837=0.5))[0] == "a photo of sunglasses"
+    assert said(shares(_0=0.29)) == ()
+    assert sum(one.definition in text for text in said(np.full((1, 1000), 0.5)) for one in imagenet.classes()) <= 3
+    assert len(describe(np.zeros((4, 1000)), np.random.default_rng(0))) == 4
 
 
 def test_probabilities_are_shares() -> None:
