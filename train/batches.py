@@ -132,7 +132,7 @@ class Texts:
         return found.float()
 
     def likeness(self, drawn: Tensor, texts: Tensor, temperature: float) -> Tensor:
-        """(N, M) in (0, 1]: how like `drawn` (N,) `texts` (M,) are to the text tower, exp((cosine - 1) / temperature)."""
+        """(N, M) in (0, 1]: exp((cosine - 1) / temperature) of texts drawn (N,) and texts (M,), in the text tower."""
         one, other = (F.normalize(self.features[some].float(), dim=-1) for some in (drawn, texts))
         return ((one @ other.T - 1) / temperature).exp()
 
