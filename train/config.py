@@ -104,6 +104,7 @@ class Config(_Stage, frozen=True):
     clip: ClipConfig
     features: FeaturesConfig = FeaturesConfig()
     declip: DeclipConfig = DeclipConfig()
+    judge: HeadsConfig = HeadsConfig()  # the linear heads on the coarse feature that give verdicts
     heads: HeadsConfig = HeadsConfig()
     data: tuple[Source, ...] = ()  # for the model card: what it is trained on, on which terms
 

@@ -25,7 +25,7 @@ VERDICTS = 2  # phrases on each of quality and beauty
 def judge(rows: list[Row], rated: Rated, encode: Encoder, config: Config) -> list[Row]:
     """The rows; those with texts get verdicts and scores on quality and beauty, and rated ones lose their scores."""
     readers = new_heads(dimension(config.clip.model))
-    heads.learn(readers, config, rated)
+    heads.learn(readers, msgspec.structs.replace(config, heads=config.judge), rated)
     described = [i for i, row in enumerate(rows) if row.perceptual or row.semantic]
     stored = encode([Item(rows[i]) for i in described], "texts")
     usable = [place for place in range(len(described)) if place not in stored.failures]
