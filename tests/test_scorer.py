@@ -143,10 +143,10 @@ def test_scoring_imports_no_torch(prompted: Path) -> None:
 
 
 def test_decoding_smaller_hardly_moves_the_scores(scorer: Scorer) -> None:
-    large = encoded(picture(2, 2400, 2100), quality=95)
+    large = encoded(picture(2, 4400, 4200), quality=95)
     with Scorer(device="cpu", decode_scale="auto") as quick:
         ours, reference = quick.score(large), scorer.score(large)
-    assert (ours.width, ours.height) == (2400, 2100)
+    assert (ours.width, ours.height) == (4400, 4200)
     assert 0 < abs(ours.technical - reference.technical) < 0.1
     with pytest.raises(ConfigError, match="choose full or auto"):
         Scorer(device="cpu", decode_scale="half")  # type: ignore[arg-type]
@@ -335,7 +335,7 @@ def test_embed_many_gives_what_embed_gives(scorer: Scorer) -> None:
         alone = scorer.embed(image)
         for space in ("perceptual", "semantic"):
             assert np.abs(getattr(embedding, space) - getattr(alone, space)).max() <= SAME
-    assert repr(alone) == "Embedding(perceptual: float32 (256,), semantic: float32 (256,))"
+    assert repr(alone) == "Embedding(perceptual: float32 (768,), semantic: float32 (768,))"
 
 
 @pytest.mark.parametrize(

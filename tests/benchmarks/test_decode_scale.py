@@ -22,7 +22,7 @@ def test_the_command_writes_a_table(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 def test_small_photos_do_not_change_and_large_ones_do() -> None:
     bundle = Bundle()
     small = decode_scale.table(bundle, [encoded(picture(i, 90, 80)) for i in range(3)])
-    large = decode_scale.table(bundle, [encoded(picture(i, 2200, 2100)) for i in range(3)])
+    large = decode_scale.table(bundle, [encoded(picture(i, 4300, 4200)) for i in range(3)])
     assert "| technical | 1.0000 | 0.0000 | 0.0000 | 0.0000 |" in small
     assert "| technical | " in large
     assert "| 0.0000 | 0.0000 | 0.0000 |" not in next(r for r in large.splitlines() if r.startswith("| technical"))

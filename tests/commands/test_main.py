@@ -64,7 +64,7 @@ def test_models_lists_shows_and_verifies(declip: Run, bundle: Bundle) -> None:
 
 
 def test_a_model_says_whether_it_takes_prompts(declip: Run, prompted: Path) -> None:
-    assert "own prompts: up to 30 tokens" in declip("models", "show", prompted).stdout.decode()
+    assert "own prompts: up to 62 tokens" in declip("models", "show", prompted).stdout.decode()
 
 
 def test_verify_finds_an_altered_bundle(declip: Run, bundle: Bundle, tmp_path: Path) -> None:

@@ -283,7 +283,7 @@ def test_resume_keeps_rows_of_the_same_prompts_only(declip: Run, folder: Path, t
         (["--prompts", "sharp"], "[NAME=]HIGH:LOW"),
         (["--prompts", "technical=a:b"], "give them another name"),
         (["--prompts", "calm=a:b", "--semantic-prompts", "calm=a:b"], "two prompts are called 'calm'"),
-        (["--prompts", f"{'word ' * 40}:b"], "has 40 tokens, the model reads 30"),
+        (["--prompts", f"{'word ' * 70}:b"], "has 70 tokens, the model reads 62"),
     ],
 )
 def test_wrong_prompts_say_why_in_one_line(
