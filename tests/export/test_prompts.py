@@ -30,8 +30,11 @@ CAT = Prompts("cat", ("a photo of a cat",), ("a photo of a dog",), "semantic")
 
 
 @pytest.fixture(scope="module")
-def tokenizer(prompted: Path) -> Tokenizer:
-    return Tokenizer(prompted / "tokenizer.json", CONTEXT)
+def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Tokenizer:
+    """CLIP's own, as the export writes it."""
+    file = tmp_path_factory.mktemp("clip") / "tokenizer.json"
+    write_tokenizer("ViT-B-32", file)
+    return Tokenizer(file, CONTEXT)
 
 
 @pytest.fixture(scope="module")
