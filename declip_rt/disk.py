@@ -16,11 +16,15 @@ def write_whole(path: Path, content: bytes | Callable[[Path], object], *, shared
     file at the same time. Raises OSError, and what `content` raises.
     """
     partial = path.with_name(f"{path.name}.{os.getpid()}.partial" if shared else f"{path.name}.partial")
-    if callable(content):
-        content(partial)
-    else:
-        partial.write_bytes(content)
-    os.replace(partial, path)
+    try:
+        if callable(content):
+            content(partial)
+        else:
+            partial.write_bytes(content)
+        os.replace(partial, path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
 
 
 def read_text(path: str | Path) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import collections
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from declip_rt.errors import ConfigError, ImageError
 from declip_rt.extras import load
 from declip_rt.model.bundle import Bundle
 from declip_rt.model.manifest import Agreement
-from declip_rt.output import files, plot
+from declip_rt.output import files, plot, target
 from declip_rt.output.records import Columns
 from declip_rt.output.terminal import printable
 from declip_rt.ratings import agreement
@@ -33,6 +34,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.description = DESCRIPTION
     add_rating_options(parser)
     parser.add_argument("--out", type=Path, metavar="FILE", help="write path, mos, score: .csv, .jsonl or .parquet")
+    parser.add_argument("--overwrite", action="store_true", help="replace the rows that --out has")
     parser.set_defaults(command=run)
 
 
@@ -87,6 +89,7 @@ class Evaluation:
     lower_is_better: bool = False
     plot_file: Path | None = None
     out: Path | None = None
+    overwrite: bool = False
 
     def run(self) -> int:
         """Scores, measures and prints, and returns the exit code: 0 all well, 1 a photo failed. Raises DeclipError."""
@@ -109,6 +112,8 @@ class Evaluation:
         file = self.scores_file or find_ratings(self.dataset)
         self._check(file)
         ratings = read(file, self.dataset, self.image_column, self.score_column)
+        outputs = [output for output in (self.out, self.plot_file) if output]
+        collections.deque(target.spare((str(rating.path) for rating in ratings), outputs), maxlen=0)
         with self.running.open() as scorer:
             heads = [head.name for head in scorer.bundle.heads]
             if self.head not in heads:
@@ -135,14 +140,15 @@ class Evaluation:
         load("scipy.stats")  # better missed before the scoring than after it
         if self.plot_file is not None:
             plot.check(self.plot_file)
+        target.check_distinct({"--scores": ratings, "--out": self.out, "--plot": self.plot_file})
         if self.out is not None:
-            files.check_suffix(self.out)
-            if self.out.resolve() == ratings.resolve():
-                raise ConfigError(f"--out {self.out} would overwrite the ratings; name another file")
+            target.place("--out", self.out, target.ROWS)
+            if files.is_begun(self.out) and not self.overwrite:
+                raise ConfigError(f"{self.out} has rows: --overwrite replaces them")
 
     def _rows(self, scorer: Scorer, ratings: list[Rating]) -> Iterator[tuple[Rating, Score | ImageError]]:
         """What `_scored` gives, each written to --out as it comes."""
-        sink = files.open_file(self.out, COLUMNS) if self.out else None
+        sink = files.open_file(self.out.resolve(), COLUMNS) if self.out else None
         for rating, score in self._scored(scorer, ratings):
             if sink:
                 row = COLUMNS.record(path=str(rating.path), mos=rating.mos)

@@ -36,6 +36,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def run(parser: argparse.ArgumentParser, arguments: Sequence[str] | None = None) -> int:
     """Runs the command that the parser sets, and returns its exit code. Errors become one line on stderr."""
+    if sys.stderr is None:  # it was closed
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115  # it stays open
+    if sys.stdout is None:
+        print("declip-rt: standard output is closed; give it somewhere to go, such as > /dev/null", file=sys.stderr)
+        return 2
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # odd names must not stop a run
     warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # we have our own limit
@@ -48,9 +53,11 @@ def run(parser: argparse.ArgumentParser, arguments: Sequence[str] | None = None)
     except DeclipError as error:
         print(f"declip-rt: {in_flags(str(error))}", file=sys.stderr)
         return 2
-    except BrokenPipeError:  # the reader of a pipe left, as head does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
+    except OSError as error:
+        where = error.filename if error.filename is not None else "standard output"
+        print(f"declip-rt: cannot write {where}: {error.strerror or error}", file=sys.stderr)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left in its buffer goes nowhere
+        return 2
     except KeyboardInterrupt:
         hint = "; a run with --out goes on with --resume" if "resume" in options else ""
         print(f"\ndeclip-rt: interrupted{hint}", file=sys.stderr)

@@ -9,7 +9,7 @@ import os
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from declip_rt.commands import running
 from declip_rt.commands.running import EXIT_CODES, Running, parsed
 from declip_rt.errors import ConfigError
 from declip_rt.images import sources
-from declip_rt.output import files, records
+from declip_rt.output import files, records, target
 from declip_rt.output.html import HtmlPage
 from declip_rt.output.records import Columns, Record
 from declip_rt.output.terminal import Ranked, Table
@@ -52,8 +52,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add(
         "--resume",
         action="store_true",
-        help="keep the rows of --out whose file, model and prompts are unchanged, score the rest",
+        help="go on with --out: keep its rows but those whose file, model or prompts changed, and score the rest",
     )
+    add("--overwrite", action="store_true", help="start --out again, in place of the rows that it has")
     for option, what in (
         ("--prompts", "add a score of your own: how much nearer the photo's look is to HIGH than to LOW; repeatable"),
         ("--semantic-prompts", "the same of what the photo shows"),
@@ -83,6 +84,7 @@ class Job:
     out: str | None = None
     html_file: Path | None = None
     resume: bool = False
+    overwrite: bool = False
     prompts: Sequence[str] = ()
     semantic_prompts: Sequence[str] = ()
     sort: str | None = None
@@ -93,17 +95,17 @@ class Job:
 
     def run(self) -> int:
         """Scores everything, and returns the exit code: 0 all well, 1 a failure or a score below `fail_below`."""
-        self._check()
+        out, page = self._outputs()
         own = (*parse(self.prompts, "perceptual"), *parse(self.semantic_prompts, "semantic"))
         tally = Tally(self.fail_below)
-        with self.running.open(own) as scorer:
+        with target.locked(out) if out else nullcontext(), self.running.open(own) as scorer:
             columns = self._columns(scorer)
-            ahead, rest = self._images()
+            ahead, rest = self._images([file for file in (out, page) if file])
             total = len(ahead) if self.resume or len(ahead) < AHEAD else None
             with self.running.progress(total) as progress:
-                shown: list[files.Sink] = [tally, *self._shown(scorer, progress)]
+                shown: list[files.Sink] = [tally, *self._shown(scorer, page, progress)]
                 kept = _Kept(columns, ahead if self.resume else [], shown)
-                sinks = [*self._out(columns, kept), *shown]
+                sinks = [*self._out(columns, out, kept), *shown]
                 progress.update(len(kept.keys))
                 paths = (path for path in itertools.chain(ahead, rest) if records.key(path) not in kept.keys)
                 for record in _score(scorer, columns, paths):
@@ -114,20 +116,25 @@ class Job:
                 sink.close()
             if self.print_stats:
                 print(scorer.stats.summary(), file=sys.stderr)
-        logger.info(tally.summary(len(kept.keys)))
+        logger.info(tally.summary(kept))
         return 1 if tally.failed or tally.below else 0
 
-    def _check(self) -> None:
+    def _outputs(self) -> tuple[Path | None, Path | None]:
+        """The files of --out and --html. Raises ConfigError where the options are at odds."""
         if not self.paths and not self.listed:
             raise ConfigError("give images to score: declip-rt score PATH... (declip-rt score --help)")
-        if self.resume and self.out in (None, STDIO):
-            raise ConfigError("--resume goes on with the rows of a file: give it with --out FILE")
-        if self.out not in (None, STDIO):
-            files.check_suffix(Path(self.out or ""))
-        for file in (self.out, self.html_file):
-            if file not in (None, STDIO) and not Path(file or "").absolute().parent.is_dir():
-                raise ConfigError(f"cannot write {file}: its folder does not exist")
+        if (self.resume or self.overwrite) and self.out in (None, STDIO):
+            option = "--resume goes on with" if self.resume else "--overwrite replaces"
+            raise ConfigError(f"{option} the rows of a file: give it with --out FILE")
+        if self.resume and self.overwrite:
+            raise ConfigError("choose --resume or --overwrite: one keeps the rows of --out, the other does not")
         ConfigError.check_counts(top=self.top, bottom=self.bottom)
+        out = None if self.out in (None, STDIO) else target.place("--out", self.out or "", target.ROWS)
+        page = None if self.html_file is None else target.place("--html", self.html_file, target.PAGE)
+        target.check_distinct({"--list": self.listed, "--out": out, "--html": page})
+        if out and files.is_begun(out) and not (self.resume or self.overwrite):
+            raise ConfigError(f"{self.out} has rows: --resume goes on with them, --overwrite starts again")
+        return out, page
 
     def _columns(self, scorer: Scorer) -> Columns:
         precision, scale = scorer.engine.precision, self.running.decode_scale
@@ -136,9 +143,9 @@ class Job:
             raise ConfigError(f"--sort {self.sort}: no such column; choose one of {', '.join(columns.types)}")
         return columns
 
-    def _images(self) -> tuple[list[str], Iterator[str]]:
+    def _images(self, outputs: list[Path]) -> tuple[list[str], Iterator[str]]:
         """The first paths, or all of them where rows are kept, and the others."""
-        rest = self._expand()
+        rest = target.spare(self._expand(), outputs)
         ahead = list(rest if self.resume else itertools.islice(rest, AHEAD))
         if not ahead:
             raise ConfigError(
@@ -150,26 +157,22 @@ class Job:
         named: list[str] = []
         for argument in self.paths:
             if argument == STDIO:
-                named += sources.split_paths(os.fsdecode(sys.stdin.buffer.read()))
+                named += sources.split_paths(os.fsdecode(_stdin()))
             else:
                 named.append(argument)
         if self.listed is not None:
             named += sources.read_list(self.listed)
         return sources.expand(named)
 
-    def _out(self, columns: Columns, kept: _Kept) -> list[files.Sink]:
-        if self.out is None:
-            return []
-        if self.out == STDIO:
-            return [files.Stdout(columns)]
-        return [files.open_file(Path(self.out), columns, kept if self.resume else None)]
+    def _out(self, columns: Columns, out: Path | None, kept: _Kept) -> list[files.Sink]:
+        if out is not None:
+            return [files.open_file(out, columns, kept if self.resume else None)]
+        return [files.Stdout(columns)] * (self.out == STDIO)
 
-    def _shown(self, scorer: Scorer, progress: tqdm[Any]) -> Iterator[files.Sink]:
+    def _shown(self, scorer: Scorer, page: Path | None, progress: tqdm[Any]) -> Iterator[files.Sink]:
         prompts = [p.name for p in scorer.prompts]
-        if self.html_file is not None:
-            yield HtmlPage(
-                self.html_file, scorer.bundle, device=str(scorer.engine), prompts=prompts, stats=scorer.stats
-            )
+        if page is not None:
+            yield HtmlPage(page, scorer.bundle, device=str(scorer.engine), prompts=prompts, stats=scorer.stats)
         if self.out == STDIO:
             return
         table = Table(scorer.bundle, lambda line: progress.write(line, file=sys.stdout), prompts)
@@ -197,43 +200,65 @@ class Tally:
     def close(self) -> None:
         """Nothing is held."""
 
-    def summary(self, kept: int) -> str:
+    def summary(self, kept: _Kept) -> str:
         seconds = time.monotonic() - self.began
-        new = self.scored + self.failed - kept
+        new = self.scored + self.failed - len(kept.keys)
         parts = [f"{self.scored} scored, {self.failed} failed"]
-        if kept:
-            parts.append(f"{kept} of them kept from the last run")
+        if kept.keys:
+            parts.append(f"{len(kept.keys)} of them kept from the last run")
+        if kept.away:
+            parts.append(f"{kept.away} of these out of reach now")
+        if kept.others:
+            parts.append(f"{kept.others} rows of other images kept")
         if self.limit is not None:
             parts.append(f"{self.below} below {self.limit:g}")
         return f"{', '.join(parts)}; {seconds:.1f} s, {new / max(seconds, 1e-9):.1f} images/s"
 
 
 class _Kept:
-    """Decides which rows of an earlier run still hold, and shows those that this run is about."""
+    """Decides which rows of an earlier run still hold, and shows those that this run is about.
+
+    A row holds until something says otherwise: another model, a file that changed. One out of reach says nothing.
+    """
 
     def __init__(self, columns: Columns, paths: list[str], shown: list[files.Sink]) -> None:
         self.keys: set[str] = set()
+        self.others = self.away = 0
         self._run, self._shown = columns.run, shown
         self._paths = {records.key(path): path for path in paths}
+        self._strange: set[str] = set()  # the images of other rows
 
     def __call__(self, record: Record) -> bool:
         name = records.key(record["path"])
-        path: str = self._paths.get(name) or record["path"]
+        if (path := self._paths.get(name)) is None:
+            known = name in self._strange
+            self._strange.add(name)
+            self.others += not known
+            return not known
         if name in self.keys or record["error"] is not None:
             return False
         if any(record[column] != value for column, value in self._run.items()):
             return False
         try:
             status = os.stat(path)
+            if (status.st_size, status.st_mtime_ns) != (record["size"], record["mtime_ns"]):
+                return False
         except (OSError, ValueError):
-            return False
-        if (status.st_size, status.st_mtime_ns) != (record["size"], record["mtime_ns"]):
-            return False
-        if name in self._paths:
-            self.keys.add(name)
-            for sink in self._shown:
-                sink.write(record | {"path": path})
+            self.away += 1
+        self.keys.add(name)
+        for sink in self._shown:
+            sink.write(record | {"path": path})
         return True
+
+
+def _stdin() -> bytes:
+    """Raises ConfigError where it is closed or cannot be read."""
+    if sys.stdin is None:
+        raise ConfigError("standard input is closed; give paths, or pipe them in")
+    try:
+        return sys.stdin.buffer.read()
+    except OSError as error:
+        raise ConfigError(f"cannot read paths from standard input: {error.strerror}") from error
 
 
 def _score(scorer: Scorer, columns: Columns, paths: Iterable[str]) -> Iterator[Record]:

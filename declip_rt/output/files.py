@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import csv
-import io
 import json
+import logging
 import sys
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
@@ -14,6 +15,11 @@ from declip_rt.disk import write_whole
 from declip_rt.errors import ConfigError
 from declip_rt.extras import load
 from declip_rt.output.records import Columns, Record, key
+
+logger = logging.getLogger(__name__)
+SPECIAL = {",", '"', "\n", "\r"}  # what a CSV's cell is quoted for
+FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what a spreadsheet's formula begins with
+ROW_LINES = 100  # of a CSV, at most: a longer row has lost a quote
 
 
 class Sink(Protocol):
@@ -29,12 +35,18 @@ class Format(Protocol):
 
     def line(self, record: Record) -> bytes: ...
 
-    def parse(self, file: BinaryIO) -> Iterator[Record]:
-        """Raises ConfigError where the file was written with other columns. A torn last line is left out."""
+    def parse(self, file: BinaryIO) -> Iterator[Record | None]:
+        """The records, and None for each line that is damaged. A torn last line is left out.
+
+        Raises ConfigError where the file was written with other columns.
+        """
 
 
 class Csv:
-    """UTF-8 with a header; a name that is no UTF-8 keeps its bytes."""
+    """UTF-8 with a header, quoted by RFC 4180; a name that is no UTF-8 keeps its bytes.
+
+    A text that a spreadsheet would run as a formula stands behind an apostrophe.
+    """
 
     def __init__(self, columns: Columns) -> None:
         self._columns = columns
@@ -43,26 +55,76 @@ class Csv:
         return self._row(self._columns.types)
 
     def line(self, record: Record) -> bytes:
-        return self._row("" if record[name] is None else record[name] for name in self._columns.types)
+        return self._row(record[name] for name in self._columns.types)
 
-    def parse(self, file: BinaryIO) -> Iterator[Record]:
-        whole = (line for line in file if line.endswith(b"\n"))
-        rows = csv.reader(line.decode("utf-8", "surrogateescape") for line in whole)
+    def parse(self, file: BinaryIO) -> Iterator[Record | None]:
+        rows = _rows(line.decode("utf-8", "surrogateescape") for line in file if line.endswith(b"\n"))
         _check(next(rows, None), self._columns)
         for row in rows:
-            if len(row) == len(self._columns.types):
-                pairs = zip(self._columns.types.items(), row, strict=True)
-                yield {name: kind(text) if text else None for (name, kind), text in pairs}
+            yield self._record(row)
+
+    def _record(self, row: list[str]) -> Record | None:
+        if len(row) != len(self._columns.types):
+            return None
+        pairs = zip(self._columns.types.items(), row, strict=True)
+        try:
+            return {name: kind(_unguarded(text)) if text else None for (name, kind), text in pairs}
+        except ValueError:
+            return None
 
     @staticmethod
     def _row(values: Iterable[Any]) -> bytes:
-        text = io.StringIO()
-        csv.writer(text, lineterminator="\n").writerow(values)
-        return text.getvalue().encode("utf-8", "surrogateescape")
+        cells = (_guarded(value) if isinstance(value, str) else value for value in values)
+        texts = ("" if cell is None else str(cell) for cell in cells)
+        quoted = (f'"{text.replace(chr(34), chr(34) * 2)}"' if SPECIAL & {*text} else text for text in texts)
+        return (",".join(quoted) + "\n").encode("utf-8", "surrogateescape")
+
+
+def _guarded(text: str) -> str:
+    """With an apostrophe where a spreadsheet would take the text for a formula."""
+    return "'" + text if text.lstrip("'").startswith(FORMULA) else text
+
+
+def _unguarded(text: str) -> str:
+    return text[1:] if text[:1] == "'" and text.lstrip("'").startswith(FORMULA) else text
+
+
+def _rows(lines: Iterable[str]) -> Iterator[list[str]]:
+    """The rows of a CSV, empty for each line that is part of none."""
+    held: list[str] = []  # the lines of a row whose quoted cell goes on
+    for line in lines:
+        held.append(line)
+        yield from _taken(held)
+    while held:  # the first line's quote is never closed
+        yield []
+        del held[0]
+        yield from _taken(held)
+
+
+def _taken(held: list[str]) -> Iterator[list[str]]:
+    """The rows that `held` has whole, taken from it."""
+    while held and (whole := _whole(held)) is not None:
+        count, row = whole
+        yield row
+        del held[:count]
+
+
+def _whole(lines: list[str]) -> tuple[int, list[str]] | None:
+    """How many of the lines the first row takes, and the row, empty if damaged; None where more lines are needed."""
+    quotes = 0
+    for count, line in enumerate(lines[:ROW_LINES], 1):
+        quotes += line.count('"')
+        if quotes % 2 == 0:
+            try:
+                rows = list(csv.reader(["".join(lines[:count])], strict=True))
+            except csv.Error:
+                return 1, []
+            return count, rows[0] if len(rows) == 1 else []
+    return (1, []) if len(lines) >= ROW_LINES else None
 
 
 class JsonLines:
-    """One JSON object a line; a name that is no UTF-8 is written with lone surrogate escapes, as Python's json does."""
+    """One JSON object a line; in a name that is no UTF-8 the odd bytes are escaped (`records.key`)."""
 
     def __init__(self, columns: Columns) -> None:
         self._columns = columns
@@ -71,24 +133,31 @@ class JsonLines:
         return b""
 
     def line(self, record: Record) -> bytes:
-        return json.dumps(record).encode() + b"\n"
+        return json.dumps(record | {"path": key(record["path"])}).encode() + b"\n"
 
-    def parse(self, file: BinaryIO) -> Iterator[Record]:
-        for number, line in enumerate(file, 1):
+    def parse(self, file: BinaryIO) -> Iterator[Record | None]:
+        for number, line in enumerate(file):
             if not line.endswith(b"\n"):
                 return
             try:
                 record = json.loads(line)
-            except ValueError as error:
-                raise ConfigError(
-                    f"line {number} of the file to resume is not JSON; mend it, or start again"
-                ) from error
-            _check(list(record), self._columns)
-            yield record
+            except (ValueError, RecursionError):
+                record = None
+            if isinstance(record, dict) and number == 0:
+                _check(list(record), self._columns)
+            yield record if self._is_whole(record) else None
+
+    def _is_whole(self, record: object) -> bool:
+        """Whether it has the columns, of their types."""
+        if not isinstance(record, dict) or list(record) != list(self._columns.types):
+            return False
+        kinds: dict[type, tuple[type, ...]] = {str: (str,), int: (int,), float: (int, float)}
+        pairs = zip(record.values(), self._columns.types.values(), strict=True)
+        return all(value is None or isinstance(value, kinds[kind]) for value, kind in pairs) and bool(record["path"])
 
 
 class LineFile:
-    """A file that is readable whenever the run is killed: each record is appended in one write.
+    """A file that is readable whenever the run is killed or the disk is full: records are appended whole.
 
     With `keep` the records for which it is true stay, in front of the new ones; the others are dropped.
     """
@@ -101,11 +170,22 @@ class LineFile:
                     file.writelines(format.line(record) for record in read_records(path, format) if keep(record))
 
         write_whole(path, begin)
-        self._format = format
+        self._path, self._format = path, format
         self._file = _open(path, "ab")
+        self._end = path.stat().st_size
 
     def write(self, record: Record) -> None:
-        self._file.write(self._format.line(record))
+        """Raises OSError where the record cannot be written; the file then ends with the one before."""
+        line = self._format.line(record)
+        try:
+            written = 0
+            while written < len(line):
+                written += self._file.write(line[written:])
+        except OSError as error:
+            with suppress(OSError):
+                self._file.truncate(self._end)
+            raise OSError(error.errno, error.strerror, str(self._path)) from error
+        self._end += len(line)
 
     def close(self) -> None:
         self._file.close()
@@ -120,7 +200,7 @@ class ParquetFile:
     def __init__(self, path: Path, columns: Columns, keep: Callable[[Record], bool] | None = None) -> None:
         self.path, self._columns = path, columns
         self._format = JsonLines(columns)
-        self.journal = path.with_name(path.name + ".journal.jsonl")
+        self.journal = journal(path)
         load("pyarrow.parquet")
         self._arrow = load("pyarrow")
         if keep is not None and path.exists() and not self.journal.exists():
@@ -147,7 +227,10 @@ class ParquetFile:
 
     def _unpack(self) -> None:
         """Writes the journal that the existing Parquet file came from."""
-        file = self._arrow.parquet.ParquetFile(self.path)
+        try:
+            file = self._arrow.parquet.ParquetFile(self.path)
+        except (self._arrow.ArrowException, OSError) as error:
+            raise ConfigError(f"{self.path} is no Parquet file to go on with; --overwrite starts again") from error
         _check(file.schema_arrow.names, self._columns)
 
         def write(partial: Path) -> None:
@@ -172,15 +255,18 @@ class Stdout:
         sys.stdout.buffer.flush()
 
 
-def check_suffix(path: Path) -> None:
-    """Raises ConfigError where no format has the suffix of `path`."""
-    if path.suffix.lower() not in (".csv", ".jsonl", ".parquet"):
-        raise ConfigError(f"--out {path}: the suffix must be .csv, .jsonl or .parquet")
+def is_begun(path: Path) -> bool:
+    """Whether there are rows of an earlier run."""
+    return any(file.exists() and file.stat().st_size for file in (path, journal(path)))
+
+
+def journal(path: Path) -> Path:
+    """Where the rows of a Parquet file are until it is closed."""
+    return path.with_name(path.name + ".journal.jsonl")
 
 
 def open_file(path: Path, columns: Columns, keep: Callable[[Record], bool] | None = None) -> LineFile | ParquetFile:
-    """The sink that the suffix of `path` asks for. Raises ConfigError."""
-    check_suffix(path)
+    """The sink that the suffix of `path` (of target.ROWS) asks for. Raises ConfigError."""
     match path.suffix.lower():
         case ".csv":
             return LineFile(path, Csv(columns), keep)
@@ -190,8 +276,15 @@ def open_file(path: Path, columns: Columns, keep: Callable[[Record], bool] | Non
 
 
 def read_records(path: Path, format: Format) -> Iterator[Record]:
+    damaged = 0
     with _open(path, "rb") as file:
-        yield from format.parse(file)
+        for record in format.parse(file):
+            if record is None:
+                damaged += 1
+            else:
+                yield record
+    if damaged:
+        logger.warning("%s: %d damaged lines are left out", path, damaged)
 
 
 def _open(path: Path, mode: str) -> Any:
@@ -205,7 +298,7 @@ def _check(found: list[str] | None, columns: Columns) -> None:
     if found is not None and found != list(columns.types):
         raise ConfigError(
             "the file to resume has other columns than this model and its prompts give; "
-            "choose another --out, or leave out --resume to start again"
+            "choose another --out, or start again with --overwrite"
         )
 
 

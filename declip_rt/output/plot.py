@@ -12,15 +12,15 @@ import numpy as np
 from declip_rt.errors import ConfigError
 from declip_rt.extras import load
 from declip_rt.model.manifest import Agreement
+from declip_rt.output import target
 from declip_rt.ratings.agreement import Array, Logistic
+
+PICTURE = (".png", ".svg")
 
 
 def check(path: Path) -> None:
     """Raises ConfigError where `draw` could not write `path`. Call it before the scoring."""
-    if path.suffix.lower() not in (".png", ".svg"):
-        raise ConfigError(f"--plot {path}: the suffix must be .png or .svg")
-    if not path.absolute().parent.is_dir():
-        raise ConfigError(f"cannot write {path}: its folder does not exist")
+    target.place("--plot", path, PICTURE)
     load("matplotlib.figure")
 
 

@@ -138,7 +138,7 @@ def test_wrong_options_say_what_is_wrong(
 def test_the_ratings_are_never_overwritten(dataset: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = (dataset / "scores.csv").read_bytes()
     assert main(["eval", str(dataset), "--out", str(dataset / "images" / ".." / "scores.csv")]) == 2
-    assert "would overwrite the ratings" in capsys.readouterr().err
+    assert "--scores and --out name one file" in capsys.readouterr().err
     assert (dataset / "scores.csv").read_bytes() == before
 
 
