@@ -24,9 +24,10 @@ from train.compare.subject import Subject
 from train.evaluate import Measured
 from train.features import Encoder
 from train.i2t.manifest import Images
+from train.judge import judge
 from train.loop import keep_log
 from train.model import build, load
-from train.rated import rated
+from train.rated import Rated, rated
 from train.readers import Dataset, read
 from train.run import texts_and_scores
 from train.tables import Table
@@ -52,7 +53,7 @@ def measure(subject: Subject, run: Path, sets: list[Dataset]) -> list[Table]:
         disentanglement.table(subject),
         *([by_words] if by_words else []),
         databases.table(subject, sets),
-        ablation(subject, run),
+        ablation(subject, run, training),
     ]
 
 
@@ -88,9 +89,10 @@ def what_holds(tables: list[Table]) -> str:
     return "\n".join(["## what holds", "", note, "", *(f"- {finding}" for finding in found)]) + "\n"
 
 
-def ablation(subject: Subject, run: Path) -> Table:
+def ablation(subject: Subject, run: Path, training: Rated) -> Table:
     """Stage 2 again, without each of its terms."""
-    rows, lines = texts_and_scores(subject.config, subject.data), []
+    rows = judge(texts_and_scores(subject.config, subject.data), training, subject.encode, subject.config)
+    lines = []
     for what, settings in ABLATIONS.items():
         config = replace(subject.config, declip=replace(subject.config.declip, **settings))
         if settings and config == subject.config:
