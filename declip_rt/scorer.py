@@ -11,7 +11,7 @@ from typing import Literal, TypeAlias, TypeVar, get_args, overload
 from declip_rt.backends.choose import open_engine
 from declip_rt.backends.contract import Engine, EngineInfo, EngineOptions, Precision
 from declip_rt.errors import ConfigError, DeclipError, ImageError
-from declip_rt.images.load import DecodeScale, Facts, Frame, ImageLike, Loaded, Loader, is_on_gpu, is_one
+from declip_rt.images.load import Broken, DecodeScale, Facts, Frame, ImageLike, Loaded, Loader, is_on_gpu, is_one, own
 from declip_rt.model.bundle import Bundle
 from declip_rt.pipeline import Done, Pipeline
 from declip_rt.prompts import Prompts, axes
@@ -19,7 +19,7 @@ from declip_rt.score import Embedding, Score
 from declip_rt.stats import Stats, cores
 
 Decoder: TypeAlias = Literal["cpu", "gpu"]
-Scored: TypeAlias = Done[ImageLike, Facts]
+Scored: TypeAlias = Done["ImageLike | Broken", Facts]
 Result = TypeVar("Result", Score, Embedding)
 
 
@@ -100,7 +100,7 @@ class Scorer:
             engine.close()
             raise
         # A frame on a GPU is taken by the thread that gives it, whose stream its library has queued it on.
-        self._pipeline = Pipeline[ImageLike, Loaded, Facts](
+        self._pipeline = Pipeline["ImageLike | Broken", Loaded, Facts](
             engine, loader.load, loader.place, self.workers, self.stats, is_on_gpu
         )
         self.engine: EngineInfo = engine.info
@@ -205,7 +205,7 @@ class Scorer:
         if is_one(images):
             raise TypeError(f"images must be an iterable of images, not one {type(images).__name__}; give [image]")
         self._pipeline.check()
-        return self._pipeline.run(iter(images))
+        return self._pipeline.run(map(own, images))
 
     def _score_of(self, done: Scored) -> Score:
         """The Score in a record without an error."""

@@ -19,7 +19,9 @@ from declip_rt.images.load import DecodeScale
 from declip_rt.prompts import Prompts
 from declip_rt.scorer import Decoder, Scorer
 
-EXIT_CODES = "exit codes: 0 all scored; 1 some inputs failed or scored below --fail-below; 2 the command could not run or write"
+EXIT_CODES = (
+    "exit codes: 0 all scored; 1 some inputs failed or scored below --fail-below; 2 the command could not run or write"
+)
 logger = logging.getLogger(__name__)
 Options = TypeVar("Options")
 

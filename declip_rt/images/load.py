@@ -63,6 +63,34 @@ class Loaded:
     mtime_ns: int | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Broken:
+    """An image that could not be taken from its owner."""
+
+    error: ImageError
+
+
+def own(image: ImageLike) -> ImageLike | Broken:
+    """The image as it is now, for as long as it is needed: what its owner could refill, seek or close is copied.
+
+    A path, bytes and a frame on a GPU are taken as they are.
+    """
+    if isinstance(image, (str, os.PathLike, bytes)):
+        return image
+    try:
+        if isinstance(image, (bytearray, memoryview)):
+            return bytes(image)
+        if isinstance(image, Image.Image):
+            return decode.from_pil(image)  # made anew; two threads must not load one image
+        if isinstance(image, np.ndarray):
+            return np.array(decode.from_array(image))
+        if hasattr(image, "__dlpack__") and not is_on_gpu(image):
+            return np.array(_from_dlpack(image))
+    except ImageError as error:
+        return Broken(error)
+    return image
+
+
 class Loader:
     """Loads images and places their views. Threads may share it.
 
@@ -84,8 +112,10 @@ class Loader:
         self._least = least_side(views) if decode_scale == "auto" else None
         self._scratch = Scratch()
 
-    def load(self, image: ImageLike) -> Loaded:
+    def load(self, image: ImageLike | Broken) -> Loaded:
         """Reads and decodes an image. Raises ImageError."""
+        if isinstance(image, Broken):
+            raise image.error
         if not isinstance(image, (str, os.PathLike)):
             with self._stats.timed("decode"):
                 return Loaded(self._decode(image))
