@@ -19,7 +19,7 @@ from tqdm import tqdm
 from declip_rt.commands import running
 from declip_rt.commands.running import EXIT_CODES, Running, parsed
 from declip_rt.errors import ConfigError
-from declip_rt.images import sources
+from declip_rt.images import lists, sources
 from declip_rt.output import files, records, target
 from declip_rt.output.html import HtmlPage
 from declip_rt.output.records import Columns, Record
@@ -41,7 +41,14 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--list",
         dest="listed",
         metavar="FILE",
-        help="a text file with a path a line, or a CSV with a column path or image",
+        help="a text file with a path a line, or a .csv, .tsv, .jsonl or .parquet file with a column path or image",
+    )
+    add(
+        "--exclude",
+        action="append",
+        default=[],
+        metavar="GLOB",
+        help="leave out files and folders of this name; repeatable",
     )
     add(
         "--out",
@@ -81,6 +88,7 @@ class Job:
     running: Running
     paths: tuple[str, ...] = ()
     listed: str | None = None
+    exclude: Sequence[str] = ()
     out: str | None = None
     html_file: Path | None = None
     resume: bool = False
@@ -100,7 +108,8 @@ class Job:
         tally = Tally(self.fail_below)
         with target.locked(out) if out else nullcontext(), self.running.open(own) as scorer:
             columns = self._columns(scorer)
-            ahead, rest = self._images([file for file in (out, page) if file])
+            skipped = sources.Skipped()
+            ahead, rest = self._images([file for file in (out, page) if file], skipped)
             total = len(ahead) if self.resume or len(ahead) < AHEAD else None
             with self.running.progress(total) as progress:
                 shown: list[files.Sink] = [tally, *self._shown(scorer, page, progress)]
@@ -116,7 +125,7 @@ class Job:
                 sink.close()
             if self.print_stats:
                 print(scorer.stats.summary(), file=sys.stderr)
-        logger.info(tally.summary(kept))
+        logger.info(tally.summary(kept, skipped))
         return 1 if tally.failed or tally.below else 0
 
     def _outputs(self) -> tuple[Path | None, Path | None]:
@@ -143,26 +152,27 @@ class Job:
             raise ConfigError(f"--sort {self.sort}: no such column; choose one of {', '.join(columns.types)}")
         return columns
 
-    def _images(self, outputs: list[Path]) -> tuple[list[str], Iterator[str]]:
+    def _images(self, outputs: list[Path], skipped: sources.Skipped) -> tuple[list[str], Iterator[str]]:
         """The first paths, or all of them where rows are kept, and the others."""
-        rest = target.spare(self._expand(), outputs)
+        rest = target.spare(self._expand(skipped), outputs)
         ahead = list(rest if self.resume else itertools.islice(rest, AHEAD))
         if not ahead:
+            found = f" ({skipped})" if skipped else ""
             raise ConfigError(
-                "no images found; give files, folders or globs (folders give files with an image's suffix)"
+                f"no images found{found}; give files, folders or globs (folders give files with an image's suffix)"
             )
         return ahead, rest
 
-    def _expand(self) -> Iterator[str]:
+    def _expand(self, skipped: sources.Skipped) -> Iterator[str]:
         named: list[str] = []
         for argument in self.paths:
             if argument == STDIO:
-                named += sources.split_paths(os.fsdecode(_stdin()))
+                named += lists.split_paths(_stdin())
             else:
                 named.append(argument)
         if self.listed is not None:
-            named += sources.read_list(self.listed)
-        return sources.expand(named)
+            named += lists.read_list(self.listed)
+        return sources.expand(named, self.exclude, skipped)
 
     def _out(self, columns: Columns, out: Path | None, kept: _Kept) -> list[files.Sink]:
         if out is not None:
@@ -200,7 +210,7 @@ class Tally:
     def close(self) -> None:
         """Nothing is held."""
 
-    def summary(self, kept: _Kept) -> str:
+    def summary(self, kept: _Kept, skipped: sources.Skipped) -> str:
         seconds = time.monotonic() - self.began
         new = self.scored + self.failed - len(kept.keys)
         parts = [f"{self.scored} scored, {self.failed} failed"]
@@ -212,6 +222,8 @@ class Tally:
             parts.append(f"{kept.others} rows of other images kept")
         if self.limit is not None:
             parts.append(f"{self.below} below {self.limit:g}")
+        if skipped:
+            parts.append(str(skipped))
         return f"{', '.join(parts)}; {seconds:.1f} s, {new / max(seconds, 1e-9):.1f} images/s"
 
 
@@ -251,14 +263,14 @@ class _Kept:
         return True
 
 
-def _stdin() -> bytes:
+def _stdin() -> str:
     """Raises ConfigError where it is closed or cannot be read."""
     if sys.stdin is None:
         raise ConfigError("standard input is closed; give paths, or pipe them in")
     try:
-        return sys.stdin.buffer.read()
-    except OSError as error:
-        raise ConfigError(f"cannot read paths from standard input: {error.strerror}") from error
+        return lists.decoded(sys.stdin.buffer.read())
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"cannot read paths from standard input: {error}") from error
 
 
 def _score(scorer: Scorer, columns: Columns, paths: Iterable[str]) -> Iterator[Record]:

@@ -1,22 +1,27 @@
-"""Finds the images that a user names by files, folders, globs and lists, and reads their bytes."""
+"""Finds the images that a user names by files, folders and globs, and reads their bytes."""
 
 from __future__ import annotations
 
 import glob
 import itertools
 import os
+import re
 import stat
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from functools import cache
 
 from PIL import Image
 
-from declip_rt.disk import read_csv, read_text
-from declip_rt.errors import ConfigError, ImageError
+from declip_rt.errors import ImageError
 
 RUN_LENGTH = 10_000  # a folder's entries are sorted in runs of so many
-CSV_COLUMNS = ("path", "image", "file", "filename", "name")
+THUMBNAILS = ("@eaDir", "__MACOSX")  # folders that a NAS or an archive adds
+AGAIN = "other names of the same file"
+MOST_TOLD = 6  # reasons
+ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 
 
 @dataclass(frozen=True)
@@ -28,20 +33,37 @@ class Content:
     mtime_ns: int
 
 
-def expand(arguments: Iterable[str]) -> Iterator[str]:
+class Skipped(Counter[str]):
+    """How many files of folders were left out, by suffix or reason."""
+
+    def __str__(self) -> str:
+        listed = [f"{count} {what}" for what, count in self.most_common(MOST_TOLD)]
+        more = ["…"] * (len(self) > MOST_TOLD)
+        return f"{self.total()} skipped: {', '.join(listed + more)}"
+
+
+def expand(arguments: Iterable[str], exclude: Sequence[str] = (), skipped: Skipped | None = None) -> Iterator[str]:
     """The image files that the arguments mean, in their order. Each comes once, whatever names or links lead to it.
 
-    A file may have any name. A folder gives the files with an image's suffix, in the order of its sorted entries. They
-    are sorted in runs of RUN_LENGTH, so that the first can be scored before a large folder is listed. Links are
-    followed, loops are not. A path that does not exist is a glob (`**` crosses folders). A glob that finds nothing is
-    given back as it is, so that its row says that it is missing.
+    A file may have any name. A folder gives the files with an image's suffix, in the order of its sorted entries, but
+    none that is hidden, in a hidden folder, or a thumbnail of a NAS. They are sorted in runs of RUN_LENGTH, so that the
+    first can be scored before a large folder is listed. Links are followed, loops are not. A path that does not exist
+    is a glob (`**` crosses folders). A glob that finds nothing is given back as it is, so that its row says that it is
+    missing.
+
+    exclude: glob patterns of names or paths that folders do not give, such as "*_thumb.jpg". skipped: told what else is
+    in the folders.
     """
     seen: set[str] = set()
+    skipped = Skipped() if skipped is None else skipped
     for path in _expand_globs(arguments):
-        for file, real in _walk(path, set()) if os.path.isdir(path) else ((path, os.path.realpath(path)),):
+        walked = _walk(path, exclude, skipped) if os.path.isdir(path) else ((path, os.path.realpath(path)),)
+        for file, real in walked:
             if real not in seen:
                 seen.add(real)
                 yield file
+            else:
+                skipped[AGAIN] += 1
 
 
 def read(path: str | os.PathLike[str]) -> Content:
@@ -52,39 +74,14 @@ def read(path: str | os.PathLike[str]) -> Content:
             if stat.S_ISREG(status.st_mode):
                 content = Content(file.read(), status.st_size, status.st_mtime_ns)
     except OSError as error:
+        if ADDRESS.match(os.fsdecode(path)):
+            raise ImageError("an address, not a file: fetch it first, and give the file") from error
         raise ImageError(f"cannot be read: {error.strerror}") from error
     except ValueError as error:
         raise ImageError(f"not a path: {error}") from error
     if content is None:
         raise ImageError("not a regular file")
     return content
-
-
-def read_list(path: str) -> list[str]:
-    """The paths in a text file (a line each) or a `.csv` (in its column path, image, file, filename or name).
-
-    Relative paths start at the list's folder. Raises ConfigError.
-    """
-    try:
-        listed = _column(path) if path.lower().endswith(".csv") else split_paths(read_text(path))
-    except OSError as error:
-        raise ConfigError(f"cannot read the list {path}: {error.strerror}") from error
-    return [os.path.join(os.path.dirname(path), name) for name in listed]
-
-
-def _column(path: str) -> list[str]:
-    rows = read_csv(path)
-    column = next((name for name in CSV_COLUMNS if name in (rows.fieldnames or ())), None)
-    if column is None:
-        raise ConfigError(f"{path} has none of the columns {', '.join(CSV_COLUMNS)}")
-    return [row[column] for row in rows if row[column]]
-
-
-def split_paths(text: str) -> list[str]:
-    """Paths separated by NUL where there is one, else by newlines."""
-    if "\0" in text:
-        return [line for line in text.split("\0") if line]
-    return [line.removesuffix("\r") for line in text.split("\n") if line.strip()]
 
 
 def _expand_globs(arguments: Iterable[str]) -> Iterator[str]:
@@ -99,9 +96,34 @@ def _expand_globs(arguments: Iterable[str]) -> Iterator[str]:
             yield argument
 
 
-def _walk(folder: str, entered: set[tuple[int, int]]) -> Iterator[tuple[str, str]]:
+def _walk(folder: str, exclude: Sequence[str], skipped: Skipped) -> Iterator[tuple[str, str]]:
     """The folder's image files, each with its path without links."""
-    real = os.path.realpath(folder)
+    entered: set[tuple[int, int]] = set()
+    inside = [(_entries(folder, entered), os.path.realpath(folder))]  # a tree may be deeper than Python's stack
+    while inside:
+        entries, real = inside[-1]
+        entry = next(entries, None)
+        if entry is None:
+            inside.pop()
+        elif isinstance(entry, str):
+            yield entry, real  # its row says why it cannot be read
+        elif why := _left_out(entry, exclude):
+            skipped[why] += 1
+        elif _is_folder(entry):
+            inside.append((_entries(entry.path, entered), _real(entry, real)))
+        elif (suffix := f".{entry.name.rpartition('.')[2]}".lower()) in _suffixes():  # splitext finds none in "..png"
+            yield entry.path, _real(entry, real)
+        else:
+            skipped[suffix if "." in entry.name else "without a suffix"] += 1
+
+
+def _real(entry: os.DirEntry[str], folder: str) -> str:
+    """The entry's path without links. folder: that of its folder, as resolving every path would cost too much."""
+    return os.path.realpath(entry.path) if entry.is_symlink() else os.path.join(folder, entry.name)
+
+
+def _entries(folder: str, entered: set[tuple[int, int]]) -> Iterator[os.DirEntry[str] | str]:
+    """The sorted entries of a folder that was not entered before, or its path where it cannot be read."""
     try:
         status = os.stat(folder)
         if (status.st_dev, status.st_ino) in entered:
@@ -109,14 +131,16 @@ def _walk(folder: str, entered: set[tuple[int, int]]) -> Iterator[tuple[str, str
         entered.add((status.st_dev, status.st_ino))
         entries = os.scandir(folder)
         while run := sorted(itertools.islice(entries, RUN_LENGTH), key=lambda entry: entry.name):
-            for entry in run:
-                if _is_folder(entry):
-                    yield from _walk(entry.path, entered)
-                elif f".{entry.name.rpartition('.')[2]}".lower() in _suffixes():  # splitext finds none in "..png"
-                    direct = not entry.is_symlink()  # resolving every path would cost more than all the rest here
-                    yield entry.path, os.path.join(real, entry.name) if direct else os.path.realpath(entry.path)
+            yield from run
     except OSError:
-        yield folder, real  # its row says why it cannot be read
+        yield folder
+
+
+def _left_out(entry: os.DirEntry[str], exclude: Sequence[str]) -> str:
+    """Why a folder's entry is not looked at, or nothing."""
+    if any(fnmatchcase(entry.name, pattern) or fnmatchcase(entry.path, pattern) for pattern in exclude):
+        return "by --exclude"
+    return "hidden" if entry.name.startswith(".") or entry.name in THUMBNAILS else ""
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from declip_rt import ConfigError, ImageError
-from declip_rt.images.sources import expand, read, read_list, split_paths
+from declip_rt.images.lists import read_list, split_paths
+from declip_rt.images.sources import AGAIN, Skipped, expand, read
 
 names = st.text(st.characters(exclude_characters="\0\n\r/", exclude_categories=("Cs",)), min_size=1, max_size=20)
 
@@ -160,4 +162,48 @@ def test_any_file_name_is_found_once(tmp_path_factory: pytest.TempPathFactory, f
     files = {name for name in files if len(os.fsencode(name)) < 250}
     for name in files:
         (folder / name).touch()
-    assert [os.path.basename(path) for path in expand([str(folder)])] == sorted(files)
+    assert [os.path.basename(path) for path in expand([str(folder)])] == sorted(f for f in files if f[0] != ".")
+
+
+def test_hidden_files_and_thumbnails_are_left_out_and_counted(tmp_path: Path) -> None:
+    kept = ("a.jpg", "sub/b.jpg")
+    left = (
+        "._a.jpg",
+        ".thumbnails/t.png",
+        "@eaDir/a.jpg/SYNOPHOTO_THUMB_M.jpg",
+        "raw/x.dng",
+        "y.HEIC",
+        "z.heic",
+        "README",
+    )
+    touch(tmp_path, *kept, *left)
+    (tmp_path / "again.jpg").hardlink_to(tmp_path / "a.jpg")
+    (tmp_path / "link.jpg").symlink_to("a.jpg")
+    skipped = Skipped()
+    found = [os.path.relpath(path, tmp_path) for path in expand([str(tmp_path)], ["again*"], skipped)]
+    assert found == list(kept)
+    assert skipped == {"hidden": 3, "by --exclude": 1, ".dng": 1, ".heic": 2, "without a suffix": 1, AGAIN: 1}
+    assert str(skipped).startswith("9 skipped: 3 hidden, 2 .heic, 1 ")
+    assert [Path(path).name for path in expand([str(tmp_path / ".thumbnails"), str(tmp_path / "._a.jpg")])] == [
+        "t.png",
+        "._a.jpg",
+    ], "what is named is taken"
+    assert list(expand([str(tmp_path)], ["*/sub", "a*", "link.jpg"])) == []
+
+
+def test_a_tree_deeper_than_the_stack_of_python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for _ in range(1500):
+        os.mkdir("d")
+        os.chdir("d")
+    Path("deep.jpg").touch()
+    monkeypatch.chdir(tmp_path)
+    found = [os.path.basename(path) for path in expand(["d"])]
+    subprocess.run(["rm", "-r", "d"], check=True)  # shutil.rmtree is not deep enough
+    assert found == ["deep.jpg"]
+
+
+def test_an_address_is_no_file() -> None:
+    for address in ("https://example.org/a.jpg", "s3://bucket/a.jpg", "file:///a.jpg"):
+        with pytest.raises(ImageError, match="fetch it first"):
+            read(address)
