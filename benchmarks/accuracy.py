@@ -41,8 +41,8 @@ ABLATIONS: dict[str, dict[str, float]] = {  # what is left out of stage 2
 }
 
 
-def measure(subject: Subject, run: Path, sets: list[Dataset]) -> list[Table]:
-    """The tables of the model."""
+def measure(subject: Subject, run: Path, sets: list[Dataset], ablated: bool) -> list[Table]:
+    """The tables of the model. ablated: whether stage 2 is trained again without its terms, which takes the longest."""
     config = subject.config
     training = rated(subject.encode, config.features, subject.data, config.seed, config.heads.sets)
     by_words = words.table(subject)
@@ -53,7 +53,7 @@ def measure(subject: Subject, run: Path, sets: list[Dataset]) -> list[Table]:
         disentanglement.table(subject),
         *([by_words] if by_words else []),
         databases.table(subject, sets),
-        ablation(subject, run, training),
+        *([ablation(subject, run, training)] if ablated else []),
     ]
 
 
@@ -122,6 +122,7 @@ def main() -> int:
         metavar="READER=FOLDER",
         help="a published dataset (train/README.md) for the cross-database table; repeatable",
     )
+    parser.add_argument("--no-ablation", action="store_true", help="leave that table out, which takes the longest")
     options = parser.parse_args()
     keep_log(options.run)
     pictures = options.out / "accuracy"
@@ -133,7 +134,7 @@ def main() -> int:
         sets = [read(name, Path(folder)) for name, _, folder in (some.partition("=") for some in options.sets)]
         pictures.mkdir(parents=True, exist_ok=True)
         measured = evaluate.measure(options.bundle, options.data)
-        tables = [shipped(measured), *measure(subject, options.run, sets)]
+        tables = [shipped(measured), *measure(subject, options.run, sets, not options.no_ablation)]
         plots.scatter(subject, pictures / "technical.png")
         plots.curves(subject, pictures / "distortions.png")
         plots.spaces(subject, pictures / "spaces.png")
@@ -143,7 +144,8 @@ def main() -> int:
     except DeclipError as error:
         print(f"accuracy: {error}", file=sys.stderr)
         return 2
-    head = f"# Accuracy of {config.name}\n\n`python -m benchmarks.accuracy RUN --bundle BUNDLE --data DATA`, "
+    without = " --no-ablation" * options.no_ablation
+    head = f"# Accuracy of {config.name}\n\n`python -m benchmarks.accuracy RUN --bundle BUNDLE --data DATA{without}`, "
     head += f"{datetime.date.today()}, {Machine.here()}.\n"
     shown = ("technical", "distortions", "spaces", *["ladder"] * bool(measured.ladders))
     images = "\n".join(f"![{name}](accuracy/{name}.png)" for name in shown)

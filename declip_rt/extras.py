@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import importlib
+import os
 from dataclasses import dataclass
 from types import ModuleType
 
 from declip_rt.errors import Unavailable
+
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # ONNX Runtime sends usage data otherwise
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from PIL import Image
 from declip_rt import __version__
 from declip_rt.commands.running import EXIT_CODES, in_flags, printed_log
 from declip_rt.errors import DeclipError
+from declip_rt.output.terminal import printable
 
 COMMANDS = {  # name: its module in declip_rt.commands, and what it is for
     "score": ("score", "score images"),
@@ -51,7 +52,7 @@ def run(parser: argparse.ArgumentParser, arguments: Sequence[str] | None = None)
         sys.stdout.flush()
         return code
     except DeclipError as error:
-        print(f"declip-rt: {in_flags(str(error))}", file=sys.stderr)
+        print(f"declip-rt: {printable(in_flags(str(error)))}", file=sys.stderr)
         return 2
     except OSError as error:
         where = error.filename if error.filename is not None else "standard output"

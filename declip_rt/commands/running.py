@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from declip_rt.backends.contract import EngineOptions, Precision
 from declip_rt.images.load import DecodeScale
+from declip_rt.output.terminal import printable
 from declip_rt.prompts import Prompts
 from declip_rt.scorer import Decoder, Scorer
 
@@ -142,7 +143,7 @@ class _Lines(logging.Handler):
     """Prints a record as a line on stderr, above a progress bar."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        tqdm.write(in_flags(self.format(record)), file=sys.stderr)
+        tqdm.write(printable(in_flags(self.format(record))), file=sys.stderr)
 
 
 @contextmanager

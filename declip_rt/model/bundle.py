@@ -12,6 +12,7 @@ import msgspec
 import numpy as np
 
 from declip_rt.errors import BundleError
+from declip_rt.model import trust
 from declip_rt.model.manifest import LIMITS, SCHEMA, Head, Manifest, MosMap, ViewSpec, sha256_of
 
 EMBEDDED = Path(__file__).parent / "embedded"
@@ -31,10 +32,7 @@ class Bundle:
     def __init__(self, model: str | PathLike[str] | None = None, *, verify: bool = True) -> None:
         self.path = _find(model)
         file = self.path / "bundle.json"
-        try:
-            text = file.read_bytes()
-        except OSError as error:
-            raise BundleError(f"cannot read {file}: {error.strerror}") from error
+        text = trust.read(file)
         self.hash = hashlib.sha256(text).hexdigest()
         self.manifest = _parse(text, file)
         if verify:
@@ -72,6 +70,7 @@ class Bundle:
         for part in self.manifest.files:
             file = self.path / part.file
             try:
+                trust.check_regular(file)
                 found = sha256_of(file)
             except OSError as error:
                 raise BundleError(
@@ -126,8 +125,9 @@ def _parse(text: bytes, file: Path) -> Manifest:
                 f"{file} has schema {found}, this version reads {SCHEMA}; export it again or update declip-rt"
             )
         manifest = msgspec.json.decode(text, type=Manifest)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, RecursionError, ValueError) as error:
         raise BundleError(f"{file} is not a bundle of schema {SCHEMA}: {error}") from error
+    trust.check(manifest, file)
     names = [head.name for head in manifest.heads]
     if missing := {"technical", "aesthetic"} - set(names):
         raise BundleError(f"{file} lacks the head {' and '.join(sorted(missing))}")

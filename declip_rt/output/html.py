@@ -81,7 +81,7 @@ class HtmlPage:
 
     def close(self) -> None:
         page = Template((Path(__file__).parent / "page.html").read_text("utf-8")).substitute(
-            title=f"{self._bundle.name}: {self._scored} photos",
+            title=escape(printable(f"{self._bundle.name}: {self._scored} photos")),
             facts=self._facts(),
             histograms="".join(_histogram(name, values) for name, values in self._scores.items() if values),
             options="".join(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -129,6 +130,58 @@ def test_a_map_to_mos_is_straight_between_its_knots_and_flat_beyond(copy: Path, 
 def test_a_wrong_map_to_mos_is_refused(copy: Path, head: str, changes: dict[str, object], message: str) -> None:
     map_to_mos(copy, head, **changes)
     with pytest.raises(BundleError, match=message):
+        Bundle(copy)
+
+
+def rewrite(copy: Path, **changes: object) -> None:
+    manifest = json.loads((copy / "bundle.json").read_text())
+    (copy / "bundle.json").write_text(json.dumps(manifest | changes))
+
+
+@pytest.mark.parametrize(
+    ("part", "change", "message"),
+    [
+        ("name", "tiny\u001b]0;owned\u0007", "control characters"),
+        ("name", "a\u0000b", "control characters"),
+        ("licence", "MIT\u202e", "control characters"),
+        ("features", 10**7, "more than 65,536"),
+        ("views", {"size": 30000, "placements": [{"short_side": 224}]}, "views.size of 30,000"),
+        ("views", {"size": 224, "placements": [{"short_side": 224}] * 100}, "views of 100"),
+    ],
+)
+def test_what_would_hang_or_drive_a_terminal_is_refused(copy: Path, part: str, change: object, message: str) -> None:
+    rewrite(copy, **{part: change})
+    with pytest.raises(BundleError, match=message):
+        Bundle(copy)
+
+
+@pytest.mark.parametrize("name", ["path", "error", "model", 'x" onmouseover="alert(1)', "A", "", "sharp ness", "é"])
+def test_heads_are_words_and_no_columns(copy: Path, name: str) -> None:
+    heads = json.loads((copy / "bundle.json").read_text())["heads"]
+    heads[-1]["name"] = name
+    rewrite(copy, heads=heads, calibration=None)
+    with pytest.raises(BundleError, match="calls a head"):
+        Bundle(copy)
+
+
+@pytest.mark.parametrize(
+    "content", [b"[" * 100_000, b'{"schema": 1, "name": "\xff"}', b"\x00" * 100, b" " * (17 * 2**20)]
+)
+def test_hostile_json_is_refused(copy: Path, content: bytes) -> None:
+    (copy / "bundle.json").write_bytes(content)
+    with pytest.raises(BundleError):
+        Bundle(copy)
+
+
+@pytest.mark.parametrize("name", ["fp32.onnx", "tokenizer.json"])
+def test_files_that_never_end_are_not_read(copy: Path, name: str) -> None:
+    (copy / name).unlink()
+    os.mkfifo(copy / name)
+    with pytest.raises(BundleError, match="is not a regular file"):
+        Bundle(copy)
+    (copy / name).unlink()
+    (copy / name).symlink_to("/dev/zero")
+    with pytest.raises(BundleError, match="is not a regular file"):
         Bundle(copy)
 
 

@@ -29,6 +29,7 @@ class Database:
     items: dict[str, list[Item]]
     quality: dict[str, NDArray[np.float64]]
     photos: NDArray[np.str_]  # of the test split
+    chosen: dict[str, NDArray[np.bool_]] | None = None  # of the items of each split; None: all
 
     @property
     def agree(self) -> Statistic:
@@ -39,11 +40,7 @@ class Database:
 def table(subject: Subject, sets: list[Dataset]) -> Table:
     """A linear probe learns from one set's training split and reads the others' test splits."""
     rated = [_live(subject), _distorted(subject), *_published(sets)]
-    found = {
-        (one.name, split): subject.spaces(subject.coarse(items, f"{one.name} {split}"))
-        for one in rated
-        for split, items in one.items.items()
-    }
+    found = {(one.name, split): _spaces(subject, one, split) for one in rated for split in one.items}
     lines, read = [], {}
     for space in ("coarse", "perceptual"):
         for one in rated:
@@ -74,6 +71,11 @@ def table(subject: Subject, sets: list[Dataset]) -> Table:
     return Table("cross-database", note, columns, tuple(lines), claims)
 
 
+def _spaces(subject: Subject, one: Database, split: str) -> dict[str, probe.Features]:
+    coarse = subject.coarse(one.items[split], f"{one.name} {split}")
+    return subject.spaces(coarse if one.chosen is None else coarse[one.chosen[split]])
+
+
 def _live(subject: Subject) -> Database:
     splits = {split: rows(subject.data, "mos", split) for split in ("train", "test")}
     return Database(
@@ -85,12 +87,12 @@ def _live(subject: Subject) -> Database:
 
 
 def _distorted(subject: Subject) -> Database:
-    items = {
-        split: [item for item in variants(subject.data, split) if KINDS[item.row.edits[0].kind].fault]
-        for split in ("train", "test")
-    }
-    quality = {split: np.array([-item.row.edits[0].strength for item in some]) for split, some in items.items()}
-    return Database(DISTORTED, items, quality, np.array([item.row.image for item in items["test"]]))
+    items = {split: variants(subject.data, split) for split in ("train", "test")}
+    edits = {split: [item.row.edits[0] for item in some] for split, some in items.items()}
+    chosen = {split: np.array([KINDS[edit.kind].fault for edit in some]) for split, some in edits.items()}
+    quality = {split: -np.array([edit.strength for edit in some])[chosen[split]] for split, some in edits.items()}
+    photos = np.array([item.row.image for item in items["test"]])[chosen["test"]]
+    return Database(DISTORTED, items, quality, photos, chosen)
 
 
 def _published(sets: list[Dataset]) -> Iterator[Database]:
