@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from declip_rt.errors import ImageError
+from declip_rt.images import formats
 
 RGB: TypeAlias = NDArray[np.uint8]  # (H, W, 3)
 MAX_PIXELS = 178_956_970  # Pillow's own limit for an error
@@ -81,17 +82,19 @@ def decode_for(
     if not data:
         raise ImageError("the file is empty")
     try:
-        image = Image.open(io.BytesIO(data))
+        image = Image.open(io.BytesIO(data), formats=formats.READ)
     except Image.DecompressionBombError as error:
         raise ImageError(f"more than {max_pixels:,} pixels; shrink it first") from error
     except UnidentifiedImageError as error:
-        raise ImageError("not an image, or of a format that Pillow does not read") from error
+        raise ImageError(formats.recognised(data) or "not an image, or of a format that is not read") from error
     except Exception as error:
         raise ImageError(f"corrupt header: {error}") from error
     with image:
         if image.width * image.height > max_pixels:
             raise ImageError(f"{image.width}x{image.height} is more than {max_pixels:,} pixels; shrink it first")
         _check_sides(*image.size)
+        if formats.is_camera_raw(image):
+            raise ImageError(f"camera raw is not read, but its thumbnail: {formats.DEVELOP}")
         if image.format in ("JPEG", "MPO") and (rgb := _decode_jpeg(data, image, least, scratch)) is not None:
             turn = _read_turn(image)
             return Decoded(TURNS[turn](rgb), *(image.size[::-1] if turn in SIDEWAYS_TURNS else image.size))

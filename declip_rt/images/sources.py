@@ -16,6 +16,7 @@ from functools import cache
 from PIL import Image
 
 from declip_rt.errors import ImageError
+from declip_rt.images import formats
 
 RUN_LENGTH = 10_000  # a folder's entries are sorted in runs of so many
 THUMBNAILS = ("@eaDir", "__MACOSX")  # folders that a NAS or an archive adds
@@ -152,12 +153,9 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
 
 @cache
 def _suffixes() -> frozenset[str]:
-    """The suffixes of the raster formats that Pillow reads, without those of documents and films."""
+    """The suffixes of the formats that are decoded."""
     Image.init()
-    readable = {suffix for suffix, name in Image.registered_extensions().items() if name in Image.OPEN}
-    return frozenset(
-        readable - {".pdf", ".eps", ".ps", ".mpg", ".mpeg", ".wmf", ".emf", ".h5", ".hdf", ".grib", ".bufr"}
-    )
+    return frozenset(suffix for suffix, name in Image.registered_extensions().items() if name in (*formats.READ, "MPO"))
 
 
 def _open_at_once(path: str, flags: int) -> int:

@@ -198,9 +198,10 @@ def test_a_tree_deeper_than_the_stack_of_python(tmp_path: Path, monkeypatch: pyt
         os.chdir("d")
     Path("deep.jpg").touch()
     monkeypatch.chdir(tmp_path)
-    found = [os.path.basename(path) for path in expand(["d"])]
-    subprocess.run(["rm", "-r", "d"], check=True)  # shutil.rmtree is not deep enough
-    assert found == ["deep.jpg"]
+    try:
+        assert [os.path.basename(path) for path in expand(["d"])] == ["deep.jpg"]
+    finally:
+        subprocess.run(["rm", "-r", "d"], check=True)  # shutil.rmtree does not go as deep
 
 
 def test_an_address_is_no_file() -> None:

@@ -1,0 +1,51 @@
+"""What is decoded, and what others are called."""
+
+from __future__ import annotations
+
+import io
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, TiffImagePlugin
+
+from declip_rt import ImageError
+from declip_rt.images.decode import decode
+from declip_rt.images.formats import READ, SIGNATURES
+from tests.conftest import encoded, picture
+
+
+@pytest.mark.parametrize("kind", sorted({*READ} - {"QOI"}))
+def test_formats_that_are_read(kind: str) -> None:
+    assert decode(encoded(picture(1, 64, 64), kind)).shape == (64, 64, 3)
+
+
+@pytest.mark.parametrize(("place", "mark", "name"), [row[:3] for row in SIGNATURES])
+def test_what_is_not_read_is_called_by_its_name(place: int, mark: bytes, name: str) -> None:
+    with pytest.raises(ImageError, match="is not read: ") as caught:
+        decode(bytes(place) + mark + b"\0" * 200)
+    assert str(caught.value).startswith(name.split(" (")[0].split(",")[0])
+
+
+def test_postscript_called_a_photo_starts_no_program(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("a program was started")
+
+    monkeypatch.setattr(subprocess, "Popen", refuse)
+    file = io.BytesIO()
+    Image.fromarray(picture(0, 40, 30)).save(file, "EPS")
+    with pytest.raises(ImageError, match="PostScript is not read"):
+        decode(file.getvalue())
+
+
+@pytest.mark.parametrize("tags", [{50706: b"\1\4\0\0"}, {271: "NIKON CORPORATION", 254: 1}])
+def test_the_thumbnail_of_a_camera_raw_file_is_not_scored(tmp_path: Path, tags: dict[int, object]) -> None:
+    directory = TiffImagePlugin.ImageFileDirectory_v2()
+    for tag, value in tags.items():
+        directory[tag] = value
+        if tag == 50706:
+            directory.tagtype[tag] = 1
+    Image.fromarray(np.zeros((12, 16, 3), np.uint8)).save(tmp_path / "a.dng", "TIFF", tiffinfo=directory)
+    with pytest.raises(ImageError, match="camera raw is not read"):
+        decode((tmp_path / "a.dng").read_bytes())
