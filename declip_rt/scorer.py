@@ -109,8 +109,8 @@ class Scorer:
         """The score of one image.
 
         image: a path, encoded bytes, a Pillow image, or RGB uint8 (H, W, 3) of NumPy or another library. Transparency
-        is laid over white; of several frames the first counts. On a GPU it may be (3, H, W) too, and must not change
-        before its score is there; `device` is then that GPU.
+        is laid over white; of several frames the first counts, of a TIFF's pages the largest. On a GPU it may be
+        (3, H, W) too, and must not change before its score is there; `device` is then that GPU.
 
         Raises:
             ImageError: it cannot be read or decoded; `error.image` is its path.

@@ -18,6 +18,7 @@ from declip_rt.images import formats
 
 RGB: TypeAlias = NDArray[np.uint8]  # (H, W, 3)
 MAX_PIXELS = 178_956_970  # Pillow's own limit for an error
+MOST_PAGES = 100  # of a TIFF that are looked at
 MAX_SIDE = 2**23  # pixels; float32 is too coarse for the corners of a crop beyond it
 SCRATCH_BYTES = 96 * 2**20  # the most that a thread keeps for pixels
 ORIENTATION = 0x0112
@@ -60,7 +61,7 @@ class Scratch(threading.local):
 
 
 def decode(data: bytes, max_pixels: int = MAX_PIXELS) -> RGB:
-    """The first frame of an encoded image, upright, as RGB uint8 (H, W, 3).
+    """The first frame of an encoded image, of a TIFF its largest page, upright, as RGB uint8 (H, W, 3).
 
     EXIF orientation is applied, 16-bit greyscale scaled to 8 bits, and transparency laid over white. The pixel count
     is checked before pixels are allocated. JPEG goes through libjpeg-turbo and gives Pillow's pixels.
@@ -95,11 +96,30 @@ def decode_for(
         _check_sides(*image.size)
         if formats.is_camera_raw(image):
             raise ImageError(f"camera raw is not read, but its thumbnail: {formats.DEVELOP}")
+        _seek(image, max_pixels)
         if image.format in ("JPEG", "MPO") and (rgb := _decode_jpeg(data, image, least, scratch)) is not None:
             turn = _read_turn(image)
             return Decoded(TURNS[turn](rgb), *(image.size[::-1] if turn in SIDEWAYS_TURNS else image.size))
         rgb = from_pil(image)
         return Decoded(rgb, rgb.shape[1], rgb.shape[0])
+
+
+def _seek(image: Image.Image, max_pixels: int) -> None:
+    """Turns to the frame that counts: the largest page of a TIFF, the first of a PNG's animation. Raises ImageError."""
+    try:
+        if image.format == "TIFF" and getattr(image, "is_animated", False):
+            sizes = []
+            for page in range(min(image.n_frames, MOST_PAGES)):  # type: ignore[attr-defined]  # a TIFF has it
+                image.seek(page)
+                sizes.append(image.width * image.height)
+            image.seek(sizes.index(max(sizes)))
+        elif image.format == "PNG" and getattr(image, "default_image", False):
+            image.seek(1)  # the default image is for readers without animation
+    except Exception as error:  # Pillow's plugins raise nearly anything on corrupt data
+        raise ImageError(f"corrupt or truncated: {error}") from error
+    if image.width * image.height > max_pixels:
+        raise ImageError(f"{image.width}x{image.height} is more than {max_pixels:,} pixels; shrink it first")
+    _check_sides(*image.size)
 
 
 def from_pil(image: Image.Image) -> RGB:

@@ -49,3 +49,24 @@ def test_the_thumbnail_of_a_camera_raw_file_is_not_scored(tmp_path: Path, tags: 
     Image.fromarray(np.zeros((12, 16, 3), np.uint8)).save(tmp_path / "a.dng", "TIFF", tiffinfo=directory)
     with pytest.raises(ImageError, match="camera raw is not read"):
         decode((tmp_path / "a.dng").read_bytes())
+
+
+def test_the_largest_page_of_a_tiff_counts() -> None:
+    pages = [
+        Image.new("RGB", size, color) for size, color in (((16, 12), "red"), ((64, 48), "lime"), ((32, 24), "blue"))
+    ]
+    file = io.BytesIO()
+    pages[0].save(file, "TIFF", save_all=True, append_images=pages[1:])
+    assert decode(file.getvalue()).shape == (48, 64, 3)
+    assert decode(file.getvalue())[0, 0].tolist() == [0, 255, 0]
+    with pytest.raises(ImageError, match="64x48 is more than 1,000 pixels"):
+        decode(file.getvalue(), max_pixels=1000)
+
+
+def test_the_default_image_of_an_animated_png_is_not_scored() -> None:
+    frames = [Image.new("RGB", (16, 12), color) for color in ("red", "lime", "blue")]
+    file = io.BytesIO()
+    frames[0].save(file, "PNG", save_all=True, append_images=frames[1:], default_image=True)
+    assert decode(file.getvalue())[0, 0].tolist() == [0, 255, 0]
+    frames[0].save(file := io.BytesIO(), "PNG", save_all=True, append_images=frames[1:])
+    assert decode(file.getvalue())[0, 0].tolist() == [255, 0, 0]
