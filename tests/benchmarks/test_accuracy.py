@@ -43,8 +43,8 @@ def planted(item: Item) -> np.ndarray:
     row, made = item.row, np.zeros(32, np.float32)
     name = Path(row.image).stem
     if row.edits:
-        (edit,) = row.edits
-        made[0], made[2:LOOKS] = 2 - 0.8 * edit.strength, code(edit.kind, LOOKS - 2)
+        made[0] = 2 - 0.8 * sum(edit.strength for edit in row.edits)
+        made[2:LOOKS] = sum(code(edit.kind, LOOKS - 2) for edit in row.edits)
     elif "mos" in row.scores:
         made[0] = row.scores["mos"] / 25 - 2
     elif "beauty" in row.scores:
