@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import collections
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -112,8 +111,7 @@ class Evaluation:
         file = self.scores_file or find_ratings(self.dataset)
         self._check(file)
         ratings = read(file, self.dataset, self.image_column, self.score_column)
-        outputs = [output for output in (self.out, self.plot_file) if output]
-        collections.deque(target.spare((str(rating.path) for rating in ratings), outputs), maxlen=0)
+        list(target.spare([str(rating.path) for rating in ratings], filter(None, (self.out, self.plot_file))))
         with self.running.open() as scorer:
             heads = [head.name for head in scorer.bundle.heads]
             if self.head not in heads:

@@ -56,7 +56,7 @@ def run(parser: argparse.ArgumentParser, arguments: Sequence[str] | None = None)
         return 2
     except OSError as error:
         where = error.filename if error.filename is not None else "standard output"
-        print(f"declip-rt: cannot write {where}: {error.strerror or error}", file=sys.stderr)
+        print(printable(f"declip-rt: cannot write {where}: {error.strerror or error}"), file=sys.stderr)
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left in its buffer goes nowhere
         return 2
     except KeyboardInterrupt:

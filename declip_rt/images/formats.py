@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from PIL import Image
 
-READ = (  # by Pillow; no other of its plugins is asked: some start programs
-    *("AVIF", "BMP", "DDS", "DIB", "GIF", "ICO", "JPEG", "JPEG2000", "PCX", "PNG", "PPM", "QOI", "SGI"),
-    *("TGA", "TIFF", "WEBP"),
+READ = (  # by Pillow, in the order of its trials; no other of its plugins is asked: some start programs
+    *("JPEG", "PNG", "GIF", "BMP", "PPM"),  # those that Pillow has at hand without importing all its plugins
+    *("AVIF", "DDS", "DIB", "ICO", "JPEG2000", "PCX", "QOI", "SGI", "TIFF", "WEBP"),
+    "TGA",  # which has no signature
 )
 CONVERT, DEVELOP = "convert it to JPEG or PNG first", "develop it to JPEG, PNG or TIFF first"
 SUBFILE, MAKE, DNG = 254, 271, 50706  # TIFF tags

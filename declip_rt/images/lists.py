@@ -25,7 +25,7 @@ MARKS = (  # the longer ones first: that of UTF-32 begins as that of UTF-16
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
-CONTROL = frozenset(range(32)) - {0, 9, 10, 13}  # bytes that no list has, but in an odd name
+CONTROL = bytes({*range(32)} - {0, 9, 10, 13})  # bytes that no list has, but in an odd name
 MOST_CONTROL = 0.01
 FIELD = 10**7  # characters of a CSV's field, at most
 
@@ -67,7 +67,7 @@ def decoded(data: bytes) -> str:
     for first, encoding in ((1, "utf-16-le"), (0, "utf-16-be")):
         if len(data) % 2 == 0 and data[first::2].count(0) > 0.5 * pairs and not data[1 - first :: 2].count(0):
             return data.decode(encoding)
-    if sum(byte in CONTROL for byte in data) > MOST_CONTROL * len(data):
+    if len(data) - len(data.translate(None, CONTROL)) > MOST_CONTROL * len(data):
         raise ValueError("it is not text; name images and folders themselves without --list")
     return os.fsdecode(data)
 
