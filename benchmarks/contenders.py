@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from declip_rt import Bundle, Scorer
-from declip_rt.images.decode import Scratch, decode_for
+from declip_rt.images.decode import Encoded, Scratch
 from declip_rt.images.views import box_of
 from declip_rt.model.manifest import ViewSpec
 from declip_rt.stats import cores
@@ -115,7 +115,7 @@ def decoding(_: Path, __: Path) -> Score:
 
     def score(paths: Sequence[str]) -> list[float]:
         with ThreadPoolExecutor(cores()) as pool:
-            list(pool.map(lambda path: decode_for(Path(path).read_bytes(), scratch=scratch).width, paths))
+            list(pool.map(lambda path: Encoded(Path(path).read_bytes()).decode(scratch=scratch).width, paths))
         return []
 
     return score

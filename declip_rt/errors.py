@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+MOST = 1024  # images of a batch, threads, lanes: more is a slip of the hand
+
 
 class DeclipError(Exception):
     """Root of all errors raised on purpose by declip-rt."""
@@ -55,10 +57,12 @@ class ConfigError(DeclipError, ValueError):
 
     @classmethod
     def check_counts(cls, **counts: int | None) -> None:
-        """Raises a ConfigError for the first argument that is given and below 1."""
+        """Raises a ConfigError for the first argument that is given and not from 1 to MOST."""
         for name, count in counts.items():
             if count is not None and count < 1:
                 raise cls(f"`{name}` must be at least 1, not {count}")
+            if count is not None and count > MOST:
+                raise cls(f"`{name}` must be at most {MOST:,}, not {count:,}")
 
     @classmethod
     def check_choice(cls, name: str, given: str, choices: Sequence[str]) -> None:

@@ -20,6 +20,7 @@ class Score:
             the bundle has no reference.
         width, height: of the image, upright, in pixels.
         prompts: name -> value in [0, 1] of the scorer's own prompts.
+        damaged: what the image's decoder complained of; nothing where it did not.
         mos: head -> MOS, in the units of its raters, for each head that the bundle maps to MOS (`declip-rt calibrate`).
     """
 
@@ -31,6 +32,7 @@ class Score:
     height: int
     prompts: Mapping[str, float] = field(default_factory=dict)
     mos: Mapping[str, float] = field(default_factory=dict)
+    damaged: str = ""
 
     def flat(self) -> dict[str, Any]:
         """All values by their names, as a row of a table: a MOS is called `technical_mos`, as in the CLI's rows."""
@@ -43,6 +45,7 @@ class Score:
             **self.prompts,
             "percentile": self.percentile,
             **{f"{head}_mos": value for head, value in self.mos.items()},
+            "damaged": self.damaged,
         }
 
     def __getitem__(self, name: str) -> Any:
@@ -66,6 +69,7 @@ class Score:
             "height": self.height,
             "prompts": dict(self.prompts),
             "mos": dict(self.mos),
+            "damaged": self.damaged,
         }
 
 

@@ -6,12 +6,13 @@ import os
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import closing
 from types import TracebackType
-from typing import Literal, TypeAlias, TypeVar, get_args, overload
+from typing import Literal, NoReturn, TypeAlias, TypeVar, get_args, overload
 
 from declip_rt.backends.choose import open_engine
 from declip_rt.backends.contract import Engine, EngineInfo, EngineOptions, Precision
 from declip_rt.errors import ConfigError, DeclipError, ImageError
-from declip_rt.images.load import Broken, DecodeScale, Facts, Frame, ImageLike, Loaded, Loader, is_on_gpu, is_one, own
+from declip_rt.images.load import Broken, DecodeScale, Facts, Frame, ImageLike, Loaded, Loader, is_on_gpu, is_one
+from declip_rt.images.memory import Budget, allowance
 from declip_rt.model.bundle import Bundle
 from declip_rt.pipeline import Done, Pipeline
 from declip_rt.prompts import Prompts, axes
@@ -42,6 +43,10 @@ class Scorer:
         threads: threads that compute on a CPU; None is one a core. Cores are shared with the workers.
         decode_scale: full, or auto: large JPEGs are decoded at 1/2, 1/4 or 1/8 of their size where the views need no
             more. Faster; scores differ slightly.
+        memory: bytes that images of many pixels share while they are decoded; one that needs more is an error. None is
+            half of what the process may still use. A worker takes up to 128 MiB without asking.
+        icc: whether colors are brought to sRGB where an image names its color space.
+        strict: whether damage that leaves pixels to score is an error; else `Score.damaged` tells of it.
         precision: auto, fp32, fp16 or int8; auto is int8 on a CPU where the bundle proves that it scores as fp32 does,
             and fp16 with TensorRT where the bundle has such a graph.
         lanes: batches in flight on a GPU; None is its default.
@@ -75,12 +80,17 @@ class Scorer:
         workers: int | None = None,
         threads: int | None = None,
         decode_scale: DecodeScale = "full",
+        memory: int | None = None,
+        icc: bool = True,
+        strict: bool = False,
         precision: Precision = "auto",
         lanes: int | None = None,
         recipe: str | os.PathLike[str] | None = None,
         decoder: Decoder = "cpu",
     ) -> None:
         ConfigError.check_counts(workers=workers)
+        if memory is not None and memory < 1:
+            raise ConfigError(f"`memory` must be at least 1 byte, not {memory}")
         ConfigError.check_choice("decode_scale", decode_scale, get_args(DecodeScale))
         ConfigError.check_choice("decoder", decoder, get_args(Decoder))
         if decoder == "gpu" and decode_scale != "full":
@@ -95,13 +105,21 @@ class Scorer:
         self._axes = axes(self.bundle, self.prompts)
         engine = open_engine(self.bundle, options, self.stats)
         try:
-            loader = Loader(self.bundle.views, self.stats, decode_scale, _on_gpu(engine) if decoder == "gpu" else None)
+            self._loader = Loader(
+                self.bundle.views,
+                self.stats,
+                decode_scale,
+                Budget(memory or allowance()),
+                icc=icc,
+                strict=strict,
+                on_gpu=_on_gpu(engine) if decoder == "gpu" else None,
+            )
         except DeclipError:
             engine.close()
             raise
         # A frame on a GPU is taken by the thread that gives it, whose stream its library has queued it on.
         self._pipeline = Pipeline["ImageLike | Broken", Loaded, Facts](
-            engine, loader.load, loader.place, self.workers, self.stats, is_on_gpu
+            engine, self._loader.load, self._loader.place, self.workers, self.stats, is_on_gpu
         )
         self.engine: EngineInfo = engine.info
 
@@ -173,6 +191,9 @@ class Scorer:
     ) -> None:
         self.close()
 
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a Scorer cannot be pickled or copied; make one in each process, with the same arguments")
+
     def __repr__(self) -> str:
         info, closed = self.engine, ", closed" if self.is_closed else ""
         return f"Scorer({self.bundle.name}, {info.where}, {info.precision}, batch {info.batch}{closed})"
@@ -205,7 +226,7 @@ class Scorer:
         if is_one(images):
             raise TypeError(f"images must be an iterable of images, not one {type(images).__name__}; give [image]")
         self._pipeline.check()
-        return self._pipeline.run(map(own, images))
+        return self._pipeline.run(map(self._loader.own, images))
 
     def _score_of(self, done: Scored) -> Score:
         """The Score in a record without an error."""
@@ -219,7 +240,8 @@ class Scorer:
         technical, aesthetic = values.pop("technical"), values.pop("aesthetic")
         percentile = self.bundle.percentile("technical", technical)
         prompts = {axis.name: axis.score(getattr(done.outputs, axis.space)[done.row]) for axis in self._axes}
-        return Score(technical, aesthetic, values, percentile, done.facts.width, done.facts.height, prompts, mos)
+        width, height, damaged = done.facts.width, done.facts.height, done.facts.damaged
+        return Score(technical, aesthetic, values, percentile, width, height, prompts, mos, damaged)
 
 
 def _embedding_of(done: Scored) -> Embedding:

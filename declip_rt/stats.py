@@ -7,6 +7,9 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from math import ceil
+
+from declip_rt import cgroup
 
 STAGES = ("read", "decode", "views", "copy in", "compute", "copy out")  # work of all threads, or of a GPU's streams
 WAITS = ("images", "model")  # what the pipeline waits for
@@ -47,5 +50,7 @@ class Stats:
 
 
 def cores() -> int:
-    """How many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """How many cores this process may use, by its affinity and by its cgroup's quota of time, rounded up."""
+    here = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    quota = cgroup.cpus()
+    return here if quota is None else max(1, min(here, ceil(quota)))

@@ -37,7 +37,8 @@ SIGNATURES = {
     "Prompts": "(name: 'str', high: 'tuple[str, ...]', low: 'tuple[str, ...]', space: 'Space' = 'perceptual') -> None",
     "Scorer": "(model: 'str | os.PathLike[str] | None' = None, device: 'str' = 'auto', *, "
     "prompts: 'Sequence[Prompts]' = (), batch: 'int' = 8, workers: 'int | None' = None, "
-    "threads: 'int | None' = None, decode_scale: 'DecodeScale' = 'full', precision: 'Precision' = 'auto', "
+    "threads: 'int | None' = None, decode_scale: 'DecodeScale' = 'full', "
+    "memory: 'int | None' = None, icc: 'bool' = True, strict: 'bool' = False, precision: 'Precision' = 'auto', "
     "lanes: 'int | None' = None, recipe: 'str | os.PathLike[str] | None' = None, "
     "decoder: 'Decoder' = 'cpu') -> 'None'",
     "Scorer.score": "(self, image: 'ImageLike') -> 'Score'",

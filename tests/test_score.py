@@ -21,6 +21,7 @@ def test_flat_is_a_row_of_a_table() -> None:
         "calm": 0.1,
         "percentile": 12.0,
         "technical_mos": 71.0,
+        "damaged": "",
     }
 
 

@@ -9,10 +9,8 @@ import sys
 import warnings
 from collections.abc import Sequence
 
-from PIL import Image
-
 from declip_rt import __version__
-from declip_rt.commands.running import EXIT_CODES, in_flags, printed_log
+from declip_rt.commands.running import EXIT_CODES, hushed, in_flags, printed_log
 from declip_rt.errors import DeclipError
 from declip_rt.output.terminal import printable
 
@@ -44,10 +42,11 @@ def run(parser: argparse.ArgumentParser, arguments: Sequence[str] | None = None)
         return 2
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # odd names must not stop a run
-    warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # we have our own limit
+    warnings.filterwarnings("ignore", module="PIL")  # on odd tags, without the file's name
     options = parser.parse_args(arguments)
+    quiet = getattr(options, "quiet", False)
     try:
-        with printed_log(getattr(options, "quiet", False)):
+        with printed_log(quiet), hushed(quiet):
             code: int = options.command(options)
         sys.stdout.flush()
         return code

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import io
 import logging
+import os
 import re
 import sys
 from collections.abc import Iterator, Sequence
@@ -23,6 +25,7 @@ from declip_rt.scorer import Decoder, Scorer
 EXIT_CODES = (
     "exit codes: 0 all scored; 1 some inputs failed or scored below --fail-below; 2 the command could not run or write"
 )
+LINE_EVERY = 30  # seconds between lines that tell how far a run is
 logger = logging.getLogger(__name__)
 Options = TypeVar("Options")
 
@@ -62,6 +65,15 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "scores differ slightly (default: full)",
     )
     add(
+        "--memory",
+        type=_bytes,
+        metavar="SIZE",
+        help="that images of many pixels share while they are decoded, such as 8G; one that needs more gets an error "
+        "(default: half of what the process may use)",
+    )
+    add("--no-icc", dest="icc", action="store_false", help="take pixels as sRGB, whatever color profile they have")
+    add("--strict", action="store_true", help="a damaged image gets an error, even where it has pixels to score")
+    add(
         "--decoder",
         "--decode",
         dest="decoder",
@@ -82,6 +94,9 @@ class Running:
     workers: int | None = None
     threads: int | None = None
     decode_scale: DecodeScale = "full"
+    memory: int | None = None
+    icc: bool = True
+    strict: bool = False
     precision: Precision = EngineOptions.precision
     lanes: int | None = None
     recipe: str | None = None
@@ -110,6 +125,9 @@ class Running:
             workers=self.workers,
             threads=self.threads,
             decode_scale=self.decode_scale,
+            memory=self.memory,
+            icc=self.icc,
+            strict=self.strict,
             precision=self.precision,
             lanes=self.lanes,
             recipe=self.recipe,
@@ -119,9 +137,32 @@ class Running:
         return scorer
 
     def progress(self, total: int | None) -> tqdm[Any]:
-        """A bar on stderr, unless it is quiet or no terminal."""
-        hidden = self.quiet or not sys.stderr.isatty()
-        return tqdm(total=total, unit="img", file=sys.stderr, disable=hidden, dynamic_ncols=True)
+        """A bar on stderr, or a line in LINE_EVERY seconds where that is no terminal; nothing where it is quiet."""
+        if sys.stderr.isatty():
+            return tqdm(total=total, unit="img", file=sys.stderr, disable=self.quiet, dynamic_ncols=True)
+        return tqdm(
+            total=total,
+            unit="img",
+            file=_Log(),
+            disable=self.quiet,
+            leave=False,
+            delay=LINE_EVERY,
+            mininterval=LINE_EVERY,
+            maxinterval=LINE_EVERY,
+            bar_format="{n_fmt} of {total_fmt} images, {rate_fmt}, {remaining} left" if total else None,
+        )
+
+
+def _bytes(text: str) -> int:
+    """A number of bytes: 8G, 500M, 12345."""
+    number, unit = (text[:-1], text[-1].upper()) if text[-1:].upper() in ("K", "M", "G", "T") else (text, "B")
+    try:
+        size = int(float(number) * 1024 ** "BKMGT".index(unit))
+    except (ValueError, OverflowError):
+        size = 0
+    if size < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no size; give one such as 8G or 500M")
+    return size
 
 
 def parsed(options: argparse.Namespace, kind: type[Options]) -> Options:
@@ -139,11 +180,43 @@ def in_flags(message: str) -> str:
     return re.sub(r"`([a-z_]+)(?:=\"?([^`\"]*)\"?)?`", flag, message)
 
 
+class _Log(io.TextIOBase):
+    """A file on stderr for a progress bar: each of its states is a line."""
+
+    def write(self, text: str) -> int:
+        if line := text.strip():
+            print(line, file=sys.stderr)
+        return len(text)
+
+
 class _Lines(logging.Handler):
     """Prints a record as a line on stderr, above a progress bar."""
 
     def emit(self, record: logging.LogRecord) -> None:
         tqdm.write(printable(in_flags(self.format(record))), file=sys.stderr)
+
+
+@contextmanager
+def hushed(quiet: bool) -> Iterator[None]:
+    """While a quiet command runs, what libraries of C print on stderr goes nowhere; what Python prints stays."""
+    try:
+        stream, number = sys.stderr, sys.stderr.fileno()
+    except (OSError, ValueError):  # it is no file
+        quiet = False
+    if not quiet:
+        yield
+        return
+    stream.flush()
+    kept, nowhere = os.dup(number), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, number)
+    os.close(nowhere)
+    sys.stderr = os.fdopen(kept, "w", buffering=1, encoding=stream.encoding, errors=stream.errors)
+    try:
+        yield
+    finally:
+        os.dup2(kept, number)
+        sys.stderr.close()
+        sys.stderr = stream
 
 
 @contextmanager

@@ -147,7 +147,8 @@ class Job:
 
     def _columns(self, scorer: Scorer) -> Columns:
         precision, scale = scorer.engine.precision, self.running.decode_scale
-        columns = Columns.of(scorer.bundle, scorer.prompts, precision=precision, decode_scale=scale)
+        icc = self.running.icc
+        columns = Columns.of(scorer.bundle, scorer.prompts, precision=precision, decode_scale=scale, icc=icc)
         if self.sort and self.sort not in columns.types:
             raise ConfigError(f"--sort {self.sort}: no such column; choose one of {', '.join(columns.types)}")
         return columns

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-import io
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeAlias
 
 import numpy as np
 import simplejpeg
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 
 from declip_rt.errors import ImageError
-from declip_rt.images import formats
+from declip_rt.images import color, formats
 
 RGB: TypeAlias = NDArray[np.uint8]  # (H, W, 3)
-MAX_PIXELS = 178_956_970  # Pillow's own limit for an error
+MAX_PIXELS = 2**30
+PIXEL_BYTES, JPEG_BYTES = 24, 9  # the most that decoding takes for each pixel: Pillow has copies of modes between
+DAMAGE = ("Corrupt JPEG data", "Inconsistent progression", "Invalid SOS")  # what libjpeg warns of
+START, END = b"\xff\xd8", b"\xff\xd9"  # of a JPEG
 MOST_PAGES = 100  # of a TIFF that are looked at
 MAX_SIDE = 2**23  # pixels; float32 is too coarse for the corners of a crop beyond it
 SCRATCH_BYTES = 96 * 2**20  # the most that a thread keeps for pixels
@@ -42,6 +45,7 @@ class Decoded:
     rgb: RGB
     width: int
     height: int
+    damaged: str = ""  # what the decoder complained of, where the pixels may be fine though
 
 
 class Scratch(threading.local):
@@ -63,48 +67,69 @@ class Scratch(threading.local):
 def decode(data: bytes, max_pixels: int = MAX_PIXELS) -> RGB:
     """The first frame of an encoded image, of a TIFF its largest page, upright, as RGB uint8 (H, W, 3).
 
-    EXIF orientation is applied, 16-bit greyscale scaled to 8 bits, and transparency laid over white. The pixel count
-    is checked before pixels are allocated. JPEG goes through libjpeg-turbo and gives Pillow's pixels.
+    EXIF orientation is applied, colors are brought to sRGB, 16-bit greyscale is scaled to 8 bits, and transparency laid
+    over white. The pixel count is checked before pixels are allocated. JPEG goes through libjpeg-turbo and gives
+    Pillow's pixels.
 
     Raises:
-        ImageError: empty, not an image, truncated, corrupt, or larger than `max_pixels`.
+        ImageError: empty, not an image, truncated, corrupt, of high dynamic range, or larger than `max_pixels`.
     """
-    return decode_for(data, max_pixels=max_pixels).rgb
+    return Encoded(data, max_pixels).decode().rgb
 
 
-def decode_for(
-    data: bytes, least: int | None = None, scratch: Scratch | None = None, *, max_pixels: int = MAX_PIXELS
-) -> Decoded:
-    """Decodes as `decode` does, but smaller or into shared memory where the caller allows it.
+class Encoded:
+    """An image whose header was read.
 
-    least: the shortest short side that will do, in pixels. A JPEG is decoded at 1/2, 1/4 or 1/8 of its size if its
-    short side stays as long. scratch: memory for a JPEG's pixels, which the thread's next photo overwrites.
+    Raises:
+        ImageError: empty, not an image, of a kind that is not read, or larger than `max_pixels`.
     """
-    if not data:
-        raise ImageError("the file is empty")
-    try:
-        image = Image.open(io.BytesIO(data), formats=formats.READ)
-    except Image.DecompressionBombError as error:
-        raise ImageError(f"more than {max_pixels:,} pixels; shrink it first") from error
-    except UnidentifiedImageError as error:
-        raise ImageError(formats.recognised(data) or "not an image, or of a format that is not read") from error
-    except Exception as error:
-        raise ImageError(f"corrupt header: {error}") from error
-    with image:
-        if image.width * image.height > max_pixels:
-            raise ImageError(f"{image.width}x{image.height} is more than {max_pixels:,} pixels; shrink it first")
-        _check_sides(*image.size)
-        if formats.is_camera_raw(image):
+
+    def __init__(self, data: bytes, max_pixels: int = MAX_PIXELS) -> None:
+        if not data:
+            raise ImageError("the file is empty")
+        if data.startswith(START) and not data.endswith(END):
+            data += END  # which some lack though their pixels are whole; others are truncated all the same
+        self.data, self.image = data, formats.opened(data)
+        _check_size(self.image, max_pixels)
+        if formats.is_camera_raw(self.image):
             raise ImageError(f"camera raw is not read, but its thumbnail: {formats.DEVELOP}")
-        _seek(image, max_pixels)
-        if image.format in ("JPEG", "MPO") and (rgb := _decode_jpeg(data, image, least, scratch)) is not None:
-            turn = _read_turn(image)
-            return Decoded(TURNS[turn](rgb), *(image.size[::-1] if turn in SIDEWAYS_TURNS else image.size))
-        rgb = from_pil(image)
-        return Decoded(rgb, rgb.shape[1], rgb.shape[0])
+        color.check(data, self.image)
+        _seek(self.image)
+        _check_size(self.image, max_pixels)
+        self.is_jpeg = self.image.format in ("JPEG", "MPO")
+
+    @property
+    def cost(self) -> int:
+        """The most bytes that decoding takes."""
+        direct = self.is_jpeg and self.image.mode in ("RGB", "L")
+        return self.image.width * self.image.height * (JPEG_BYTES if direct else PIXEL_BYTES)
+
+    def decode(self, least: int | None = None, scratch: Scratch | None = None, *, icc: bool = True) -> Decoded:
+        """The pixels, as `decode` gives them, but smaller or in shared memory where the caller allows it.
+
+        least: the shortest short side that will do, in pixels. A JPEG is decoded at 1/2, 1/4 or 1/8 of its size if its
+        short side stays as long. scratch: memory for a JPEG's pixels, which the thread's next photo overwrites. icc:
+        whether color profiles count.
+        """
+        with self.image as image:
+            damaged = ""
+            if self.is_jpeg:
+                rgb, damaged = _decode_jpeg(self.data, image, least, scratch)
+                if rgb is not None:
+                    rgb, turn = color.rgb_to_srgb(rgb, image) if icc else rgb, _read_turn(image)
+                    size = image.size[::-1] if turn in SIDEWAYS_TURNS else image.size
+                    return Decoded(TURNS[turn](rgb), *size, damaged)
+            rgb = from_pil(image, icc=icc)
+            return Decoded(rgb, rgb.shape[1], rgb.shape[0], damaged)
 
 
-def _seek(image: Image.Image, max_pixels: int) -> None:
+def _check_size(image: Image.Image, max_pixels: int) -> None:
+    if image.width * image.height > max_pixels:
+        raise ImageError(f"{image.width}x{image.height} is more than {max_pixels:,} pixels; shrink it first")
+    _check_sides(*image.size)
+
+
+def _seek(image: Image.Image) -> None:
     """Turns to the frame that counts: the largest page of a TIFF, the first of a PNG's animation. Raises ImageError."""
     try:
         if image.format == "TIFF" and getattr(image, "is_animated", False):
@@ -117,19 +142,18 @@ def _seek(image: Image.Image, max_pixels: int) -> None:
             image.seek(1)  # the default image is for readers without animation
     except Exception as error:  # Pillow's plugins raise nearly anything on corrupt data
         raise ImageError(f"corrupt or truncated: {error}") from error
-    if image.width * image.height > max_pixels:
-        raise ImageError(f"{image.width}x{image.height} is more than {max_pixels:,} pixels; shrink it first")
-    _check_sides(*image.size)
 
 
-def from_pil(image: Image.Image) -> RGB:
+def from_pil(image: Image.Image, *, icc: bool = True) -> RGB:
     """An image of any mode that Pillow has opened, as `decode` returns it. Raises ImageError."""
     _check_sides(*image.size)
     try:
         image.load()
-        return np.asarray(_to_rgb(_turn_upright(image)))
+        return np.asarray(_to_rgb(_turn_upright(image), icc))
     except ImageError:
         raise
+    except MemoryError as error:
+        raise ImageError(f"{image.width}x{image.height} pixels do not fit into the memory that is left") from error
     except Exception as error:  # Pillow's plugins raise nearly anything on corrupt data
         raise ImageError(f"corrupt or truncated: {error}") from error
 
@@ -147,22 +171,36 @@ def _check_sides(width: int, height: int) -> None:
         raise ImageError(f"{width}x{height} has a side of more than {MAX_SIDE:,} pixels; cut it first")
 
 
-def _decode_jpeg(data: bytes, image: Image.Image, least: int | None, scratch: Scratch | None) -> RGB | None:
-    """The JPEG's pixels, not turned upright. None where Pillow must decode it: a CMYK or an irregular JPEG."""
-    if image.mode not in ("RGB", "L"):
-        return None
+def _decode_jpeg(data: bytes, image: Image.Image, least: int | None, scratch: Scratch | None) -> tuple[RGB | None, str]:
+    """The JPEG's pixels, not turned upright, and what libjpeg complained of. No pixels where Pillow must decode them.
+
+    Raises ImageError where the data end before the pixels do.
+    """
+    if image.mode not in ("RGB", "L", "CMYK"):
+        return None, ""
     factor = 1
     while least and factor < 8 and min(image.size) // (2 * factor) >= least:
         factor *= 2
     width, height = (-(-side // factor) for side in image.size)
-    buffer = scratch.of(3 * width * height) if scratch else None
+    direct = image.mode != "CMYK"  # those of CMYK are decoded to be heard of, and Pillow knows what to make of them
+    read = partial(
+        simplejpeg.decode_jpeg,
+        colorspace="RGB" if direct else "CMYK",
+        min_width=width,
+        min_height=height,
+        min_factor=factor,
+        buffer=scratch.of(3 * width * height) if scratch and direct else None,
+    )
     try:
-        rgb: RGB = simplejpeg.decode_jpeg(
-            data, "RGB", min_width=width, min_height=height, min_factor=factor, buffer=buffer, strict=True
-        )
-    except ValueError:
-        return None
-    return rgb
+        rgb = read(data)
+    except MemoryError as error:
+        raise ImageError(f"{width}x{height} pixels do not fit into the memory that is left") from error
+    except ValueError as error:
+        damaged = str(error)
+        if "premature end" in damaged.lower():
+            raise ImageError(f"truncated or corrupt: {damaged}") from error
+        return None, damaged if damaged.startswith(DAMAGE) else ""
+    return (rgb if direct else None), ""
 
 
 def _read_turn(image: Image.Image) -> int:
@@ -181,14 +219,18 @@ def _turn_upright(image: Image.Image) -> Image.Image:
         return image
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
+def _to_rgb(image: Image.Image, icc: bool) -> Image.Image:
     if image.mode.startswith("I;16") or image.mode == "I":
         values = np.asarray(image)
         if values.min() < 0 or values.max() > 65535:
             raise ImageError("32-bit integer pixels have no defined white; convert it to 8 or 16 bits")
-        return Image.fromarray(((values.astype(np.uint32) * 255 + 32767) // 65535).astype(np.uint8)).convert("RGB")
+        grey = Image.fromarray(((values.astype(np.uint32) * 255 + 32767) // 65535).astype(np.uint8))
+        grey.info = {name: value for name, value in image.info.items() if name != "transparency"}
+        image = grey
     if image.mode == "F":
         raise ImageError("floating-point pixels have no defined white; convert it to 8 or 16 bits")
+    if icc:
+        image = color.to_srgb(image)
     if image.has_transparency_data:
         image = image.convert("RGBA")
         white = Image.new("RGBA", image.size, "white")

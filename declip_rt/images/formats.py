@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import io
+import struct
+
 from PIL import Image
+
+from declip_rt.errors import ImageError
 
 READ = (  # by Pillow, in the order of its trials; no other of its plugins is asked: some start programs
     *("JPEG", "PNG", "GIF", "BMP", "PPM"),  # those that Pillow has at hand without importing all its plugins
@@ -11,6 +16,7 @@ READ = (  # by Pillow, in the order of its trials; no other of its plugins is as
 )
 CONVERT, DEVELOP = "convert it to JPEG or PNG first", "develop it to JPEG, PNG or TIFF first"
 SUBFILE, MAKE, DNG = 254, 271, 50706  # TIFF tags
+PNG = b"\x89PNG\r\n\x1a\n"
 SIGNATURES = (  # where, what, the format's name, what to do
     (0, b"\xff\x0a", "JPEG XL", CONVERT),
     (0, b"\0\0\0\x0cJXL ", "JPEG XL", CONVERT),
@@ -41,6 +47,52 @@ SIGNATURES = (  # where, what, the format's name, what to do
 )
 
 
+def opened(data: bytes) -> Image.Image:
+    """The image, of which no pixel is read. Raises ImageError.
+
+    The plugins are asked as `Image.open` asks them, which refuses or warns of images by a limit of the whole process.
+    """
+    failure: Exception | None = None
+    for some in (data, _without_text(data)) if data.startswith(PNG) else (data,):
+        try:
+            if image := _asked(some):
+                return image
+        except Exception as error:  # the plugins raise nearly anything on corrupt data
+            failure = error
+    if failure:
+        raise ImageError(f"corrupt header: {failure}") from failure
+    raise ImageError(recognised(data) or "not an image, or of a format that is not read")
+
+
+def _asked(data: bytes) -> Image.Image | None:
+    """The image by the first plugin that takes it."""
+    for name in READ:
+        if name not in Image.OPEN:
+            Image.init()
+        if name not in Image.OPEN:  # AVIF, where Pillow was built without it
+            continue
+        factory, accept = Image.OPEN[name]
+        taken = accept is None or accept(data[:16])
+        if not taken or isinstance(taken, str):  # why it would take it, but cannot
+            continue
+        try:
+            return factory(io.BytesIO(data), "")
+        except (SyntaxError, IndexError, TypeError, struct.error):
+            continue
+    return None
+
+
+def _without_text(data: bytes) -> bytes:
+    """A PNG without its texts, which may be of any size or damaged where the pixels are fine."""
+    kept, place = [data[: len(PNG)]], len(PNG)
+    while place + 12 <= len(data):
+        end = place + 12 + int.from_bytes(data[place : place + 4], "big")
+        if data[place + 4 : place + 8] not in (b"tEXt", b"zTXt", b"iTXt", b"eXIf", b"tIME"):
+            kept.append(data[place:end])
+        place = end
+    return b"".join(kept)
+
+
 def recognised(data: bytes) -> str | None:
     """What a file is that is not decoded, and what to do; None where nobody knows."""
     head = data[:64].lstrip() if data[:1] in b" \r\n\t" else data[:64]
@@ -48,6 +100,32 @@ def recognised(data: bytes) -> str | None:
         found = head[place : place + len(mark)]
         if found == mark or (mark.startswith(b"<") and found.lower() == mark.lower()):
             return f"{name} is not read: {remedy}"
+    return _unread(data)
+
+
+def _unread(data: bytes) -> str | None:
+    """What is wrong with an image of a format that is decoded, but not in all of its kinds."""
+    if data.startswith(b"\xff\xd8"):
+        bits = _bits_of_jpeg(data)
+        if bits not in (None, 8):
+            return f"a JPEG of {bits} bits is not read: convert it to 8 bits first"
+        return "a corrupt JPEG, or of a kind that is not read"
+    if data.startswith((b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")):
+        return "a corrupt TIFF, or of a kind that is not read, such as floating-point RGB: convert it to 8 bits first"
+    for mark, name in ((PNG, "PNG"), (b"GIF8", "GIF"), (b"BM", "BMP"), (b"RIFF", "WebP")):
+        if data.startswith(mark) and (name != "WebP" or data[8:12] == b"WEBP"):
+            return f"a corrupt or truncated {name}, or of a kind that is not read"
+    return None
+
+
+def _bits_of_jpeg(data: bytes) -> int | None:
+    """The bits of a sample, by the header of the frame; None where there is none."""
+    place = 2
+    while place + 5 <= len(data) and data[place] == 0xFF:
+        mark = data[place + 1]
+        if 0xC0 <= mark <= 0xCF and mark not in (0xC4, 0xC8, 0xCC):
+            return data[place + 4]
+        place += 1 if mark == 0xFF else 2 + int.from_bytes(data[place + 2 : place + 4], "big")
     return None
 
 

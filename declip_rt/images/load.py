@@ -13,11 +13,13 @@ from PIL import Image
 
 from declip_rt.errors import ImageError
 from declip_rt.images import decode, sources
-from declip_rt.images.decode import Decoded, Scratch
+from declip_rt.images.decode import Decoded, Encoded, Scratch
+from declip_rt.images.memory import Budget, allowance
 from declip_rt.images.views import least_side, write_views
 from declip_rt.model.manifest import ViewSpec
 from declip_rt.stats import Stats
 
+SMALL = 128 * 2**20  # bytes that each worker may use without asking
 CUDA = 2  # DLPack's number for CUDA devices
 ImageLike: TypeAlias = "str | os.PathLike[str] | bytes | NDArray[np.uint8] | Image.Image | Frame"
 DecodeScale: TypeAlias = Literal["full", "auto"]
@@ -52,13 +54,24 @@ class Facts:
     height: int
     size: int | None = None
     mtime_ns: int | None = None
+    damaged: str = ""  # what the decoder complained of
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """The views (V, S, S, 3) of an image whose pixels are gone, and its size in pixels."""
+
+    views: NDArray[np.uint8]
+    width: int
+    height: int
+    damaged: str
 
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """An image's pixels, or its frame on the GPU; and its file's size (bytes) and modification time, if it has one."""
+    """An image's pixels, its frame on the GPU, or its views; and its file's size and modification time, if any."""
 
-    pixels: Decoded | Frame
+    pixels: Decoded | Frame | Seen
     size: int | None = None
     mtime_ns: int | None = None
 
@@ -70,27 +83,6 @@ class Broken:
     error: ImageError
 
 
-def own(image: ImageLike) -> ImageLike | Broken:
-    """The image as it is now, for as long as it is needed: what its owner could refill, seek or close is copied.
-
-    A path, bytes and a frame on a GPU are taken as they are.
-    """
-    if isinstance(image, (str, os.PathLike, bytes)):
-        return image
-    try:
-        if isinstance(image, (bytearray, memoryview)):
-            return bytes(image)
-        if isinstance(image, Image.Image):
-            return decode.from_pil(image)  # made anew; two threads must not load one image
-        if isinstance(image, np.ndarray):
-            return np.array(decode.from_array(image))
-        if hasattr(image, "__dlpack__") and not is_on_gpu(image):
-            return np.array(_from_dlpack(image))
-    except ImageError as error:
-        return Broken(error)
-    return image
-
-
 class Loader:
     """Loads images and places their views. Threads may share it.
 
@@ -98,6 +90,9 @@ class Loader:
         views: what the model sees.
         stats: counts the seconds of each stage.
         decode_scale: auto decodes large JPEGs at 1/2, 1/4 or 1/8 of their size where the views need no more.
+        budget: the memory that images of many pixels share.
+        icc: whether color profiles count.
+        strict: whether an image whose decoder complained is an error.
         on_gpu: decodes bytes to a frame on the GPU. It returns None for an image that the CPU must decode.
     """
 
@@ -106,11 +101,36 @@ class Loader:
         views: ViewSpec,
         stats: Stats,
         decode_scale: DecodeScale = "full",
+        budget: Budget | None = None,
+        *,
+        icc: bool = True,
+        strict: bool = False,
         on_gpu: Callable[[bytes], Frame | None] | None = None,
     ) -> None:
         self._views, self._stats, self._on_gpu = views, stats, on_gpu
+        self._budget, self._icc, self._strict = budget or Budget(allowance()), icc, strict
         self._least = least_side(views) if decode_scale == "auto" else None
         self._scratch = Scratch()
+
+    def own(self, image: ImageLike) -> ImageLike | Broken:
+        """The image as it is now, for as long as it is needed: what its owner could refill, seek or close is copied.
+
+        A path, bytes and a frame on a GPU are taken as they are.
+        """
+        if isinstance(image, (str, os.PathLike, bytes)):
+            return image
+        try:
+            if isinstance(image, (bytearray, memoryview)):
+                return bytes(image)
+            if isinstance(image, Image.Image):
+                return decode.from_pil(image, icc=self._icc)  # made anew; two threads must not load one image
+            if isinstance(image, np.ndarray):
+                return np.array(decode.from_array(image))
+            if hasattr(image, "__dlpack__") and not is_on_gpu(image):
+                return np.array(_from_dlpack(image))
+        except ImageError as error:
+            return Broken(error)
+        return image
 
     def load(self, image: ImageLike | Broken) -> Loaded:
         """Reads and decodes an image. Raises ImageError."""
@@ -120,27 +140,29 @@ class Loader:
             with self._stats.timed("decode"):
                 return Loaded(self._decode(image))
         with self._stats.timed("read"):
-            content = sources.read(image)
+            content = sources.read(image, self._budget.most)
         with self._stats.timed("decode"):
             return Loaded(self._decode(content.data), content.size, content.mtime_ns)
 
     def place(self, loaded: Loaded, slot: Slot) -> Facts:
         """Writes the image's views into the slot. Raises ImageError."""
         with self._stats.timed("views"):
-            if isinstance(loaded.pixels, Decoded):
-                write_views(loaded.pixels.rgb, self._views, slot.memory)
-                width, height = loaded.pixels.width, loaded.pixels.height
+            pixels = loaded.pixels
+            if isinstance(pixels, Decoded):
+                write_views(pixels.rgb, self._views, slot.memory)
+            elif isinstance(pixels, Seen):
+                slot.memory[:] = pixels.views
             else:
-                width, height = slot.put(loaded.pixels)
-        return Facts(width, height, loaded.size, loaded.mtime_ns)
+                return Facts(*slot.put(pixels), loaded.size, loaded.mtime_ns)
+        return Facts(pixels.width, pixels.height, loaded.size, loaded.mtime_ns, pixels.damaged)
 
-    def _decode(self, image: Any) -> Decoded | Frame:
+    def _decode(self, image: Any) -> Decoded | Frame | Seen:
         if isinstance(image, (bytes, bytearray, memoryview)):
             data = bytes(image)
             frame = self._on_gpu(data) if self._on_gpu else None
-            return decode.decode_for(data, self._least, self._scratch) if frame is None else frame
+            return self._decode_bytes(data) if frame is None else frame
         if isinstance(image, Image.Image):
-            rgb = decode.from_pil(image)
+            rgb = decode.from_pil(image, icc=self._icc)
         elif isinstance(image, np.ndarray):
             rgb = decode.from_array(image)
         elif is_on_gpu(image):
@@ -154,6 +176,23 @@ class Loader:
                 "of NumPy, torch, CuPy or the like"
             )
         return Decoded(rgb, rgb.shape[1], rgb.shape[0])
+
+    def _decode_bytes(self, data: bytes) -> Decoded | Seen:
+        encoded = Encoded(data)
+        if encoded.cost <= SMALL:
+            return self._checked(encoded)
+        with self._budget.lent(encoded.cost, "x".join(map(str, encoded.image.size))):
+            # Pixels that waited for their turn in a lane would hold what an image before them needs.
+            whole = self._checked(encoded)
+            views = np.empty(self._views.shape, np.uint8)
+            write_views(whole.rgb, self._views, views)
+            return Seen(views, whole.width, whole.height, whole.damaged)
+
+    def _checked(self, encoded: Encoded) -> Decoded:
+        made = encoded.decode(self._least, self._scratch, icc=self._icc)
+        if made.damaged and self._strict:
+            raise ImageError(f"damaged: {made.damaged}")
+        return made
 
 
 def is_on_gpu(image: Any) -> bool:

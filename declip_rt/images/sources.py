@@ -67,12 +67,14 @@ def expand(arguments: Iterable[str], exclude: Sequence[str] = (), skipped: Skipp
                 skipped[AGAIN] += 1
 
 
-def read(path: str | os.PathLike[str]) -> Content:
-    """Reads a regular file. Raises ImageError."""
+def read(path: str | os.PathLike[str], most: int | None = None) -> Content:
+    """Reads a regular file, of `most` bytes where they are limited. Raises ImageError."""
     try:
         with open(path, "rb", opener=_open_at_once) as file:
             status, content = os.fstat(file.fileno()), None
             if stat.S_ISREG(status.st_mode):
+                if most is not None and status.st_size > most:
+                    raise ImageError(f"a file of {status.st_size:,} bytes; {most:,} are allowed (--memory)")
                 content = Content(file.read(), status.st_size, status.st_mtime_ns)
     except OSError as error:
         if ADDRESS.match(os.fsdecode(path)):

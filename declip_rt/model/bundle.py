@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 
 from declip_rt.errors import BundleError
-from declip_rt.model import trust
+from declip_rt.model import onnx_file, trust
 from declip_rt.model.manifest import LIMITS, SCHEMA, Head, Manifest, MosMap, ViewSpec, sha256_of
 
 EMBEDDED = Path(__file__).parent / "embedded"
@@ -66,7 +66,7 @@ class Bundle:
         return graph is not None and graph.parity is not None and graph.parity.keeps(LIMITS[precision])
 
     def verify(self) -> None:
-        """Compares every file with its sha256. Raises BundleError for the first that differs."""
+        """Compares every file with its sha256, and sees that graphs have their weights inside. Raises BundleError."""
         for part in self.manifest.files:
             file = self.path / part.file
             try:
@@ -81,6 +81,9 @@ class Bundle:
                     f"{file} was altered: sha256 is {found[:12]}…, bundle.json says {part.sha256[:12]}…; "
                     "export or install the bundle again"
                 )
+        text = (self.manifest.text.graph,) if self.manifest.text else ()
+        for graph in (*self.manifest.graphs.values(), *text):
+            onnx_file.check(self.path / graph.file)
 
     @property
     def mos(self) -> Mapping[str, MosMap]:

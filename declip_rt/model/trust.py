@@ -18,8 +18,8 @@ MOST_BYTES = 16 * 2**20  # of bundle.json
 MOST_SIDE, MOST_VIEWS, MOST_HEADS, MOST_FEATURES = 2048, 64, 1000, 2**16
 HEAD = re.compile(r"[a-z][a-z0-9_]{0,63}")
 TAKEN = {  # columns of every row
-    *("path", "width", "height", "size", "mtime_ns", "error", "percentile", "findings"),
-    *("model", "bundle", "precision", "decode_scale", "prompts_hash"),
+    *("path", "width", "height", "size", "mtime_ns", "error", "damaged", "percentile", "findings"),
+    *("model", "bundle", "precision", "decode_scale", "icc", "prompts_hash"),
 }
 
 
@@ -56,6 +56,9 @@ def check(manifest: Manifest, file: Path) -> None:
     ):
         if found > most:
             raise BundleError(f"{file} has {what} of {found:,}, more than {most:,}")
+    for name, marks in manifest.calibration.percentiles.items() if manifest.calibration else ():
+        if list(marks) != sorted(marks):
+            raise BundleError(f"{file} has percentiles of {name} that fall")
     for text in _texts(msgspec.to_builtins(manifest)):
         if not all(c.isprintable() or c in "\n\t" for c in text):
             raise BundleError(f"{file} has control characters in {text[:40]!a}")

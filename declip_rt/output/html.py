@@ -20,7 +20,7 @@ from PIL import Image
 
 from declip_rt.disk import write_whole
 from declip_rt.errors import ImageError
-from declip_rt.images import sources
+from declip_rt.images import formats, sources
 from declip_rt.images.decode import from_pil
 from declip_rt.model.bundle import Bundle
 from declip_rt.output.records import Record, findings, mos_columns
@@ -166,7 +166,7 @@ def _link(path: str, report: Path) -> str:
 
 def _thumbnail(path: str, name: str) -> str:
     try:
-        with Image.open(io.BytesIO(sources.read(path).data)) as image:
+        with formats.opened(sources.read(path).data) as image:
             image.draft("RGB", (2 * THUMBNAIL, 2 * THUMBNAIL))
             small = Image.fromarray(from_pil(image))
     except (ImageError, OSError):

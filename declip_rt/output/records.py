@@ -28,7 +28,12 @@ class Columns:
 
     @staticmethod
     def of(
-        bundle: Bundle, prompts: Sequence[Prompts] = (), *, precision: str = "fp32", decode_scale: str = "full"
+        bundle: Bundle,
+        prompts: Sequence[Prompts] = (),
+        *,
+        precision: str = "fp32",
+        decode_scale: str = "full",
+        icc: bool = True,
     ) -> Columns:
         """Raises ConfigError where prompts have the name of another column."""
         heads = [head.name for head in bundle.heads]
@@ -36,9 +41,11 @@ class Columns:
         front = {"path": str, "width": int, "height": int} | dict.fromkeys(ordered, float)
         calibrated = {"percentile": float} | dict.fromkeys(mos_columns(bundle), float)
         run = {"model": bundle.name, "bundle": bundle.hash, "precision": precision, "decode_scale": decode_scale}
+        if not icc:
+            run["icc"] = "ignored"
         if prompts:
             run["prompts_hash"] = digest(prompts)
-        back = calibrated | {"error": str} | dict.fromkeys(run, str) | {"size": int, "mtime_ns": int}
+        back = calibrated | {"error": str, "damaged": str} | dict.fromkeys(run, str) | {"size": int, "mtime_ns": int}
         own = dict.fromkeys((p.name for p in prompts), float)
         if taken := own.keys() & (front | back).keys():
             raise ConfigError(f"prompts cannot be called {min(taken)!r}, as a column is; give them another name")
@@ -60,7 +67,8 @@ def key(path: str) -> str:
 
 
 def scored(columns: Columns, path: str, facts: Facts, score: Score) -> Record:
-    return columns.record(path=path, **score.flat(), size=facts.size, mtime_ns=facts.mtime_ns)
+    told = score.flat() | {"damaged": score.damaged or None}
+    return columns.record(path=path, **told, size=facts.size, mtime_ns=facts.mtime_ns)
 
 
 def failed(columns: Columns, path: str, reason: str) -> Record:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -32,6 +33,20 @@ def test_every_option_reaches_the_scorer(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_counts_are_at_least_1_and_named_as_flags(name: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["score", str(folder), f"--{name}", "0"]) == 2
     assert capsys.readouterr().err == f"declip-rt: --{name} must be at least 1, not 0\n"
+
+
+def test_a_log_gets_a_line_now_and_then(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(running, "LINE_EVERY", 0.01)
+    with Running().progress(3) as bar:
+        for _ in range(3):
+            time.sleep(0.02)
+            bar.update()
+    said = capsys.readouterr().err
+    assert "3 of 3 images, " in said
+    assert "\r" not in said
+    with Running().progress(3) as bar:
+        monkeypatch.setattr(running, "LINE_EVERY", 30)
+    assert capsys.readouterr().err == ""
 
 
 @pytest.mark.parametrize("quiet", [False, True])

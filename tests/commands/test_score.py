@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import ctypes
+import io
 import json
 import os
 import pty
@@ -52,6 +53,45 @@ def test_a_folder_prints_a_table_and_says_what_runs(declip: Run, folder: Path) -
 
 def test_quiet_leaves_stderr_empty(declip: Run, folder: Path) -> None:
     assert declip("score", folder, "--quiet").stderr == b""
+
+
+def test_quiet_silences_libraries_too(declip: Run, folder: Path) -> None:
+    """libtiff, for one, prints what it thinks of a file by itself; an error of ours is still told."""
+    made = io.BytesIO()
+    Image.fromarray(picture()).save(made, "TIFF", compression="tiff_lzw")
+    data = bytearray(made.getvalue())
+    data[len(data) // 3 : len(data) // 2] = bytes(len(data) // 2 - len(data) // 3)
+    (folder / "odd.tif").write_bytes(data)
+    assert declip("score", folder, "--quiet").stderr == b""
+    assert b"no such" in declip("score", folder, "--quiet", "--model", "no such").stderr
+
+
+def test_a_damaged_photo_says_so_or_fails(declip: Run, folder: Path, tmp_path: Path) -> None:
+    data = encoded(picture(), "JPEG", quality=95)
+    (folder / "odd.jpg").write_bytes(data.replace(b"\xff\xc4", b"junk\xff\xc4", 1))
+    out = tmp_path / "scores.jsonl"
+    assert declip("score", folder, "--out", out).returncode == 0
+    told = {Path(str(row["path"])).name: row["damaged"] for row in rows(out)}
+    assert "Corrupt JPEG data" in str(told.pop("odd.jpg"))
+    assert set(told.values()) == {None}
+    assert declip("score", folder, "--out", out, "--overwrite", "--strict").returncode == 1
+    assert "damaged: Corrupt JPEG data" in str(next(row["error"] for row in rows(out) if "odd" in str(row["path"])))
+
+
+def test_a_run_without_profiles_does_not_go_on_with_them(declip: Run, folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "scores.csv"
+    assert declip("score", folder, "--out", out, "--no-icc").returncode == 0
+    assert {row["icc"] for row in rows(out)} == {"ignored"}
+    done = declip("score", folder, "--out", out, "--resume")
+    assert done.returncode == 2
+    assert b"has other columns" in done.stderr
+
+
+@pytest.mark.parametrize("size", ["0", "-1G", "much", "1X"])
+def test_a_size_of_memory_is_checked(declip: Run, folder: Path, size: str) -> None:
+    done = declip("score", folder, f"--memory={size}")
+    assert done.returncode == 2
+    assert b"is no size; give one such as 8G or 500M" in done.stderr
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet"])
@@ -144,7 +184,8 @@ def give_up_reading_everything() -> None:
 
 def test_bad_inputs_are_rows_and_nothing_is_lost(declip: Run, folder: Path) -> None:
     expected = make_bad_inputs(folder)
-    done = declip("score", folder, "--out", "-", "--batch", 4, preexec_fn=give_up_reading_everything)
+    run = ("score", folder, "--out", "-", "--batch", 4, "--memory", "1G")
+    done = declip(*run, preexec_fn=give_up_reading_everything)
     assert done.returncode == 1
     found = {Path(row["path"]).name: row for row in map(json.loads, done.stdout.splitlines())}
     assert {name: row["error"] is None for name, row in found.items()} == expected
@@ -152,7 +193,7 @@ def test_bad_inputs_are_rows_and_nothing_is_lost(declip: Run, folder: Path) -> N
         assert (row["technical"] is None) == (row["error"] is not None)
     assert "Permission denied" in found["unreadable.jpg"]["error"]
     assert "empty" in found["zero.jpg"]["error"]
-    assert "pixels" in found["bomb.png"]["error"]
+    assert "20000x20000 needs 8.9 GiB of memory" in found["bomb.png"]["error"]
     assert (found["rotated.jpg"]["width"], found["rotated.jpg"]["height"]) == (50, 60)
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from declip_rt.backends.contract import EngineInfo, EngineOptions, Floats, Outputs
-from declip_rt.backends.onnxrt.session import open_session, runtime_module, session_options
+from declip_rt.backends.onnxrt.session import check_names, open_session, run_first, runtime_module, session_options
 from declip_rt.errors import EngineError, ImageError
 from declip_rt.model.bundle import Bundle
 from declip_rt.model.manifest import INPUT, OUTPUTS
@@ -21,6 +21,7 @@ from declip_rt.stats import Stats, cores
 
 CONCURRENT_BATCHES = 4  # the most batches that compute at once
 SPARE_LANES = 2  # lanes beside those that compute: one waits full, one is being filled
+ROUNDING = 1e-3  # by which a score may leave its range
 VNNI = ("avx512_vnni", "avx_vnni")  # its flags in /proc/cpuinfo
 
 
@@ -38,7 +39,9 @@ class OnnxEngine:
         at_once = 1 if options.batch == 1 else min(threads, CONCURRENT_BATCHES)
         settings = session_options(precision, threads - at_once + 1)  # ONNX Runtime counts one caller among its threads
         settings.add_session_config_entry("session.intra_op.allow_spinning", "0")  # the decoders want the cores
-        self._work = _Work(open_session(bundle.graph(precision), settings), at_once, stats)
+        session = open_session(bundle.graph(precision), settings)
+        check_names(session, bundle.graph(precision))
+        self._work = _Work(session, at_once, stats, (len(bundle.heads), *2 * (bundle.manifest.features,)))
         buffers = [np.zeros((options.batch, *bundle.views.shape), np.uint8) for _ in range(at_once + SPARE_LANES)]
         self._lanes = [OnnxLane(self._work, buffer) for buffer in buffers]
         name = f"ONNX Runtime {runtime_module().__version__}"
@@ -58,10 +61,14 @@ class OnnxEngine:
 
 
 class _Work:
-    """A session and the threads that call it. It refers to no lane, so that no cycle keeps it alive."""
+    """A session and the threads that call it. It refers to no lane, so that no cycle keeps it alive.
 
-    def __init__(self, session: Any, at_once: int, stats: Stats) -> None:
-        self.session, self._stats = session, stats
+    widths: of what the bundle says that the graph gives.
+    """
+
+    def __init__(self, session: Any, at_once: int, stats: Stats, widths: tuple[int, ...]) -> None:
+        self.session, self._stats, self._widths = session, stats, widths
+        self._proven = False  # that a run ends
         self._pool = ThreadPoolExecutor(at_once, thread_name_prefix="declip-onnx")
 
     def start(self, pixels: NDArray[np.uint8]) -> Future[list[Floats]]:
@@ -78,8 +85,17 @@ class _Work:
 
     def _run(self, session: Any, pixels: NDArray[np.uint8]) -> list[Floats]:
         with self._stats.timed("compute"):
+            found = session.run(OUTPUTS, {INPUT: pixels}) if self._proven else run_first(session, pixels)
+            self._proven = True
+            if [each.shape for each in found] != [(len(pixels), width) for width in self._widths]:
+                raise EngineError(
+                    f"the graph gives {', '.join(str(each.shape) for each in found)}, and its bundle.json says that "
+                    f"they have {self._widths} columns; export the bundle again"
+                )
+            if not (found[0].min() >= -ROUNDING and found[0].max() <= 1 + ROUNDING) and np.isfinite(found[0]).all():
+                raise EngineError("the graph gives scores outside of 0 to 1, as no model of DeCLIP does")
             # Copies: the session frees ONNX Runtime's own memory, and a forked child cannot.
-            return [np.array(each) for each in session.run(OUTPUTS, {INPUT: pixels})]
+            return [np.array(each) for each in found]
 
 
 class OnnxLane:

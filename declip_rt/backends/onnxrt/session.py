@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import threading
 import weakref
 from pathlib import Path
 from types import ModuleType
@@ -11,8 +12,10 @@ from typing import Any
 
 from declip_rt.errors import EngineError
 from declip_rt.extras import load
+from declip_rt.model.manifest import INPUT, OUTPUTS
 
 CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
+FIRST_RUN = 600  # seconds that the first batch may take
 _open: weakref.WeakSet[Any] = weakref.WeakSet()
 
 
@@ -54,6 +57,39 @@ def open_session(graph: Path | bytes, options: Any, provider: Any = CPU) -> Any:
         raise EngineError(f"ONNX Runtime {runtime.__version__} cannot load {what}: {error}") from error
     _open.add(session)
     return session
+
+
+def check_names(session: Any, graph: Path) -> None:
+    """Raises EngineError where a graph has other inputs or outputs than those of a model."""
+    inputs, outputs = ([each.name for each in some] for some in (session.get_inputs(), session.get_outputs()))
+    if inputs != [INPUT] or not {*OUTPUTS} <= {*outputs}:
+        raise EngineError(
+            f"{graph} has the inputs {inputs} and the outputs {outputs}, not {[INPUT]} and {[*OUTPUTS]}; "
+            "export the bundle again"
+        )
+
+
+def run_first(session: Any, pixels: Any) -> list[Any]:
+    """The outputs of a graph that nobody has seen come to an end. Raises EngineError after FIRST_RUN seconds."""
+    options = runtime_module().RunOptions()
+    late = threading.Event()
+
+    def stop() -> None:
+        late.set()
+        options.terminate = True
+
+    timer = threading.Timer(FIRST_RUN, stop)
+    timer.daemon = True
+    timer.start()
+    try:
+        found: list[Any] = session.run(OUTPUTS, {INPUT: pixels}, options)
+    except Exception as error:
+        if late.is_set():
+            raise EngineError(f"the graph ran for {FIRST_RUN} s without an end; do you trust this bundle?") from error
+        raise
+    finally:
+        timer.cancel()
+    return found
 
 
 def open_cuda_session(graph: Path | bytes, options: Any, index: int, **more: str) -> Any:
