@@ -23,7 +23,8 @@ from declip_rt.images import lists, sources
 from declip_rt.output import files, records, target
 from declip_rt.output.html import HtmlPage
 from declip_rt.output.records import Columns, Record
-from declip_rt.output.terminal import Ranked, Table
+from declip_rt.output.selection import Part, Paths, Ranked
+from declip_rt.output.terminal import Table
 from declip_rt.prompts import parse
 from declip_rt.scorer import Scorer
 
@@ -68,9 +69,17 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     ):
         add(option, action="append", default=[], metavar="[NAME=]HIGH:LOW", help=what)
     add("--sort", metavar="COLUMN", help="sort the table by a column, highest first")
-    add("--top", type=int, metavar="N", help="show only the N highest in the table (by --sort, else technical)")
-    add("--bottom", type=int, metavar="N", help="show only the N lowest in the table; with --top, both ends")
-    add("--fail-below", type=float, metavar="X", help="exit with 1 if a technical score is below X")
+    add("--worst-first", action="store_true", help="sort the table, lowest first (by --sort, else technical)")
+    add("--top", metavar="N", help="show only the N highest, or N%% of all (by --sort, else technical)")
+    add("--bottom", metavar="N", help="show only the N lowest, or N%% of all; with --top, both ends")
+    add(
+        "--paths",
+        dest="only_paths",
+        action="store_true",
+        help="print paths alone, in place of the table: of --top and --bottom, of what is below --fail-below, or all",
+    )
+    add("--null", "-0", action="store_true", help="end each of --paths by a NUL, as xargs -0 reads them")
+    add("--fail-below", type=float, metavar="X", help="exit with 1 if a technical score is below X; the table marks it")
     add("--stats", dest="print_stats", action="store_true", help="print where the time went")
     running.add_options(parser)
     running.add_batch_options(parser)
@@ -96,8 +105,11 @@ class Job:
     prompts: Sequence[str] = ()
     semantic_prompts: Sequence[str] = ()
     sort: str | None = None
-    top: int | None = None
-    bottom: int | None = None
+    worst_first: bool = False
+    top: str | None = None
+    bottom: str | None = None
+    only_paths: bool = False
+    null: bool = False
     fail_below: float | None = None
     print_stats: bool = False
 
@@ -112,7 +124,7 @@ class Job:
             ahead, rest = self._images([file for file in (out, page) if file], skipped)
             total = len(ahead) if self.resume or len(ahead) < AHEAD else None
             with self.running.progress(total) as progress:
-                shown: list[files.Sink] = [tally, *self._shown(scorer, page, progress)]
+                shown: list[files.Sink] = [tally, *self._shown(scorer, columns, page, progress)]
                 kept = _Kept(columns, ahead if self.resume else [], shown)
                 sinks = [*self._out(columns, out, kept), *shown]
                 progress.update(len(kept.keys))
@@ -137,13 +149,22 @@ class Job:
             raise ConfigError(f"{option} the rows of a file: give it with --out FILE")
         if self.resume and self.overwrite:
             raise ConfigError("choose --resume or --overwrite: one keeps the rows of --out, the other does not")
-        ConfigError.check_counts(top=self.top, bottom=self.bottom)
+        if self.null and not self.only_paths:
+            raise ConfigError("--null is for --paths: add it")
+        if self.only_paths and self.out == STDIO:
+            raise ConfigError("--paths and --out - both write to standard output: choose one")
+        self._ends()
         out = None if self.out in (None, STDIO) else target.place("--out", self.out or "", target.ROWS)
         page = None if self.html_file is None else target.place("--html", self.html_file, target.PAGE)
         target.check_distinct({"--list": self.listed, "--out": out, "--html": page})
         if out and files.is_begun(out) and not (self.resume or self.overwrite):
             raise ConfigError(f"{self.out} has rows: --resume goes on with them, --overwrite starts again")
         return out, page
+
+    def _ends(self) -> list[Part | None]:
+        """--top and --bottom. Raises ConfigError."""
+        given = (("--top", self.top), ("--bottom", self.bottom))
+        return [None if text is None else Part.parse(option, text) for option, text in given]
 
     def _columns(self, scorer: Scorer) -> Columns:
         precision, scale = scorer.engine.precision, self.running.decode_scale
@@ -176,19 +197,22 @@ class Job:
         return sources.expand(named, self.exclude, skipped)
 
     def _out(self, columns: Columns, out: Path | None, kept: _Kept) -> list[files.Sink]:
-        if out is not None:
-            return [files.open_file(out, columns, kept if self.resume else None)]
-        return [files.Stdout(columns)] * (self.out == STDIO)
+        return [] if out is None else [files.open_file(out, columns, kept if self.resume else None)]
 
-    def _shown(self, scorer: Scorer, page: Path | None, progress: tqdm[Any]) -> Iterator[files.Sink]:
+    def _shown(self, scorer: Scorer, columns: Columns, page: Path | None, progress: tqdm[Any]) -> Iterator[files.Sink]:
         prompts = [p.name for p in scorer.prompts]
         if page is not None:
             yield HtmlPage(page, scorer.bundle, device=str(scorer.engine), prompts=prompts, stats=scorer.stats)
+        top, bottom = self._ends()
+        shown: files.Sink
         if self.out == STDIO:
-            return
-        table = Table(scorer.bundle, lambda line: progress.write(line, file=sys.stdout), prompts)
-        ranked = self.sort is not None or self.top is not None or self.bottom is not None
-        yield Ranked(table, self.sort or "technical", self.top, self.bottom) if ranked else table
+            shown = files.Stdout(columns)
+        elif self.only_paths:
+            shown = Paths(None if top or bottom else self.fail_below, b"\0" if self.null else b"\n")
+        else:
+            shown = Table(scorer.bundle, lambda line: progress.write(line, file=sys.stdout), prompts, self.fail_below)
+        ranked = self.sort is not None or self.worst_first or top or bottom
+        yield Ranked(shown, self.sort or "technical", top, bottom, self.worst_first) if ranked else shown
 
 
 @dataclass
@@ -282,4 +306,4 @@ def _score(scorer: Scorer, columns: Columns, paths: Iterable[str]) -> Iterator[R
                 yield records.failed(columns, path, done.error.reason)
             else:
                 assert done.facts is not None
-                yield records.scored(columns, path, done.facts, scorer._score_of(done))
+                yield records.scored(columns, path, done.facts, scorer._score_of(done), scorer.bundle)

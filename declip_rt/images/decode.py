@@ -20,6 +20,7 @@ RGB: TypeAlias = NDArray[np.uint8]  # (H, W, 3)
 MAX_PIXELS = 2**30
 PIXEL_BYTES, JPEG_BYTES = 24, 9  # the most that decoding takes for each pixel: Pillow has copies of modes between
 DAMAGE = ("Corrupt JPEG data", "Inconsistent progression", "Invalid SOS")  # what libjpeg warns of
+SCAN, MOST_SCANS = b"\xff\xda", 200  # of a progressive JPEG: encoders make 10
 START, END = b"\xff\xd8", b"\xff\xd9"  # of a JPEG
 MOST_PAGES = 100  # of a TIFF that are looked at
 MAX_SIDE = 2**23  # pixels; float32 is too coarse for the corners of a crop beyond it
@@ -97,6 +98,9 @@ class Encoded:
         _seek(self.image)
         _check_size(self.image, max_pixels)
         self.is_jpeg = self.image.format in ("JPEG", "MPO")
+        progressive = self.is_jpeg and "progressive" in self.image.info
+        if progressive and (scans := data.count(SCAN)) > MOST_SCANS:
+            raise ImageError(f"a JPEG of {scans:,} scans, each of which passes over all pixels: save it anew first")
 
     @property
     def cost(self) -> int:

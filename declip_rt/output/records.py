@@ -45,7 +45,8 @@ class Columns:
             run["icc"] = "ignored"
         if prompts:
             run["prompts_hash"] = digest(prompts)
-        back = calibrated | {"error": str, "damaged": str} | dict.fromkeys(run, str) | {"size": int, "mtime_ns": int}
+        told = {"findings": str, "error": str, "damaged": str}
+        back = calibrated | told | dict.fromkeys(run, str) | {"size": int, "mtime_ns": int}
         own = dict.fromkeys((p.name for p in prompts), float)
         if taken := own.keys() & (front | back).keys():
             raise ConfigError(f"prompts cannot be called {min(taken)!r}, as a column is; give them another name")
@@ -66,9 +67,10 @@ def key(path: str) -> str:
     return path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
-def scored(columns: Columns, path: str, facts: Facts, score: Score) -> Record:
+def scored(columns: Columns, path: str, facts: Facts, score: Score, bundle: Bundle) -> Record:
     told = score.flat() | {"damaged": score.damaged or None}
-    return columns.record(path=path, **told, size=facts.size, mtime_ns=facts.mtime_ns)
+    record = columns.record(path=path, **told, size=facts.size, mtime_ns=facts.mtime_ns)
+    return record | {"findings": ", ".join(findings(record, bundle)) or None}
 
 
 def failed(columns: Columns, path: str, reason: str) -> Record:

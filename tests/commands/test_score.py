@@ -138,6 +138,22 @@ def test_sort_top_and_bottom(declip: Run, folder: Path) -> None:
     assert values == sorted(values, reverse=True)
     ends = declip("score", folder, "--top", 1, "--bottom", 2, "--sort", "aesthetic").stdout.decode().splitlines()[1:]
     assert ends == [whole[0], whole[-2], whole[-1]]
+    worst = declip("score", folder, "--sort", "aesthetic", "--worst-first").stdout.decode().splitlines()[1:]
+    assert worst == whole[::-1]
+
+
+def test_what_is_selected_goes_to_the_next_command(declip: Run, folder: Path) -> None:
+    (folder / "a.jpg").rename(folder / "a b\nc.jpg")
+    lowest = [json.loads(line) for line in declip("score", folder, "--bottom", "30%", "--out", "-").stdout.splitlines()]
+    assert len(lowest) == 2, "30 % of 6, rounded up"
+    alone = declip("score", folder, "--bottom", "30%", "--paths", "-0").stdout.split(b"\0")
+    assert [os.fsdecode(path) for path in alone[:-1]] == [row["path"] for row in lowest]
+    gate = lowest[0]["technical"] + 1e-9
+    done = declip("score", folder, "--paths", "-0", "--fail-below", gate)
+    assert sorted(done.stdout.split(b"\0")) == sorted(alone)
+    assert done.returncode == 1
+    assert declip("score", folder, "-0").returncode == 2
+    assert declip("score", folder, "--paths", "--out", "-").returncode == 2
 
 
 def test_fail_below_is_a_gate(declip: Run, folder: Path) -> None:

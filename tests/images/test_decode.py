@@ -70,6 +70,14 @@ def test_what_libjpeg_complains_of_is_told(mode: str) -> None:
     assert Encoded(encoded(picture())).decode().damaged == ""
 
 
+def test_a_jpeg_of_thousands_of_scans_is_refused() -> None:
+    data = saved(Image.fromarray(picture()), "JPEG", progressive=True)
+    scan = data[data.rindex(b"\xff\xda") : -2]
+    assert decode(data[:-2] + scan * 5 + data[-2:]).shape == picture().shape
+    with pytest.raises(ImageError, match="a JPEG of 2,0.. scans, each of which passes over all pixels"):
+        decode(data[:-2] + scan * 2000 + data[-2:])
+
+
 def test_texts_of_a_png_do_not_spoil_its_pixels() -> None:
     """Neither megabytes of them, nor a wrong checksum; a wrong one of pixels does."""
     rgb = picture()

@@ -6,7 +6,7 @@ import pytest
 
 from declip_rt import Bundle, Prompts
 from declip_rt.output.records import Columns, Record, failed
-from declip_rt.output.terminal import Ranked, Table, printable, shorten
+from declip_rt.output.terminal import Table, printable, shorten
 
 
 @pytest.fixture
@@ -40,45 +40,18 @@ def test_prompts_are_columns_before_the_findings(bundle: Bundle) -> None:
     columns = Columns.of(bundle, [Prompts(name, ("a",), ("b",)) for name in names])
     lines: list[str] = []
     table = Table(bundle, lines.append, names)
-    table.write(record(columns, bundle, "a.jpg", 0.5) | {"calm": 0.98765, names[1]: 0.25, "brightness": 0.0})
+    table.write(record(columns, bundle, "a.jpg", 0.5) | {"calm": 0.98765, names[1]: 0.25, "findings": "dark"})
     assert lines[0].split("percentile")[1].split() == ["calm", "…ame", "of", "a", "prompt", "findings"]
     assert lines[1].split()[4:] == ["0.988", "0.250", "dark"]
     assert lines[0].index("calm") + len("calm") == lines[1].index("0.988") + len("0.988")
 
 
-@pytest.mark.parametrize(
-    ("top", "bottom", "expected"),
-    [(None, None, "dbca"), (2, None, "db"), (None, 2, "ca"), (1, 1, "da"), (3, 3, "dbca")],
-)
-def test_ranking(columns: Columns, bundle: Bundle, top: int | None, bottom: int | None, expected: str) -> None:
+def test_a_row_below_the_gate_says_so(columns: Columns, bundle: Bundle) -> None:
     lines: list[str] = []
-    ranked = Ranked(Table(bundle, lines.append), "technical", top, bottom)
-    for name, technical in zip("abcd", (0.1, 0.5, 0.3, 0.9), strict=True):
-        ranked.write(record(columns, bundle, name, technical))
-    ranked.write(failed(columns, "z", "broken"))
-    assert lines == []
-    ranked.close()
-    assert names(lines) == [*expected, "z"]
-
-
-def test_top_and_bottom_of_many_hold_few(columns: Columns, bundle: Bundle) -> None:
-    lines: list[str] = []
-    ranked = Ranked(Table(bundle, lines.append), "technical", 2, 1)
-    for i in range(5000):
-        ranked.write(record(columns, bundle, f"p{i}", (i * 7919 % 5000) / 5000))
-        assert len(ranked._scored) < 1100
-    ranked.close()
-    values = [float(line.split()[1]) for line in lines[1:]]
-    assert values == [1.0, 1.0, 0.0]
-
-
-def test_ties_keep_their_order(columns: Columns, bundle: Bundle) -> None:
-    lines: list[str] = []
-    ranked = Ranked(Table(bundle, lines.append), "technical")
-    for name in "abc":
-        ranked.write(record(columns, bundle, name, 0.5))
-    ranked.close()
-    assert names(lines) == ["a", "b", "c"]
+    table = Table(bundle, lines.append, below=0.4)
+    for technical, findings in ((0.3, None), (0.3, "dark"), (0.5, "dark")):
+        table.write(record(columns, bundle, "a.jpg", technical) | {"findings": findings})
+    assert [line.split("  ")[-1] for line in lines[1:]] == ["below 0.4", "below 0.4, dark", "dark"]
 
 
 def test_names_cannot_drive_the_terminal() -> None:
