@@ -42,6 +42,7 @@ EXTRAS = (
         ("nvidia-nvimgcodec-cu13", "nvidia-nvimgcodec-cu12"),
     ),
     Extra("pyarrow", "Parquet output", ("parquet",), ("pyarrow",)),
+    Extra("pillow_heif", "HEIC photos", ("photos",), ("pillow-heif",)),
     Extra("tokenizers", "own prompts", ("prompts",), ("tokenizers",)),
     Extra("ftfy", "cleaning of own prompts", ("prompts",), ("ftfy",)),
     Extra("scipy", "eval and calibrate", ("eval",), ("scipy",)),

@@ -126,7 +126,9 @@ def _curve(gamma: float) -> list[int]:
 
 
 def _transfer(data: bytes, image: Image.Image) -> int:
-    """The number of an image's transfer function where PNG's cICP or AVIF's colr says it; 2 is unknown."""
+    """The number of an image's transfer function, where PNG's cICP, or AVIF's or HEIC's colr says it; 2 is unknown."""
+    if profile := image.info.get("nclx_profile"):
+        return int(profile["transfer_characteristics"])
     if image.format == "PNG":
         place = data.find(b"cICP", 0, data.find(b"IDAT"))
         return data[place + 5] if place >= 0 and len(data) > place + 5 else 2

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import io
 import struct
+from collections.abc import Callable
 
 from PIL import Image
 
-from declip_rt.errors import ImageError
+from declip_rt import extras
+from declip_rt.errors import ImageError, Unavailable
 
 READ = (  # by Pillow, in the order of its trials; no other of its plugins is asked: some start programs
     *("JPEG", "PNG", "GIF", "BMP", "PPM"),  # those that Pillow has at hand without importing all its plugins
@@ -17,14 +19,12 @@ READ = (  # by Pillow, in the order of its trials; no other of its plugins is as
 CONVERT, DEVELOP = "convert it to JPEG or PNG first", "develop it to JPEG, PNG or TIFF first"
 SUBFILE, MAKE, DNG = 254, 271, 50706  # TIFF tags
 PNG = b"\x89PNG\r\n\x1a\n"
+HEIC = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"mif1", b"msf1")  # brands
 SIGNATURES = (  # where, what, the format's name, what to do
     (0, b"\xff\x0a", "JPEG XL", CONVERT),
     (0, b"\0\0\0\x0cJXL ", "JPEG XL", CONVERT),
     (4, b"ftypcrx ", "camera raw (CR3)", DEVELOP),
-    *(
-        (4, b"ftyp" + brand, "HEIC", CONVERT)
-        for brand in (b"heic", b"heix", b"heim", b"heis", b"hevc", b"mif1", b"msf1")
-    ),
+    *((4, b"ftyp" + brand, "HEIC", f'pip install "declip-rt[photos]", or {CONVERT}') for brand in HEIC),
     (4, b"ftyp", "a film (MP4)", "give its frames"),
     (8, b"AVI ", "a film (AVI)", "give its frames"),
     (0, b"\x1aE\xdf\xa3", "a film (Matroska)", "give its frames"),
@@ -59,9 +59,23 @@ def opened(data: bytes) -> Image.Image:
                 return image
         except Exception as error:  # the plugins raise nearly anything on corrupt data
             failure = error
+    if data[4:8] == b"ftyp" and data[8:12] in HEIC and (heic := reader_of_heic()):
+        try:
+            return heic(io.BytesIO(data), "")
+        except Exception as error:
+            failure = error
     if failure:
         raise ImageError(f"corrupt header: {failure}") from failure
     raise ImageError(recognised(data) or "not an image, or of a format that is not read")
+
+
+def reader_of_heic() -> Callable[[io.BytesIO, str], Image.Image] | None:
+    """pillow-heif's, where it is installed (`declip-rt[photos]`)."""
+    try:
+        reader: Callable[[io.BytesIO, str], Image.Image] = extras.load("pillow_heif").HeifImageFile
+    except Unavailable:
+        return None
+    return reader
 
 
 def _asked(data: bytes) -> Image.Image | None:

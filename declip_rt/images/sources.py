@@ -157,7 +157,8 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
 def _suffixes() -> frozenset[str]:
     """The suffixes of the formats that are decoded."""
     Image.init()
-    return frozenset(suffix for suffix, name in Image.registered_extensions().items() if name in (*formats.READ, "MPO"))
+    known = {suffix for suffix, name in Image.registered_extensions().items() if name in (*formats.READ, "MPO")}
+    return frozenset(known | ({".heic", ".heif"} if formats.reader_of_heic() else set()))
 
 
 def _open_at_once(path: str, flags: int) -> int:

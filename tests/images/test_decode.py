@@ -74,7 +74,7 @@ def test_a_jpeg_of_thousands_of_scans_is_refused() -> None:
     data = saved(Image.fromarray(picture()), "JPEG", progressive=True)
     scan = data[data.rindex(b"\xff\xda") : -2]
     assert decode(data[:-2] + scan * 5 + data[-2:]).shape == picture().shape
-    with pytest.raises(ImageError, match="a JPEG of 2,0.. scans, each of which passes over all pixels"):
+    with pytest.raises(ImageError, match=r"a JPEG of 2,0.. scans, each of which passes over all pixels"):
         decode(data[:-2] + scan * 2000 + data[-2:])
 
 

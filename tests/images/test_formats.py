@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import io
 import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
+import pillow_heif
 import pytest
 from PIL import Image, TiffImagePlugin
 
 from declip_rt import ImageError
+from declip_rt.images import sources
 from declip_rt.images.decode import decode
 from declip_rt.images.formats import READ, SIGNATURES
 from tests.conftest import encoded, picture
@@ -22,10 +25,44 @@ def test_formats_that_are_read(kind: str) -> None:
 
 
 @pytest.mark.parametrize(("place", "mark", "name"), [row[:3] for row in SIGNATURES])
-def test_what_is_not_read_is_called_by_its_name(place: int, mark: bytes, name: str) -> None:
+def test_what_is_not_read_is_called_by_its_name(
+    place: int, mark: bytes, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
     with pytest.raises(ImageError, match="is not read: ") as caught:
         decode(bytes(place) + mark + b"\0" * 200)
     assert str(caught.value).startswith(name.split(" (")[0].split(",")[0])
+
+
+def heic(image: Image.Image, **options: object) -> bytes:
+    made = io.BytesIO()
+    pillow_heif.from_pillow(image).save(made, **options)
+    return made.getvalue()
+
+
+def test_heic_is_read_where_its_library_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    rgb = picture()
+    data = heic(Image.fromarray(rgb), quality=95)
+    assert np.abs(decode(data).astype(int) - rgb).mean() < 4
+    (tmp_path / "a.HEIC").write_bytes(data)
+    assert list(sources.expand([str(tmp_path)])) == [str(tmp_path / "a.HEIC")]
+    with pytest.raises(ImageError, match="corrupt"):
+        decode(data[: len(data) // 2])
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    sources._suffixes.cache_clear()
+    with pytest.raises(ImageError, match=r'HEIC is not read: pip install "declip-rt\[photos\]", or convert it to JPEG'):
+        decode(data)
+    skipped = sources.Skipped()
+    assert list(sources.expand([str(tmp_path)], skipped=skipped)) == []
+    assert str(skipped) == "1 skipped: 1 .heic"
+    sources._suffixes.cache_clear()
+
+
+def test_heic_of_high_dynamic_range_is_refused() -> None:
+    data = heic(Image.fromarray(picture()))
+    place = data.index(b"colrnclx") + 10
+    with pytest.raises(ImageError, match=r"HDR \(PQ\) is not read"):
+        decode(data[:place] + (16).to_bytes(2, "big") + data[place + 2 :])
 
 
 def test_postscript_called_a_photo_starts_no_program(monkeypatch: pytest.MonkeyPatch) -> None:
