@@ -105,7 +105,7 @@ def onnx_by_hand(_: Path, bundle: Path) -> Score:
 
 
 def ours(_: Path, bundle: Path, device: str = "cpu", **options: str) -> Score:
-    scorer = Scorer(bundle, device, **options)  # type: ignore[arg-type]
+    scorer = Scorer(bundle, device, icc=False, **options)  # type: ignore[arg-type]  # peers pass over profiles, too
     return lambda paths: [score.technical for score in scorer.score_many(paths)]
 
 

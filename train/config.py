@@ -43,6 +43,7 @@ class AlignConfig(LoopConfig, frozen=True, kw_only=True):
     semantic_temperature: Annotated[float, msgspec.Meta(ge=0)] = 0.0  # t: texts alike count, too; 0: one's own alone
     cross_weight: float = 0.0  # of the other text's influence on a space
     level_weight: float = 0.5  # of the quality and beauty level texts
+    attribute_weight: float = 0.0  # of the words for the grades of an attribute, where it is known
 
 
 class ClipConfig(AlignConfig, frozen=True, kw_only=True):

@@ -44,9 +44,12 @@ def confusion(image: Tensor, text: Tensor, scale: Tensor) -> Tensor:
 
 
 def levels(image: Tensor, texts: Tensor, target: Tensor, scale: Tensor) -> Tensor:
-    """Cross entropy of image (N, D) over L ordered level texts (L, D), soft targets (N, L): LIQE, arXiv 2303.14968."""
-    logits = _logits(image, texts, scale)
-    return F.cross_entropy(logits, target) if len(logits) else logits.sum()
+    """Cross entropy of image (N, D) over L ordered level texts, soft targets (N, L): LIQE, arXiv 2303.14968.
+
+    Each level has K wordings (L, K, D), and each of them has to tell the level.
+    """
+    logits = _logits(image, texts.flatten(0, 1), scale).unflatten(1, texts.shape[:2])  # (N, L, K)
+    return F.cross_entropy(logits, target[..., None].expand_as(logits)) if len(logits) else logits.sum()
 
 
 def pairwise(scores: Tensor, target: Tensor) -> Tensor:

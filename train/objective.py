@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -14,6 +16,7 @@ from declip_rt.errors import ConfigError, ImageError
 from train import clip, losses, parallel, texts
 from train.batches import LEVELS, SPACES, Batch, Group, Texts
 from train.config import AlignConfig
+from train.grades import GRADES, Grades
 from train.model import Declip
 
 
@@ -31,7 +34,7 @@ class Sides(Protocol):
 
 
 class Objective:
-    """The losses of a batch: `perceptual` and `semantic` alignment, `cross`, `levels`.
+    """The losses of a batch: `perceptual` and `semantic` alignment, `cross`, `levels`, `attributes`.
 
     Raises:
         ConfigError: all weights are 0, or a needed text is missing or too long.
@@ -46,6 +49,7 @@ class Objective:
             "semantic": stage.semantic_weight,
             "cross": stage.cross_weight,
             "levels": stage.level_weight if len(groups) > 1 else 0.0,
+            "attributes": stage.attribute_weight,
         }
         self.weights = {name: weight for name, weight in weights.items() if weight}
         if not self.weights:
@@ -54,23 +58,34 @@ class Objective:
         self.texts = {space: Texts(model, name, groups[0].items, space, folder) for space in needed}
         self.kinds = torch.arange(len(groups)).repeat_interleave(torch.tensor([group.size for group in groups]))
         self.kinds = self.kinds.repeat(parallel.world())  # the group of each image of the global batch
-        self.levels = [(self._words(model, name, group), self._targets(group)) for group in groups[1:]]
+        write = partial(self._words, model, name)
+        self.levels = [(write(LEVELS[group.name]), self._targets(group)) for group in groups[1:]]
+        self.grades = [
+            (write(_aligned(grades.phrases)), *self._graded(groups[0], attribute, grades))
+            for attribute, grades in (GRADES if "attributes" in self.weights else {}).items()
+        ]
         self.failures: set[str] = set()
 
-    def _words(self, model: Declip, name: str, group: Group) -> list[Tensor]:
+    def _words(self, model: Declip, name: str, levels: Sequence[Sequence[str]]) -> list[Tensor]:
         """What the locked part of the text tower makes of each level's phrases."""
-        return [clip.sentences(model.clip, name, list(phrases)).to(self.device) for phrases in LEVELS[group.name]]
+        return [clip.sentences(model.clip, name, list(phrases)).to(self.device) for phrases in levels]
 
     def _levels(self, words: list[Tensor]) -> Tensor:
-        """The features (5, D) of the levels: each is the mean of its phrases'."""
+        """The features (5, 1, D) of the levels: each is the mean of its phrases'."""
         features = self.sides.words(torch.cat(words)).split([len(own) for own in words])
-        return F.normalize(torch.stack([own.mean(0) for own in features]), dim=-1)
+        return F.normalize(torch.stack([own.mean(0, keepdim=True) for own in features]), dim=-1)
 
     def _targets(self, group: Group) -> Tensor:
         """The items' soft targets (R, 5) over the level texts of their score; those without one are never drawn."""
         scores = [item.row.scores.get(group.name, 0.0) for item in group.items]
         centres = texts.level_centres([scores[i] for i in group.usable])
         return torch.from_numpy(np.stack([texts.level_weights(score, centres) for score in scores])).to(self.device)
+
+    def _graded(self, group: Group, name: str, grades: Grades) -> tuple[Tensor, Tensor]:
+        """Whether an attribute of each item is known (R,), and its soft targets (R, L) over the grades."""
+        values = [grades.value(name, item.row) for item in group.items]
+        targets = np.stack([texts.level_weights(value or 0.0, grades.marks) for value in values])
+        return torch.tensor([value is not None for value in values]), torch.from_numpy(targets).to(self.device)
 
     def __call__(self, batch: Batch) -> dict[str, Tensor]:
         self.failures.update(batch.failures)
@@ -93,7 +108,18 @@ class Objective:
                 for kind, (words, targets) in enumerate(self.levels, 1)
             ]
             parts["levels"] = torch.stack(terms).sum()
+        if "attributes" in self.weights:
+            parts["attributes"] = self._attributes(found["perceptual"][kinds == 0], items[kinds == 0])
         return parts
+
+    def _attributes(self, image: Tensor, items: Tensor) -> Tensor:
+        """The loss that grades give: image (N, D), items (N,)."""
+        terms = []
+        for words, known, targets in self.grades:
+            told = known[items]
+            phrases = self.sides.words(torch.cat(words)).unflatten(0, (len(words), -1))
+            terms.append(losses.levels(image[told], phrases, targets[items[told]], self.sides.scale()))
+        return torch.stack(terms).sum()
 
     def _align(self, image: dict[str, Tensor], items: Tensor, drawn: Tensor) -> dict[str, Tensor]:
         """The losses that texts give: image (N, D) by space, items (N,), drawn (N, 2)."""
@@ -117,3 +143,9 @@ class Objective:
                 for space, other in (SPACES, SPACES[::-1])
             )
         return parts
+
+
+def _aligned(phrases: Sequence[Sequence[str]]) -> list[list[str]]:
+    """As many phrases for each grade; where one has fewer, they come again."""
+    most = max(map(len, phrases))
+    return [[own[i % len(own)] for i in range(most)] for own in phrases]

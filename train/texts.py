@@ -298,6 +298,6 @@ def level_centres(scores: list[float]) -> tuple[float, ...]:
 
 
 def level_weights(score: float, centres: tuple[float, ...]) -> np.ndarray:
-    """Soft target float32 (5,) over the level texts: a score between two level centres belongs to both."""
-    position = float(np.interp(score, centres, range(5)))
-    return np.maximum(0.0, 1.0 - np.abs(np.arange(5) - position)).astype(np.float32)
+    """Soft target float32 (L,) over the level texts: a score between two level centres belongs to both."""
+    position = float(np.interp(score, centres, range(len(centres))))
+    return np.maximum(0.0, 1.0 - np.abs(np.arange(len(centres)) - position)).astype(np.float32)

@@ -45,6 +45,7 @@ def rows(count: int = 12) -> list[Row]:
             "perceptual": [LOOKS[i % 2]],
             "semantic": [SHOWS[i // 2 % 2]],
             "edits": [edits[i % 2]],
+            "attributes": {"brightness": (40.0, 200.0)[i % 2]},
         }
         for i in range(count)
     ]
@@ -108,6 +109,19 @@ def test_texts_come_near_their_images(recipe: Recipe, tmp_path: Path) -> None:
     own = torch.tensor([i % 2 for i in range(12)])
     lean = image @ clip.encode_texts(model.clip, config.clip.model, list(LOOKS)).diff(dim=0)[0]
     assert lean[own == 1].mean() > lean[own == 0].mean() + 0.1
+
+
+def test_words_for_one_grade_come_to_agree(recipe: Recipe, tmp_path: Path) -> None:
+    """Words that no text of the images has, alone and in sentences, tell the grade of what was measured."""
+    own = {f"{name}_weight": 0.0 for name in ("perceptual", "semantic", "cross", "level")}
+    model = learn(recipe, tmp_path, steps=200, lr=0.01, attribute_weight=1.0, **own)
+    config = Config.read(recipe.config)
+    encode = Encoder(model, Images(recipe.data), config.views, tmp_path / "features", workers=0)
+    found = encode([Item(row) for row in rows()], "images")
+    pairs = (("nearly black", "dazzling"), ("an extremely dim photo", "a glaring photo"))
+    words = torch.stack([clip.encode_texts(model.clip, config.clip.model, list(pair)).diff(dim=0)[0] for pair in pairs])
+    lean = found[range(len(found))] @ words.T  # (12, 2)
+    assert (lean[1::2].mean(0) > lean[::2].mean(0) + 0.1).all()
 
 
 def test_stage_two_alone_finds_what_was_learned(recipe: Recipe, tmp_path: Path) -> None:

@@ -61,7 +61,7 @@ def test_no_image_is_no_loss() -> None:
     for loss in (
         contrastive(none, text[:0], torch.zeros(0, 0, dtype=torch.bool), SCALE),
         confusion(none, text, SCALE),
-        levels(none, text, torch.zeros(0, 5), SCALE),
+        levels(none, text[:, None], torch.zeros(0, 5), SCALE),
     ):
         assert loss == 0
         loss.backward()
@@ -78,8 +78,16 @@ def test_levels_pull_towards_the_targets_mix() -> None:
     texts = unit(5)
     target = torch.tensor([[0, 0.5, 0.5, 0, 0]])
     between = F.normalize(texts[1:2] + texts[2:3], dim=-1)
-    assert levels(between, texts, target, SCALE) < levels(texts[1:2], texts, target, SCALE)
-    assert levels(between, texts, target, SCALE) < levels(texts[4:5], texts, target, SCALE)
+    assert levels(between, texts[:, None], target, SCALE) < levels(texts[1:2], texts[:, None], target, SCALE)
+    assert levels(between, texts[:, None], target, SCALE) < levels(texts[4:5], texts[:, None], target, SCALE)
+
+
+def test_each_wording_has_to_tell_the_level() -> None:
+    """Two wordings cost the mean of what each costs, and not what their mean would."""
+    one, other, target = unit(5), unit(5, seed=1), torch.eye(5)
+    both = levels(one, torch.stack([one, other], 1), target, SCALE)
+    alone = [levels(one, wording[:, None], target, SCALE) for wording in (one, other)]
+    assert both.item() == pytest.approx(sum(alone).item() / 2)
 
 
 def test_ranking_asks_for_the_margin_and_no_more() -> None:
