@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from declip_rt.errors import ImageError
-from declip_rt.images import decode, sources
+from declip_rt.images import color, decode, sources
 from declip_rt.images.decode import Decoded, Encoded, Scratch
 from declip_rt.images.memory import Budget, allowance
 from declip_rt.images.views import least_side, write_views
@@ -20,6 +20,7 @@ from declip_rt.model.manifest import ViewSpec
 from declip_rt.stats import Stats
 
 SMALL = 128 * 2**20  # bytes that each worker may use without asking
+PROFILE, PROFILE_WITHIN = b"ICC_PROFILE", 2**18  # what announces one in a JPEG, and the bytes that it comes in
 CUDA = 2  # DLPack's number for CUDA devices
 ImageLike: TypeAlias = "str | os.PathLike[str] | bytes | NDArray[np.uint8] | Image.Image | Frame"
 DecodeScale: TypeAlias = Literal["full", "auto"]
@@ -159,7 +160,7 @@ class Loader:
     def _decode(self, image: Any) -> Decoded | Frame | Seen:
         if isinstance(image, (bytes, bytearray, memoryview)):
             data = bytes(image)
-            frame = self._on_gpu(data) if self._on_gpu else None
+            frame = None if self._on_gpu is None or self._is_colored(data) else self._on_gpu(data)
             return self._decode_bytes(data) if frame is None else frame
         if isinstance(image, Image.Image):
             rgb = decode.from_pil(image, icc=self._icc)
@@ -176,6 +177,12 @@ class Loader:
                 "of NumPy, torch, CuPy or the like"
             )
         return Decoded(rgb, rgb.shape[1], rgb.shape[0])
+
+    def _is_colored(self, data: bytes) -> bool:
+        """Whether an image has a profile that the GPU's decoder would pass over."""
+        if not self._icc or PROFILE not in data[:PROFILE_WITHIN]:
+            return False
+        return not color.is_srgb(Encoded(data).image.info.get("icc_profile", b""))
 
     def _decode_bytes(self, data: bytes) -> Decoded | Seen:
         encoded = Encoded(data)

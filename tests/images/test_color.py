@@ -12,9 +12,10 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
-from declip_rt import ImageError, Scorer
-from declip_rt.images import color
+from declip_rt import Bundle, ImageError, Scorer
+from declip_rt.images import color, load
 from declip_rt.images.decode import Encoded, decode, from_pil
+from declip_rt.stats import Stats
 from tests.conftest import picture
 
 SRGB = np.array([[0.4361, 0.3851, 0.1431], [0.2225, 0.7169, 0.0606], [0.0139, 0.0971, 0.7141]])  # to XYZ of D50
@@ -157,3 +158,18 @@ def test_a_score_takes_the_profile_unless_it_is_told_not_to() -> None:
     with Scorer(device="cpu") as scorer, Scorer(device="cpu", icc=False) as plain:
         assert plain.score(linear).attributes == plain.score(saved(dark, "JPEG")).attributes
         assert scorer.score(linear)["brightness"] > plain.score(linear)["brightness"]
+
+
+def test_the_gpus_decoder_gets_no_image_with_a_profile(bundle: Bundle) -> None:
+    asked: list[bytes] = []
+
+    def on_gpu(data: bytes) -> None:
+        asked.append(data)
+
+    loader = load.Loader(bundle.views, Stats(), on_gpu=on_gpu)
+    plain = saved(Image.fromarray(picture()), "JPEG")
+    own = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    same = saved(Image.fromarray(picture()), "JPEG", icc_profile=own)
+    for data in (plain, same, saved(Image.fromarray(picture()), "JPEG", icc_profile=profile(ADOBE, 2.2))):
+        loader.load(data)
+    assert asked == [plain, same]
