@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from declip_rt.extras import load
-from declip_rt.images.decode import MAX_PIXELS
 
 JPEG = b"\xff\xd8\xff"
+MOST_PIXELS = 178_956_970  # a larger photo is decoded where there is a budget for it
 
 
 class GpuDecoder:
@@ -20,14 +20,14 @@ class GpuDecoder:
     def decode(self, data: bytes) -> Any:
         """The image upright, RGB uint8 (H, W, 3) on the GPU. None where the CPU must decode it.
 
-        The CPU must decode what is not a JPEG, exceeds MAX_PIXELS, or makes nvImageCodec fail; its error says why.
+        The CPU must decode what is not a JPEG, exceeds MOST_PIXELS, or makes nvImageCodec fail; its error says why.
         """
         if not data.startswith(JPEG):
             return None
         decoder = self._take()
         try:
             source = self._codec.CodeStream(data)
-            return decoder.decode(source) if source.width * source.height <= MAX_PIXELS else None
+            return decoder.decode(source) if source.width * source.height <= MOST_PIXELS else None
         except RuntimeError:
             return None
         finally:
