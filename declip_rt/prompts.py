@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from declip_rt.backends.contract import Floats
 from declip_rt.backends.onnxrt.session import open_session, session_options
-from declip_rt.errors import BundleError, ConfigError
+from declip_rt.errors import BundleError, ConfigError, Unavailable
 from declip_rt.extras import load
 from declip_rt.model.bundle import Bundle
 
@@ -155,7 +155,14 @@ class Tokenizer:
     def __init__(self, file: Path, context: int) -> None:
         self._context = context
         self._ftfy = load("ftfy")
-        self._tokenizer = load("tokenizers").Tokenizer.from_file(str(file))
+        try:
+            self._tokenizer = load("tokenizers").Tokenizer.from_file(str(file))
+        except Unavailable:
+            raise
+        except BaseException as error:  # its own exception is a plain one, and a panic in Rust not even that
+            if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+                raise
+            raise BundleError(f"{file} is no tokenizer: {error}; export or install the bundle again") from error
         self._tokenizer.encode_special_tokens = True
 
     def __call__(self, texts: Sequence[str]) -> NDArray[np.int64]:

@@ -58,7 +58,7 @@ def expand(arguments: Iterable[str], exclude: Sequence[str] = (), skipped: Skipp
     seen: set[str] = set()
     skipped = Skipped() if skipped is None else skipped
     for path in _expand_globs(arguments):
-        walked = _walk(path, exclude, skipped) if os.path.isdir(path) else ((path, os.path.realpath(path)),)
+        walked = _walk(path, exclude, skipped) if os.path.isdir(path) else ((path, _resolved(path)),)
         for file, real in walked:
             if real not in seen:
                 seen.add(real)
@@ -87,10 +87,16 @@ def read(path: str | os.PathLike[str], most: int | None = None) -> Content:
     return content
 
 
+def _resolved(path: str) -> str:
+    """The path without links; as it is where it is none, whose row says so."""
+    return path if "\0" in path else os.path.realpath(path)
+
+
 def _expand_globs(arguments: Iterable[str]) -> Iterator[str]:
     for argument in arguments:
         if (
-            not os.path.lexists(argument)
+            "\0" not in argument
+            and not os.path.lexists(argument)
             and glob.has_magic(argument)
             and (found := glob.glob(argument, recursive=True))
         ):

@@ -229,14 +229,21 @@ class ParquetFile:
         """Writes the journal that the existing Parquet file came from."""
         try:
             file = self._arrow.parquet.ParquetFile(self.path)
-        except (self._arrow.ArrowException, OSError) as error:
+            names = file.schema_arrow.names
+        except (self._arrow.ArrowException, OSError, ValueError) as error:
             raise ConfigError(f"{self.path} is no Parquet file to go on with; --overwrite starts again") from error
-        _check(file.schema_arrow.names, self._columns)
+        _check(names, self._columns)
+
+        def rows() -> Iterator[Record]:
+            try:
+                for chunk in file.iter_batches(10_000):
+                    yield from chunk.to_pylist()
+            except (self._arrow.ArrowException, OSError, ValueError) as error:
+                raise ConfigError(f"{self.path} is damaged ({error}); --overwrite starts again") from error
 
         def write(partial: Path) -> None:
             with partial.open("wb") as journal:
-                for chunk in file.iter_batches(10_000):
-                    journal.writelines(map(self._format.line, chunk.to_pylist()))
+                journal.writelines(map(self._format.line, rows()))
 
         write_whole(self.journal, write)
 
