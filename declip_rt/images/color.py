@@ -51,10 +51,15 @@ def to_srgb(image: Image.Image) -> Image.Image:
     return made
 
 
-def rgb_to_srgb(rgb: NDArray[np.uint8], image: Image.Image) -> NDArray[np.uint8]:
-    """Pixels (H, W, 3) that were decoded elsewhere, as `to_srgb` makes those of the image that was opened."""
-    profile = image.info.get("icc_profile")
-    if not profile or _space(profile) not in ("RGB ", "GRAY") or is_srgb(profile):
+def profile_of(image: Image.Image) -> bytes:
+    """The profile by which an opened image's RGB differs from sRGB; none where it does not."""
+    profile: bytes = image.info.get("icc_profile") or b""
+    return profile if profile and _space(profile) in ("RGB ", "GRAY") and not is_srgb(profile) else b""
+
+
+def rgb_to_srgb(rgb: NDArray[np.uint8], profile: bytes) -> NDArray[np.uint8]:
+    """Pixels (H, W, 3) as `to_srgb` makes those of an image with this profile; as they are where there is none."""
+    if not profile:
         return rgb
     pixels = Image.fromarray(rgb)
     pixels.info["icc_profile"] = profile

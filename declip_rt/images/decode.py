@@ -47,6 +47,7 @@ class Decoded:
     width: int
     height: int
     damaged: str = ""  # what the decoder complained of, where the pixels may be fine though
+    profile: bytes = b""  # of pixels that are not in sRGB yet
 
 
 class Scratch(threading.local):
@@ -75,7 +76,8 @@ def decode(data: bytes, max_pixels: int = MAX_PIXELS) -> RGB:
     Raises:
         ImageError: empty, not an image, truncated, corrupt, of high dynamic range, or larger than `max_pixels`.
     """
-    return Encoded(data, max_pixels).decode().rgb
+    made = Encoded(data, max_pixels).decode()
+    return color.rgb_to_srgb(made.rgb, made.profile)
 
 
 class Encoded:
@@ -111,6 +113,8 @@ class Encoded:
     def decode(self, least: int | None = None, scratch: Scratch | None = None, *, icc: bool = True) -> Decoded:
         """The pixels, as `decode` gives them, but smaller or in shared memory where the caller allows it.
 
+        Those of a JPEG keep their color space, and its profile: it costs less to convert the views of a large photo.
+
         least: the shortest short side that will do, in pixels. A JPEG is decoded at 1/2, 1/4 or 1/8 of its size if its
         short side stays as long. scratch: memory for a JPEG's pixels, which the thread's next photo overwrites. icc:
         whether color profiles count.
@@ -120,9 +124,9 @@ class Encoded:
             if self.is_jpeg:
                 rgb, damaged = _decode_jpeg(self.data, image, least, scratch)
                 if rgb is not None:
-                    rgb, turn = color.rgb_to_srgb(rgb, image) if icc else rgb, _read_turn(image)
+                    turn = _read_turn(image)
                     size = image.size[::-1] if turn in SIDEWAYS_TURNS else image.size
-                    return Decoded(TURNS[turn](rgb), *size, damaged)
+                    return Decoded(TURNS[turn](rgb), *size, damaged, color.profile_of(image) if icc else b"")
             rgb = from_pil(image, icc=icc)
             return Decoded(rgb, rgb.shape[1], rgb.shape[0], damaged)
 

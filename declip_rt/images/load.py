@@ -150,7 +150,7 @@ class Loader:
         with self._stats.timed("views"):
             pixels = loaded.pixels
             if isinstance(pixels, Decoded):
-                write_views(pixels.rgb, self._views, slot.memory)
+                self._write(pixels, slot.memory)
             elif isinstance(pixels, Seen):
                 slot.memory[:] = pixels.views
             else:
@@ -192,8 +192,15 @@ class Loader:
             # Pixels that waited for their turn in a lane would hold what an image before them needs.
             whole = self._checked(encoded)
             views = np.empty(self._views.shape, np.uint8)
-            write_views(whole.rgb, self._views, views)
+            self._write(whole, views)
             return Seen(views, whole.width, whole.height, whole.damaged)
+
+    def _write(self, whole: Decoded, views: NDArray[np.uint8]) -> None:
+        """Writes the image's views, in sRGB."""
+        write_views(whole.rgb, self._views, views)
+        if whole.profile:
+            flat = views.reshape(-1, *views.shape[2:])
+            views[:] = color.rgb_to_srgb(flat, whole.profile).reshape(views.shape)
 
     def _checked(self, encoded: Encoded) -> Decoded:
         made = encoded.decode(self._least, self._scratch, icc=self._icc)

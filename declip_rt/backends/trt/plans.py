@@ -6,6 +6,7 @@ import datetime
 import hashlib
 import logging
 import os
+import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -151,11 +152,20 @@ class Plans:
     @contextmanager
     def _lock(self, key: str) -> Iterator[None]:
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
+            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._check_folder()
             with FileLock(self.folder / f"{key}.lock"):
                 yield
         except OSError as error:
             raise ConfigError(f"cannot use the plans in {self.folder}: {error}; set {FOLDER} to a folder") from error
+
+    def _check_folder(self) -> None:
+        """Raises ConfigError where everybody may put plans into the folder."""
+        if os.name == "posix" and self.folder.stat().st_mode & stat.S_IWOTH:
+            raise ConfigError(
+                f"everybody may write to {self.folder}, and so put plans there that run on your GPU: "
+                f"chmod o-w {self.folder}, or set {FOLDER} to a folder of your own"
+            )
 
     def _find_plan(self, origin: Origin) -> bytes | str:
         """The plan of this origin, or why it must be built."""
@@ -165,6 +175,8 @@ class Plans:
         if plan is None or plan.origin != origin:
             return "the sidecar of the one that there was cannot be read"
         try:
+            if not all(map(_is_trusted, (self.sidecar(origin.key), self.file(origin.key)))):
+                return "the one that there was belongs to someone else"
             data = self.file(origin.key).read_bytes()
         except OSError:
             return "the file of the one that there was is gone"
@@ -205,6 +217,11 @@ class Plans:
             return self.file(key).stat().st_mtime
         except OSError:
             return 0.0
+
+
+def _is_trusted(path: Path) -> bool:
+    """Whether a file is this user's or root's. Raises OSError."""
+    return os.name != "posix" or path.stat().st_uid in (os.geteuid(), 0)
 
 
 def _text(plan: Plan) -> bytes:

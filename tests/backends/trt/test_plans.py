@@ -49,6 +49,40 @@ def test_it_is_built_once(tmp_path: Path) -> None:
     assert get(plans, content=b"other") == (b"plan", [])
 
 
+def test_a_new_folder_is_the_users_alone(tmp_path: Path) -> None:
+    before = os.umask(0)
+    try:
+        get(Plans(tmp_path / "new"))
+    finally:
+        os.umask(before)
+    assert (tmp_path / "new").stat().st_mode & 0o777 == 0o700
+
+
+def test_a_folder_that_everybody_may_write_to_is_refused(tmp_path: Path) -> None:
+    tmp_path.chmod(0o777)
+    with pytest.raises(ConfigError, match=r"everybody may write to .*: chmod o-w .*, or set DECLIP_RT_CACHE"):
+        get(Plans(tmp_path))
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="needs root, to give a file away")
+@pytest.mark.parametrize("suffix", ["plan", "json"])
+def test_what_someone_else_put_there_is_built_again(tmp_path: Path, suffix: str) -> None:
+    plans = Plans(tmp_path)
+    get(plans)
+    os.chown(tmp_path / f"{ORIGIN.key}.{suffix}", 12345, -1)
+    found, (said,) = get(plans, content=b"ours")
+    assert (found, said.split(": ")[1]) == (b"ours", "the one that there was belongs to someone else")
+
+
+def test_a_planted_link_is_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "plans").mkdir(0o700)
+    (tmp_path / "victim").write_bytes(b"dear")
+    for name in (f"{ORIGIN.key}.plan.partial", f"{ORIGIN.key}.json.partial"):
+        (tmp_path / "plans" / name).symlink_to(tmp_path / "victim")
+    assert get(Plans(tmp_path / "plans"))[0] == b"plan"
+    assert (tmp_path / "victim").read_bytes() == b"dear"
+
+
 @pytest.mark.parametrize("field", OTHERS)
 def test_anything_it_depends_on_makes_another_plan(field: str, tmp_path: Path) -> None:
     plans = Plans(tmp_path)
