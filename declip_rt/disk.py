@@ -17,12 +17,12 @@ def write_whole(path: Path, content: bytes | Callable[[Path], object], *, shared
     """
     partial = path.with_name(f"{path.name}.{os.getpid()}.partial" if shared else f"{path.name}.partial")
     partial.unlink(missing_ok=True)  # what a killed run has left, or a link that someone has put there
-    os.close(os.open(partial, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
     try:
         if callable(content):
             content(partial)
         else:
-            partial.write_bytes(content)
+            with partial.open("xb") as file:
+                file.write(content)
         os.replace(partial, path)
     except BaseException:
         partial.unlink(missing_ok=True)

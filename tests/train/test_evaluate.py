@@ -94,6 +94,6 @@ def test_every_figure_has_its_interval(recipe: Recipe, monkeypatch: pytest.Monke
 
 
 def test_a_bundle_without_a_text_tower_is_measured_without_words(recipe: Recipe, tmp_path: Path) -> None:
-    found = [figure.what for figure in evaluate.measure(brightness_bundle(tmp_path, 0.004), recipe.data).figures]
+    found = [figure.what for figure in evaluate.measure(brightness_bundle(tmp_path, 0.0019), recipe.data).figures]
     assert len(found) == 9
     assert not any("words" in what for what in found)
