@@ -12,7 +12,7 @@ from declip_rt.backends.choose import open_engine
 from declip_rt.backends.contract import Engine, EngineInfo, EngineOptions, Precision
 from declip_rt.errors import ConfigError, DeclipError, ImageError
 from declip_rt.images.load import Broken, DecodeScale, Facts, Frame, ImageLike, Loaded, Loader, is_on_gpu, is_one
-from declip_rt.images.memory import Budget, allowance
+from declip_rt.images.memory import Budget
 from declip_rt.model.bundle import Bundle
 from declip_rt.pipeline import Done, Pipeline
 from declip_rt.prompts import Prompts, axes
@@ -109,7 +109,7 @@ class Scorer:
                 self.bundle.views,
                 self.stats,
                 decode_scale,
-                Budget(memory or allowance()),
+                Budget(memory) if memory else None,
                 icc=icc,
                 strict=strict,
                 on_gpu=_on_gpu(engine) if decoder == "gpu" else None,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from train import texts
 from train.i2t.manifest import Row
@@ -21,11 +21,13 @@ class Grades:
     marks: tuple[float, ...]  # the values that the grades stand for
     words: tuple[tuple[str, ...], ...]  # for each grade
     kinds: tuple[str, ...] = ()
-    phrases: tuple[tuple[str, ...], ...] = field(init=False)  # the words, alone and in a sentence
 
-    def __post_init__(self) -> None:
-        said = tuple(tuple(dict.fromkeys(form for word in own for form in _forms(word))) for own in self.words)
-        object.__setattr__(self, "phrases", said)
+    @property
+    def phrases(self) -> tuple[tuple[str, ...], ...]:
+        """The words of each grade, alone and in a sentence."""
+        return tuple(
+            tuple(dict.fromkeys(form for word in own for form in (texts.perceptual(word), word))) for own in self.words
+        )
 
     def value(self, name: str, row: Row) -> float | None:
         """Where a row's image stands between the marks; None where that is not known."""
@@ -35,10 +37,6 @@ class Grades:
         if not row.edits:
             return 0.0 if row.provenance == "synthetic" else None  # that builder takes photos without faults
         return max(edit.strength for edit in row.edits) if all(edit.kind in self.kinds for edit in row.edits) else None
-
-
-def _forms(word: str) -> tuple[str, str]:
-    return texts.perceptual(word), word
 
 
 def _measured(name: str, low: tuple[str, ...], high: tuple[str, ...]) -> Grades:

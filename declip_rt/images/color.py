@@ -35,8 +35,7 @@ def to_srgb(image: Image.Image) -> Image.Image:
     profile = image.info.get("icc_profile")
     if not profile:
         return _from_gamma(image)
-    space = _space(profile)
-    mode = COLORS.get(space)
+    mode = COLORS.get(_space(profile))
     if mode is None or (mode == "CMYK") != (image.mode == "CMYK"):
         return image
     if mode == "CMYK":
@@ -54,16 +53,15 @@ def to_srgb(image: Image.Image) -> Image.Image:
 def profile_of(image: Image.Image) -> bytes:
     """The profile by which an opened image's RGB differs from sRGB; none where it does not."""
     profile: bytes = image.info.get("icc_profile") or b""
-    return profile if profile and _space(profile) in ("RGB ", "GRAY") and not is_srgb(profile) else b""
+    return b"" if is_srgb(profile) else profile
 
 
 def rgb_to_srgb(rgb: NDArray[np.uint8], profile: bytes) -> NDArray[np.uint8]:
-    """Pixels (H, W, 3) as `to_srgb` makes those of an image with this profile; as they are where there is none."""
+    """Pixels (H, W, 3) of an image that has this `profile_of`."""
     if not profile:
         return rgb
-    pixels = Image.fromarray(rgb)
-    pixels.info["icc_profile"] = profile
-    return np.asarray(to_srgb(pixels).convert("RGB"))
+    mode = COLORS[_space(profile)]
+    return np.asarray(_applied(Image.fromarray(rgb).convert(mode), profile, mode))
 
 
 @lru_cache(PROFILES_KEPT)

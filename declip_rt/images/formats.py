@@ -53,9 +53,9 @@ def opened(data: bytes) -> Image.Image:
     The plugins are asked as `Image.open` asks them, which refuses or warns of images by a limit of the whole process.
     """
     failure: Exception | None = None
-    for some in (data, _without_text(data)) if data.startswith(PNG) else (data,):
+    for some in (bytes, _without_text) if data.startswith(PNG) else (bytes,):
         try:
-            if image := _asked(some):
+            if image := _asked(some(data)):  # only a PNG that failed is copied
                 return image
         except Exception as error:  # the plugins raise nearly anything on corrupt data
             failure = error

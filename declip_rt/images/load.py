@@ -91,7 +91,7 @@ class Loader:
         views: what the model sees.
         stats: counts the seconds of each stage.
         decode_scale: auto decodes large JPEGs at 1/2, 1/4 or 1/8 of their size where the views need no more.
-        budget: the memory that images of many pixels share.
+        budget: the memory that images of many pixels share; None is what the process may use of it.
         icc: whether color profiles count.
         strict: whether an image whose decoder complained is an error.
         on_gpu: decodes bytes to a frame on the GPU. It returns None for an image that the CPU must decode.
@@ -182,7 +182,7 @@ class Loader:
         """Whether an image has a profile that the GPU's decoder would pass over."""
         if not self._icc or PROFILE not in data[:PROFILE_WITHIN]:
             return False
-        return not color.is_srgb(Encoded(data).image.info.get("icc_profile", b""))
+        return bool(color.profile_of(Encoded(data).image))
 
     def _decode_bytes(self, data: bytes) -> Decoded | Seen:
         encoded = Encoded(data)
