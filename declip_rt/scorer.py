@@ -13,6 +13,7 @@ from declip_rt.backends.contract import Engine, EngineInfo, EngineOptions, Preci
 from declip_rt.errors import ConfigError, DeclipError, ImageError
 from declip_rt.images.load import Broken, DecodeScale, Facts, Frame, ImageLike, Loaded, Loader, is_on_gpu, is_one
 from declip_rt.images.memory import Budget
+from declip_rt.images.patience import TIMEOUT
 from declip_rt.model.bundle import Bundle
 from declip_rt.pipeline import Done, Pipeline
 from declip_rt.prompts import Prompts, axes
@@ -47,6 +48,8 @@ class Scorer:
             half of what the process may still use. A worker takes up to 128 MiB without asking.
         icc: whether colors are brought to sRGB where an image names its color space.
         strict: whether damage that leaves pixels to score is an error; else `Score.damaged` tells of it.
+        timeout: seconds that an image may take to be read and decoded, and is an error after; None is any time. Its
+            thread is left to itself: none can be stopped.
         precision: auto, fp32, fp16 or int8; auto is int8 on a CPU where the bundle proves that it scores as fp32 does,
             and fp16 with TensorRT where the bundle has such a graph.
         lanes: batches in flight on a GPU; None is its default.
@@ -83,6 +86,7 @@ class Scorer:
         memory: int | None = None,
         icc: bool = True,
         strict: bool = False,
+        timeout: float | None = TIMEOUT,
         precision: Precision = "auto",
         lanes: int | None = None,
         recipe: str | os.PathLike[str] | None = None,
@@ -91,6 +95,8 @@ class Scorer:
         ConfigError.check_counts(workers=workers)
         if memory is not None and memory < 1:
             raise ConfigError(f"`memory` must be at least 1 byte, not {memory}")
+        if timeout is not None and not timeout > 0:
+            raise ConfigError(f"`timeout` must be above 0 seconds, or None, not {timeout}")
         ConfigError.check_choice("decode_scale", decode_scale, get_args(DecodeScale))
         ConfigError.check_choice("decoder", decoder, get_args(Decoder))
         if decoder == "gpu" and decode_scale != "full":
@@ -112,6 +118,7 @@ class Scorer:
                 Budget(memory) if memory else None,
                 icc=icc,
                 strict=strict,
+                timeout=timeout,
                 on_gpu=_on_gpu(engine) if decoder == "gpu" else None,
             )
         except DeclipError:
@@ -181,6 +188,7 @@ class Scorer:
     def close(self) -> None:
         """Waits for what is on its way, and frees the engine. It may be called again; other calls then fail."""
         self._pipeline.close()
+        self._loader.close()
 
     def __enter__(self) -> Scorer:
         self._pipeline.check()

@@ -30,7 +30,7 @@ from export.int8 import write_int8
 from export.text import FAMILIAR, write_text
 from export.tokenizer import is_supported, write_tokenizer
 from train import evaluate, texts
-from train.model import ANTONYMS, ATTRIBUTES, QUALITIES, Declip, dimension, load
+from train.model import ANTONYMS, ATTRIBUTES, BETTER, QUALITIES, Declip, dimension, load
 from train.photos import photos as read_photos
 
 CALIBRATION_PHOTOS = 64  # they give graphs of lower precision their ranges
@@ -127,13 +127,14 @@ def _views(spec: ViewSpec, photos: list[Path]) -> NDArray[np.uint8]:
 def _heads(model: Declip) -> tuple[Head, ...]:
     zero_shot = [name for name in QUALITIES if getattr(model.quality[name], "zero_shot", False)]
     quality = [
-        Head(name, "quality", "zero-shot", "bad", "good", ANTONYMS[name])
+        Head(name, "quality", "zero-shot", "bad", "good", prompts=ANTONYMS[name])
         if name in zero_shot
         else Head(name, "quality", "learned", "bad", "good")
         for name in QUALITIES
     ]
     attributes = [
-        Head(name, "attribute", "zero-shot", low, high, prompts) for name, (low, high, prompts) in ATTRIBUTES.items()
+        Head(name, "attribute", "zero-shot", low, high, BETTER.get(name), prompts)
+        for name, (low, high, prompts) in ATTRIBUTES.items()
     ]
     return (*quality, *attributes)
 

@@ -38,9 +38,9 @@ SIGNATURES = {
     "Scorer": "(model: 'str | os.PathLike[str] | None' = None, device: 'str' = 'auto', *, "
     "prompts: 'Sequence[Prompts]' = (), batch: 'int' = 8, workers: 'int | None' = None, "
     "threads: 'int | None' = None, decode_scale: 'DecodeScale' = 'full', "
-    "memory: 'int | None' = None, icc: 'bool' = True, strict: 'bool' = False, precision: 'Precision' = 'auto', "
-    "lanes: 'int | None' = None, recipe: 'str | os.PathLike[str] | None' = None, "
-    "decoder: 'Decoder' = 'cpu') -> 'None'",
+    "memory: 'int | None' = None, icc: 'bool' = True, strict: 'bool' = False, "
+    "timeout: 'float | None' = 300.0, precision: 'Precision' = 'auto', lanes: 'int | None' = None, "
+    "recipe: 'str | os.PathLike[str] | None' = None, decoder: 'Decoder' = 'cpu') -> 'None'",
     "Scorer.score": "(self, image: 'ImageLike') -> 'Score'",
     "Scorer.embed": "(self, image: 'ImageLike') -> 'Embedding'",
     "Scorer.score_many": "(self, images: 'Iterable[ImageLike]', *, return_errors: 'bool' = False) -> "

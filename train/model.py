@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Literal
 
 import msgspec
 import numpy as np
@@ -66,6 +67,7 @@ ATTRIBUTES: dict[str, tuple[str, str, tuple[tuple[str, str], ...]]] = {
         ),
     ),
 }
+BETTER: dict[str, Literal["low", "high"]] = {"sharpness": "high", "noisiness": "low", "compression": "low"}
 # quality: antonym prompts (low, high), for reading it without training
 ANTONYMS = {
     "technical": (

@@ -18,6 +18,7 @@ from tqdm import tqdm
 
 from declip_rt.backends.contract import EngineOptions, Precision
 from declip_rt.images.load import DecodeScale
+from declip_rt.images.patience import TIMEOUT
 from declip_rt.output.terminal import printable
 from declip_rt.prompts import Prompts
 from declip_rt.scorer import Decoder, Scorer
@@ -71,6 +72,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="that images of many pixels share while they are decoded, such as 8G; one that needs more gets an error "
         "(default: half of what the process may use)",
     )
+    add(
+        "--timeout",
+        type=float,
+        default=TIMEOUT,
+        metavar="SECONDS",
+        help="an image that takes longer to read and decode gets an error (default: %(default)g)",
+    )
     add("--no-icc", dest="icc", action="store_false", help="take pixels as sRGB, whatever color profile they have")
     add("--strict", action="store_true", help="a damaged image gets an error, even where it has pixels to score")
     add(
@@ -97,6 +105,7 @@ class Running:
     memory: int | None = None
     icc: bool = True
     strict: bool = False
+    timeout: float = TIMEOUT
     precision: Precision = EngineOptions.precision
     lanes: int | None = None
     recipe: str | None = None
@@ -128,6 +137,7 @@ class Running:
             memory=self.memory,
             icc=self.icc,
             strict=self.strict,
+            timeout=self.timeout,
             precision=self.precision,
             lanes=self.lanes,
             recipe=self.recipe,

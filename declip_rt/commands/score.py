@@ -20,7 +20,7 @@ from declip_rt.commands import running
 from declip_rt.commands.running import EXIT_CODES, Running, parsed
 from declip_rt.errors import ConfigError
 from declip_rt.images import lists, sources
-from declip_rt.output import files, records, target
+from declip_rt.output import files, records, target, thumbnails
 from declip_rt.output.html import HtmlPage
 from declip_rt.output.records import Columns, Record
 from declip_rt.output.selection import Part, Paths, Ranked
@@ -156,6 +156,8 @@ class Job:
         self._ends()
         out = None if self.out in (None, STDIO) else target.place("--out", self.out or "", target.ROWS)
         page = None if self.html_file is None else target.place("--html", self.html_file, target.PAGE)
+        if page:
+            thumbnails.check(page)
         target.check_distinct({"--list": self.listed, "--out": out, "--html": page})
         if out and files.is_begun(out) and not (self.resume or self.overwrite):
             raise ConfigError(f"{self.out} has rows: --resume goes on with them, --overwrite starts again")

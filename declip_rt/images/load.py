@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, TypeAlias
 
@@ -15,6 +16,7 @@ from declip_rt.errors import ImageError
 from declip_rt.images import color, decode, sources
 from declip_rt.images.decode import Decoded, Encoded, Scratch
 from declip_rt.images.memory import Budget, allowance
+from declip_rt.images.patience import TIMEOUT, Patience
 from declip_rt.images.views import least_side, write_views
 from declip_rt.model.manifest import ViewSpec
 from declip_rt.stats import Stats
@@ -94,6 +96,7 @@ class Loader:
         budget: the memory that images of many pixels share; None is what the process may use of it.
         icc: whether color profiles count.
         strict: whether an image whose decoder complained is an error.
+        timeout: seconds that an image may take to be read and decoded; None is any time.
         on_gpu: decodes bytes to a frame on the GPU. It returns None for an image that the CPU must decode.
     """
 
@@ -106,12 +109,14 @@ class Loader:
         *,
         icc: bool = True,
         strict: bool = False,
+        timeout: float | None = TIMEOUT,
         on_gpu: Callable[[bytes], Frame | None] | None = None,
     ) -> None:
         self._views, self._stats, self._on_gpu = views, stats, on_gpu
         self._budget, self._icc, self._strict = budget or Budget(allowance()), icc, strict
         self._least = least_side(views) if decode_scale == "auto" else None
         self._scratch = Scratch()
+        self._patience = Patience(timeout, self._load)
 
     def own(self, image: ImageLike) -> ImageLike | Broken:
         """The image as it is now, for as long as it is needed: what its owner could refill, seek or close is copied.
@@ -137,7 +142,17 @@ class Loader:
         """Reads and decodes an image. Raises ImageError."""
         if isinstance(image, Broken):
             raise image.error
-        if not isinstance(image, (str, os.PathLike)):
+        if isinstance(image, (str, os.PathLike, bytes)):
+            return self._patience(image)
+        with self._stats.timed("decode"):
+            return Loaded(self._decode(image))
+
+    def close(self) -> None:
+        """Frees its threads."""
+        self._patience.close()
+
+    def _load(self, image: str | os.PathLike[str] | bytes) -> Loaded:
+        if isinstance(image, bytes):
             with self._stats.timed("decode"):
                 return Loaded(self._decode(image))
         with self._stats.timed("read"):
@@ -188,7 +203,9 @@ class Loader:
         encoded = Encoded(data)
         if encoded.cost <= SMALL:
             return self._checked(encoded)
-        with self._budget.lent(encoded.cost, "x".join(map(str, encoded.image.size))):
+        with ExitStack() as borrowed:
+            with self._patience.standing():
+                borrowed.enter_context(self._budget.lent(encoded.cost, "x".join(map(str, encoded.image.size))))
             # Pixels that waited for their turn in a lane would hold what an image before them needs.
             whole = self._checked(encoded)
             views = np.empty(self._views.shape, np.uint8)

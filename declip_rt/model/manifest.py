@@ -126,7 +126,8 @@ class TextTower(_Part, frozen=True):
 class Head(_Part, frozen=True):
     """One column of the graph's `scores`, in [0, 1].
 
-    quality: higher is better. attribute: `low` and `high` name its two ends, such as dark and bright.
+    quality: higher is better. attribute: `low` and `high` name its two ends, such as dark and bright, and `better` says
+    which of them is better, if one is.
     """
 
     name: str
@@ -134,6 +135,7 @@ class Head(_Part, frozen=True):
     method: Literal["learned", "zero-shot"]
     low: str
     high: str
+    better: Literal["low", "high"] | None = None
     prompts: tuple[tuple[str, str], ...] = ()  # (low, high) antonym pairs of a zero-shot head
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 from declip_rt.errors import ConfigError
 from declip_rt.images.load import Facts
@@ -17,6 +17,13 @@ Record: TypeAlias = dict[str, Any]  # column: value, or None
 
 STRIKING = 10.0  # an attribute is a finding in the lowest or highest 10 % of the reference photos
 BOUND = 0.2  # and, where the bundle has no reference, within 0.2 of the end of its range
+
+
+class Found(NamedTuple):
+    """An attribute that is unlike the reference photos'."""
+
+    word: str
+    tone: Literal["good", "bad", "neither"]
 
 
 @dataclass(frozen=True)
@@ -70,16 +77,16 @@ def key(path: str) -> str:
 def scored(columns: Columns, path: str, facts: Facts, score: Score, bundle: Bundle) -> Record:
     told = score.flat() | {"damaged": score.damaged or None}
     record = columns.record(path=path, **told, size=facts.size, mtime_ns=facts.mtime_ns)
-    return record | {"findings": ", ".join(findings(record, bundle)) or None}
+    return record | {"findings": ", ".join(found.word for found in findings(record, bundle)) or None}
 
 
 def failed(columns: Columns, path: str, reason: str) -> Record:
     return columns.record(path=path, error=reason)
 
 
-def findings(record: Record, bundle: Bundle, most: int = 2) -> list[str]:
-    """The words for the attributes that are most unlike the reference photos, strongest first."""
-    found: list[tuple[float, str]] = []
+def findings(record: Record, bundle: Bundle, most: int = 2) -> list[Found]:
+    """The attributes that are most unlike the reference photos', strongest first."""
+    striking: list[tuple[float, Found]] = []
     for head in bundle.heads:
         value = record[head.name]
         if head.kind != "attribute" or value is None:
@@ -87,10 +94,13 @@ def findings(record: Record, bundle: Bundle, most: int = 2) -> list[str]:
         rank = bundle.percentile(head.name, value)
         near, far = (rank, STRIKING) if rank is not None else (100 * value, 100 * BOUND)
         if near <= far or near >= 100 - far:
-            found.append((abs(near - 50), _word(head, near)))
-    found.sort(key=lambda entry: -entry[0])
-    return [word for _, word in found[:most]]
+            striking.append((abs(near - 50), _found(head, near < 50)))
+    striking.sort(key=lambda entry: -entry[0])
+    return [found for _, found in striking[:most]]
 
 
-def _word(head: Head, near: float) -> str:
-    return head.low if near < 50 else head.high
+def _found(head: Head, low: bool) -> Found:
+    word = head.low if low else head.high
+    if head.better is None:
+        return Found(word, "neither")
+    return Found(word, "good" if (head.better == "low") == low else "bad")

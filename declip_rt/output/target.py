@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from declip_rt.errors import ConfigError
+from declip_rt.output import thumbnails
 
 ROWS = (".csv", ".jsonl", ".parquet")
 PAGE = (".html", ".htm")
@@ -48,10 +49,13 @@ def check_distinct(files: Mapping[str, str | Path | None]) -> None:
 
 
 def spare(images: Iterable[str], outputs: Iterable[Path]) -> Iterator[str]:
-    """The images. Raises ConfigError at one that is an output."""
+    """The images. Raises ConfigError at one that is an output, or a thumbnail of one."""
     outputs = tuple(outputs)
+    pages = [output for output in outputs if output.suffix.lower() in PAGE]
     suffixes = {output.suffix.lower() for output in outputs}
     for image in images:
+        if any(thumbnails.holds(page, image) for page in pages):
+            raise ConfigError(f"{image} is an image to score and a thumbnail of --html; give the page another name")
         if os.path.splitext(image)[1].lower() in suffixes:
             for output in outputs:
                 if _is_same(Path(image), output):

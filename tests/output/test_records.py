@@ -50,8 +50,8 @@ def test_findings_name_the_unusual_ends_strongest_first(bundle: Bundle) -> None:
     usual = {head.name: marks[head.name][50] for head in bundle.heads}
     assert findings(usual, bundle) == []
     odd = usual | {"brightness": marks["brightness"][7], "noisiness": marks["noisiness"][98]}
-    assert findings(odd, bundle) == ["noisy", "dark"]
-    assert findings(odd, bundle, most=1) == ["noisy"]
+    assert [found.word for found in findings(odd, bundle)] == ["noisy", "dark"]
+    assert [found.word for found in findings(odd, bundle, most=1)] == ["noisy"]
 
 
 def test_keys_hold_names_that_are_no_utf8() -> None:
