@@ -43,6 +43,7 @@ EXTRAS = (
     ),
     Extra("pyarrow", "Parquet output", ("parquet",), ("pyarrow",)),
     Extra("pillow_heif", "HEIC photos", ("photos",), ("pillow-heif",)),
+    Extra("rawpy", "previews of camera raw", ("photos",), ("rawpy",)),
     Extra("tokenizers", "own prompts", ("prompts",), ("tokenizers",)),
     Extra("ftfy", "cleaning of own prompts", ("prompts",), ("ftfy",)),
     Extra("scipy", "eval and calibrate", ("eval",), ("scipy",)),

@@ -21,6 +21,7 @@ class Score:
         width, height: of the image, upright, in pixels.
         prompts: name -> value in [0, 1] of the scorer's own prompts.
         damaged: what the image's decoder complained of; nothing where it did not.
+        preview: of a camera's raw file, the size of the embedded preview that was scored in its place, and its own.
         mos: head -> MOS, in the units of its raters, for each head that the bundle maps to MOS (`declip-rt calibrate`).
     """
 
@@ -33,6 +34,7 @@ class Score:
     prompts: Mapping[str, float] = field(default_factory=dict)
     mos: Mapping[str, float] = field(default_factory=dict)
     damaged: str = ""
+    preview: str = ""
 
     def flat(self) -> dict[str, Any]:
         """All values by their names, as a row of a table: a MOS is called `technical_mos`, as in the CLI's rows."""
@@ -46,6 +48,7 @@ class Score:
             "percentile": self.percentile,
             **{f"{head}_mos": value for head, value in self.mos.items()},
             "damaged": self.damaged,
+            "preview": self.preview,
         }
 
     def __getitem__(self, name: str) -> Any:
@@ -70,6 +73,7 @@ class Score:
             "prompts": dict(self.prompts),
             "mos": dict(self.mos),
             "damaged": self.damaged,
+            "preview": self.preview,
         }
 
 

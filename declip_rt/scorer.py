@@ -248,8 +248,9 @@ class Scorer:
         technical, aesthetic = values.pop("technical"), values.pop("aesthetic")
         percentile = self.bundle.percentile("technical", technical)
         prompts = {axis.name: axis.score(getattr(done.outputs, axis.space)[done.row]) for axis in self._axes}
-        width, height, damaged = done.facts.width, done.facts.height, done.facts.damaged
-        return Score(technical, aesthetic, values, percentile, width, height, prompts, mos, damaged)
+        facts = done.facts
+        told = facts.damaged, facts.preview
+        return Score(technical, aesthetic, values, percentile, facts.width, facts.height, prompts, mos, *told)
 
 
 def _embedding_of(done: Scored) -> Embedding:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TypeAlias
 
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from declip_rt.errors import ImageError
-from declip_rt.images import color, formats
+from declip_rt.images import color, formats, raw
 
 RGB: TypeAlias = NDArray[np.uint8]  # (H, W, 3)
 MAX_PIXELS = 2**30
@@ -47,6 +47,7 @@ class Decoded:
     width: int
     height: int
     damaged: str = ""  # what the decoder complained of, where the pixels may be fine though
+    preview: str = ""  # of a camera's raw file: the size of the preview that is in its place, and the photo's
     profile: bytes = b""  # of pixels that are not in sRGB yet
 
 
@@ -92,10 +93,18 @@ class Encoded:
             raise ImageError("the file is empty")
         if data.startswith(START) and not data.endswith(END):
             data += END  # which some lack though their pixels are whole; others are truncated all the same
-        self.data, self.image = data, formats.opened(data)
-        _check_size(self.image, max_pixels)
+        self._preview: raw.Preview | None = None
+        if kind := formats.raw_kind(data):
+            data = self._take_preview(data, kind)
+        self.image = formats.opened(data)
         if formats.is_camera_raw(self.image):
-            raise ImageError(f"camera raw is not read, but its thumbnail: {formats.DEVELOP}")
+            data = self._take_preview(data, "camera raw")
+            self.image = formats.opened(data)
+        self.data = data
+        _check_size(self.image, max_pixels)
+        if self._preview and min(self.image.size) < raw.LEAST:
+            width, height = self.image.size
+            raise ImageError(f"camera raw whose preview has {width}x{height} pixels alone: {raw.DEVELOP}")
         color.check(data, self.image)
         _seek(self.image)
         _check_size(self.image, max_pixels)
@@ -103,6 +112,10 @@ class Encoded:
         progressive = self.is_jpeg and "progressive" in self.image.info
         if progressive and (scans := data.count(SCAN)) > MOST_SCANS:
             raise ImageError(f"a JPEG of {scans:,} scans, each of which passes over all pixels: save it anew first")
+
+    def _take_preview(self, data: bytes, kind: str) -> bytes:
+        self._preview = raw.preview_of(data, kind)
+        return self._preview.data
 
     @property
     def cost(self) -> int:
@@ -126,9 +139,19 @@ class Encoded:
                 if rgb is not None:
                     turn = _read_turn(image)
                     size = image.size[::-1] if turn in SIDEWAYS_TURNS else image.size
-                    return Decoded(TURNS[turn](rgb), *size, damaged, color.profile_of(image) if icc else b"")
+                    profile = color.profile_of(image) if icc else b""
+                    return self._told(Decoded(TURNS[turn](rgb), *size, damaged, profile=profile), turn)
             rgb = from_pil(image, icc=icc)
-            return Decoded(rgb, rgb.shape[1], rgb.shape[0], damaged)
+            return self._told(Decoded(rgb, rgb.shape[1], rgb.shape[0], damaged), 1)
+
+    def _told(self, made: Decoded, turned: int) -> Decoded:
+        """With what is to be said of a preview, and turned as the raw file says where the preview does not."""
+        if self._preview is None:
+            return made
+        turn = self._preview.turn if turned == 1 else 1
+        width, height = (made.height, made.width) if turn in SIDEWAYS_TURNS else (made.width, made.height)
+        preview = f"{width}x{height} of {self._preview.of}"
+        return replace(made, rgb=TURNS[turn](made.rgb), width=width, height=height, preview=preview)
 
 
 def _check_size(image: Image.Image, max_pixels: int) -> None:

@@ -16,22 +16,24 @@ READ = (  # by Pillow, in the order of its trials; no other of its plugins is as
     *("AVIF", "DDS", "DIB", "ICO", "JPEG2000", "PCX", "QOI", "SGI", "TIFF", "WEBP"),
     "TGA",  # which has no signature
 )
-CONVERT, DEVELOP = "convert it to JPEG or PNG first", "develop it to JPEG, PNG or TIFF first"
+CONVERT = "convert it to JPEG or PNG first"
 SUBFILE, MAKE, DNG = 254, 271, 50706  # TIFF tags
 PNG = b"\x89PNG\r\n\x1a\n"
 HEIC = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"mif1", b"msf1")  # brands
+RAWS = (  # where, what, the format's name; others are TIFFs by their signature
+    (4, b"ftypcrx ", "camera raw (CR3)"),
+    (8, b"CR\x02\0", "camera raw (CR2)"),
+    (0, b"FUJIFILMCCD-RAW", "camera raw (RAF)"),
+    *((0, mark, "camera raw (ORF)") for mark in (b"IIRO", b"IIRS", b"MMOR")),
+    (0, b"IIU\0", "camera raw (RW2)"),
+)
 SIGNATURES = (  # where, what, the format's name, what to do
     (0, b"\xff\x0a", "JPEG XL", CONVERT),
     (0, b"\0\0\0\x0cJXL ", "JPEG XL", CONVERT),
-    (4, b"ftypcrx ", "camera raw (CR3)", DEVELOP),
     *((4, b"ftyp" + brand, "HEIC", f'pip install "declip-rt[photos]", or {CONVERT}') for brand in HEIC),
     (4, b"ftyp", "a film (MP4)", "give its frames"),
     (8, b"AVI ", "a film (AVI)", "give its frames"),
     (0, b"\x1aE\xdf\xa3", "a film (Matroska)", "give its frames"),
-    (8, b"CR\x02\0", "camera raw (CR2)", DEVELOP),
-    (0, b"FUJIFILMCCD-RAW", "camera raw (RAF)", DEVELOP),
-    *((0, mark, "camera raw (ORF)", DEVELOP) for mark in (b"IIRO", b"IIRS", b"MMOR")),
-    (0, b"IIU\0", "camera raw (RW2)", DEVELOP),
     (0, b"8BPS", "Photoshop (PSD)", CONVERT),
     (0, b"v/1\x01", "OpenEXR", CONVERT),
     (0, b"#?RADIANCE", "Radiance HDR", CONVERT),
@@ -141,6 +143,11 @@ def _bits_of_jpeg(data: bytes) -> int | None:
             return data[place + 4]
         place += 1 if mark == 0xFF else 2 + int.from_bytes(data[place + 2 : place + 4], "big")
     return None
+
+
+def raw_kind(data: bytes) -> str:
+    """What a camera's raw file is called, by its first bytes; nothing for other files."""
+    return next((name for place, mark, name in RAWS if data[place : place + len(mark)] == mark), "")
 
 
 def is_camera_raw(image: Image.Image) -> bool:

@@ -58,6 +58,7 @@ class Facts:
     size: int | None = None
     mtime_ns: int | None = None
     damaged: str = ""  # what the decoder complained of
+    preview: str = ""  # of a camera's raw file: the size of what was scored in its place, and its own
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +69,7 @@ class Seen:
     width: int
     height: int
     damaged: str
+    preview: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +172,8 @@ class Loader:
                 slot.memory[:] = pixels.views
             else:
                 return Facts(*slot.put(pixels), loaded.size, loaded.mtime_ns)
-        return Facts(pixels.width, pixels.height, loaded.size, loaded.mtime_ns, pixels.damaged)
+        told = pixels.damaged, pixels.preview
+        return Facts(pixels.width, pixels.height, loaded.size, loaded.mtime_ns, *told)
 
     def _decode(self, image: Any) -> Decoded | Frame | Seen:
         if isinstance(image, (bytes, bytearray, memoryview)):
@@ -210,7 +213,7 @@ class Loader:
             whole = self._checked(encoded)
             views = np.empty(self._views.shape, np.uint8)
             self._write(whole, views)
-            return Seen(views, whole.width, whole.height, whole.damaged)
+            return Seen(views, whole.width, whole.height, whole.damaged, whole.preview)
 
     def _write(self, whole: Decoded, views: NDArray[np.uint8]) -> None:
         """Writes the image's views, in sRGB."""

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from queue import SimpleQueue
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from declip_rt.errors import ImageError
 
@@ -26,35 +26,35 @@ class Patience(Generic[Item, Made]):
 
     def __init__(self, seconds: float | None, make: Callable[[Item], Made]) -> None:
         self._seconds, self._make = seconds, make
-        self._own, self._helpers = threading.local(), list[_Helper[Item, Made]]()
+        self._own, self._helpers = threading.local(), list[_Helper]()
 
     def __call__(self, item: Item) -> Made:
         """What `make` returns or raises. Raises ImageError where it takes too long."""
         if self._seconds is None:
             return self._make(item)
-        helper: _Helper[Item, Made] | None = getattr(self._own, "helper", None)
+        helper: _Helper | None = getattr(self._own, "helper", None)
         if helper is None:
-            helper = self._own.helper = _Helper(self._make)
+            helper = self._own.helper = _Helper()
             self._helpers.append(helper)
-        task = _Task[Item, Made](item)
+        task = _Task(self._make, item)
         helper.tasks.put(task)
         while not task.ended.wait(task.left(self._seconds)):
             if task.left(self._seconds) <= 0:
                 self._own.helper = None
-                self._helpers.remove(helper)
-                helper.tasks.put(None)
+                self._helpers.remove(helper)  # it ends with its task
                 raise ImageError(f"took longer than {self._seconds:g} s (--timeout)")
         return task.result()
 
     def close(self) -> None:
         """Lets the helpers go. Nothing may be made from then on."""
         while self._helpers:
-            self._helpers.pop().tasks.put(None)
+            self._helpers.pop().end()
 
+    @staticmethod
     @contextmanager
-    def standing(self) -> Iterator[None]:
+    def standing() -> Iterator[None]:
         """Within `make`: the clock stands still while the item waits for others, and starts anew."""
-        task = getattr(threading.current_thread(), "task", None)
+        task: _Task[Any, Any] | None = getattr(_current, "task", None)
         if task is None:
             yield
             return
@@ -66,43 +66,58 @@ class Patience(Generic[Item, Made]):
 
 
 class _Task(Generic[Item, Made]):
-    def __init__(self, item: Item) -> None:
-        self.item = item
+    def __init__(self, make: Callable[[Item], Made], item: Item) -> None:
+        self._make, self._item = make, item
         self.since: float | None = time.monotonic()
         self.ended = threading.Event()
-        self.made: Made | None = None
-        self.error: BaseException | None = None
+        self._made: Made | None = None
+        self._error: BaseException | None = None
+
+    def do(self) -> None:
+        try:
+            self._made = self._make(self._item)
+        except BaseException as error:
+            self._error = error
+        self.ended.set()
 
     def left(self, seconds: float) -> float:
         since = self.since
         return GLANCE if since is None else since + seconds - time.monotonic()
 
     def result(self) -> Made:
-        error, self.error = self.error, None  # one that held itself by its traceback would hold the image, too
+        error, self._error = self._error, None  # one that held itself by its traceback would hold the image, too
         if error is not None:
             try:
                 raise error
             finally:
                 del error
-        return self.made  # type: ignore[return-value]  # `make` may return None
+        return self._made  # type: ignore[return-value]  # `make` may return None
 
 
-class _Helper(threading.Thread, Generic[Item, Made]):
-    """Does one task after another. Nothing waits for it at the interpreter's end."""
+_current = threading.local()  # its `task` is what a helper is at
 
-    def __init__(self, make: Callable[[Item], Made]) -> None:
-        super().__init__(name="declip-decode", daemon=True)
-        self.tasks: SimpleQueue[_Task[Item, Made] | None] = SimpleQueue()
-        self.task: _Task[Item, Made] | None = None
-        self._make = make
-        self.start()
 
-    def run(self) -> None:
-        while (task := self.tasks.get()) is not None:
-            self.task = task
-            try:
-                task.made = self._make(task.item)
-            except BaseException as error:
-                task.error = error
-            task.ended.set()
-            self.task = task = None  # what was made belongs to the caller
+class _Helper:
+    """A thread that does one task after another, and ends where nobody has this object any more.
+
+    Nothing waits for it at the interpreter's end.
+    """
+
+    def __init__(self) -> None:
+        self.tasks: SimpleQueue[_Task[Any, Any] | None] = SimpleQueue()
+        self._thread = threading.Thread(target=_work, args=(self.tasks,), name="declip-decode", daemon=True)
+        self._thread.start()
+
+    def end(self) -> None:
+        self.tasks.put(None)
+        self._thread.join(GLANCE)
+
+    def __del__(self) -> None:
+        self.tasks.put(None)
+
+
+def _work(tasks: SimpleQueue[_Task[Any, Any] | None]) -> None:
+    while (task := tasks.get()) is not None:
+        _current.task = task
+        task.do()
+        _current.task = task = None  # what was made belongs to the caller

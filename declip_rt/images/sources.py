@@ -16,7 +16,7 @@ from functools import cache
 from PIL import Image
 
 from declip_rt.errors import ImageError
-from declip_rt.images import formats
+from declip_rt.images import formats, raw
 
 RUN_LENGTH = 10_000  # a folder's entries are sorted in runs of so many
 THUMBNAILS = ("@eaDir", "__MACOSX")  # folders that a NAS or an archive adds
@@ -169,7 +169,8 @@ def _suffixes() -> frozenset[str]:
     """The suffixes of the formats that are decoded."""
     Image.init()
     known = {suffix for suffix, name in Image.registered_extensions().items() if name in (*formats.READ, "MPO")}
-    return frozenset(known | ({".heic", ".heif"} if formats.reader_of_heic() else set()))
+    heic = {".heic", ".heif"} if formats.reader_of_heic() else set()
+    return frozenset(known | heic | (set(raw.SUFFIXES) if raw.is_read() else set()))
 
 
 def _open_at_once(path: str, flags: int) -> int:

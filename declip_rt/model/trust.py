@@ -18,7 +18,7 @@ MOST_BYTES = 16 * 2**20  # of bundle.json
 MOST_SIDE, MOST_VIEWS, MOST_HEADS, MOST_FEATURES = 2048, 64, 1000, 2**16
 HEAD = re.compile(r"[a-z][a-z0-9_]{0,63}")
 TAKEN = {  # columns of every row
-    *("path", "width", "height", "size", "mtime_ns", "error", "damaged", "percentile", "findings"),
+    *("path", "width", "height", "size", "mtime_ns", "error", "damaged", "preview", "percentile", "findings"),
     *("model", "bundle", "precision", "decode_scale", "icc", "prompts_hash"),
 }
 

@@ -52,7 +52,7 @@ class Columns:
             run["icc"] = "ignored"
         if prompts:
             run["prompts_hash"] = digest(prompts)
-        told = {"findings": str, "error": str, "damaged": str}
+        told = {"findings": str, "error": str, "damaged": str, "preview": str}
         back = calibrated | told | dict.fromkeys(run, str) | {"size": int, "mtime_ns": int}
         own = dict.fromkeys((p.name for p in prompts), float)
         if taken := own.keys() & (front | back).keys():
@@ -75,7 +75,7 @@ def key(path: str) -> str:
 
 
 def scored(columns: Columns, path: str, facts: Facts, score: Score, bundle: Bundle) -> Record:
-    told = score.flat() | {"damaged": score.damaged or None}
+    told = score.flat() | {"damaged": score.damaged or None, "preview": score.preview or None}
     record = columns.record(path=path, **told, size=facts.size, mtime_ns=facts.mtime_ns)
     return record | {"findings": ", ".join(found.word for found in findings(record, bundle)) or None}
 

@@ -84,7 +84,7 @@ def test_the_thumbnail_of_a_camera_raw_file_is_not_scored(tmp_path: Path, tags: 
         if tag == 50706:
             directory.tagtype[tag] = 1
     Image.fromarray(np.zeros((12, 16, 3), np.uint8)).save(tmp_path / "a.dng", "TIFF", tiffinfo=directory)
-    with pytest.raises(ImageError, match="camera raw is not read"):
+    with pytest.raises(ImageError, match="camera raw"):
         decode((tmp_path / "a.dng").read_bytes())
 
 

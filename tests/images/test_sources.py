@@ -171,7 +171,7 @@ def test_hidden_files_and_thumbnails_are_left_out_and_counted(tmp_path: Path) ->
         "._a.jpg",
         ".thumbnails/t.png",
         "@eaDir/a.jpg/SYNOPHOTO_THUMB_M.jpg",
-        "raw/x.dng",
+        "doc/x.pdf",
         "y.JXL",
         "z.jxl",
         "README",
@@ -182,7 +182,7 @@ def test_hidden_files_and_thumbnails_are_left_out_and_counted(tmp_path: Path) ->
     skipped = Skipped()
     found = [os.path.relpath(path, tmp_path) for path in expand([str(tmp_path)], ["again*"], skipped)]
     assert found == list(kept)
-    assert skipped == {"hidden": 3, "by --exclude": 1, ".dng": 1, ".jxl": 2, "without a suffix": 1, AGAIN: 1}
+    assert skipped == {"hidden": 3, "by --exclude": 1, ".pdf": 1, ".jxl": 2, "without a suffix": 1, AGAIN: 1}
     assert str(skipped).startswith("9 skipped: 3 hidden, 2 .jxl, 1 ")
     assert [Path(path).name for path in expand([str(tmp_path / ".thumbnails"), str(tmp_path / "._a.jpg")])] == [
         "t.png",

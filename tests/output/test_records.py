@@ -11,7 +11,7 @@ from declip_rt.output.records import Columns, failed, findings, key
 def test_the_columns(bundle: Bundle) -> None:
     names = list(Columns.of(bundle).types)
     assert names[:5] == ["path", "width", "height", "technical", "aesthetic"]
-    assert names[-10:-6] == ["percentile", "findings", "error", "damaged"]
+    assert names[-11:-6] == ["percentile", "findings", "error", "damaged", "preview"]
     assert names[-6:-2] == ["model", "bundle", "precision", "decode_scale"]
     assert names[-2:] == ["size", "mtime_ns"]
     assert {head.name for head in bundle.heads} < set(names)
