@@ -51,12 +51,21 @@ class Prompts:
                 raise ConfigError(f"prompts {self.name!r}: a side is {side!r}; give a tuple of texts")
 
 
+PART = r"(?:\\[:=\\]|\\(?![:=\\])|[^%s\\])"  # a letter of it, perhaps escaped
+FORM = re.compile(f"(?:({PART % '=:'}*)=)?({PART % ':'}+):({PART % ':'}+)")
+ESCAPED = re.compile(r"\\([:=\\])")
+
+
 def parse(arguments: Sequence[str], space: Space) -> tuple[Prompts, ...]:
-    """The prompts in `[NAME=]HIGH:LOW` arguments; a repeated NAME adds to its ensemble. Raises ConfigError."""
+    """The prompts in `[NAME=]HIGH:LOW` arguments; a repeated NAME adds to its ensemble. Raises ConfigError.
+
+    A backslash before `:`, `=` or a backslash takes it as it is.
+    """
     pairs: dict[str, list[tuple[str, str]]] = {}
     for argument in arguments:
-        match = re.fullmatch(r"(?:([^=:]*)=)?([^:]+):([^:]+)", argument)
-        name, high, low = (part.strip() for part in match.groups("")) if match else ("", "", "")
+        match = FORM.fullmatch(argument)
+        parts = match.groups("") if match else ("", "", "")
+        name, high, low = (ESCAPED.sub(r"\1", part).strip() for part in parts)
         if not high or not low:
             raise ConfigError(
                 f"prompts {argument!r}: the form is [NAME=]HIGH:LOW, such as 'calm=calm scene:busy scene'"

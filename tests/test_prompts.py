@@ -83,6 +83,13 @@ def test_arguments() -> None:
     )
 
 
+def test_a_backslash_takes_a_separator_as_it_is() -> None:
+    (prompts,) = parse([r"x\=1=a clock at 12\:30:a\b\\"], "perceptual")
+    assert (prompts.name, prompts.high, prompts.low) == ("x=1", ("a clock at 12:30",), ("a\\b\\",))
+    with pytest.raises(ConfigError, match="the form is"):
+        parse([r"a\:b"], "perceptual")
+
+
 @pytest.mark.parametrize("argument", ["", "sharp", "sharp:", ":blurry", "name= :low", "a:b:c", "name="])
 def test_malformed_arguments_show_the_form(argument: str) -> None:
     with pytest.raises(ConfigError, match=r"\[NAME=\]HIGH:LOW"):

@@ -21,7 +21,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def list_plans(_: argparse.Namespace) -> int:
-    for plan in Plans().all():
+    plans = list(Plans().all())
+    if not plans:
+        print("no plans are built; declip-rt build makes one")
+    for plan in plans:
         print(f"{plan.key[:KEY_DIGITS]}  {plan.size / 1e6:8.1f} MB  {plan.model}, {_what(plan)}, built {plan.built}")
     return 0
 
