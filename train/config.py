@@ -46,29 +46,6 @@ class AlignConfig(LoopConfig, frozen=True, kw_only=True):
     attribute_weight: float = 0.0  # of the words for the grades of an attribute, where it is known
 
 
-class FeaturesConfig(_Stage, frozen=True):
-    """The photos whose features stages 2 and 3 learn from."""
-
-    variants: int = 8  # distorted variants of each pristine photo
-    jitters: int = 8  # random flips and crops of each scored photo
-    series: int = 1000  # pristine photos with a kind of distortion at rising strengths
-    ladders: int = 300  # lossless photos, compressed more and more
-
-
-class TuneConfig(LoopConfig, frozen=True, kw_only=True):
-    """Before stage 1: the image tower's last stages learn quality (`steps = 0` keeps them)."""
-
-    features: FeaturesConfig = FeaturesConfig(jitters=4, series=600, ladders=75)  # of whose maps it learns
-    rated: Positive = 32  # photos of each set in a batch
-    series: Positive = 6  # series of rising distortion in a batch
-    ladders: Positive = 2  # ladders of compression in a batch
-    rank_weight: float = 1.0  # of the ranking losses along both
-    rating_weight: float = 4.0
-    keep_weight: float = 1.0  # of staying near the features as they were
-    steps: Count = 0
-    lr: Rate = 1e-4
-
-
 class ClipConfig(AlignConfig, frozen=True, kw_only=True):
     """Stage 1: the open_clip model, and how its text projection is learned (`steps = 0` keeps its weights)."""
 
@@ -76,6 +53,15 @@ class ClipConfig(AlignConfig, frozen=True, kw_only=True):
     pretrained: str | None = None  # an open_clip tag or a weights file
     steps: Count = 0
     lr: Rate = 1e-3
+
+
+class FeaturesConfig(_Stage, frozen=True):
+    """The photos whose features stages 2 and 3 learn from."""
+
+    variants: int = 8  # distorted variants of each pristine photo
+    jitters: int = 8  # random flips and crops of each scored photo
+    series: int = 1000  # pristine photos with a kind of distortion at rising strengths
+    ladders: int = 300  # lossless photos, compressed more and more
 
 
 class DeclipConfig(AlignConfig, frozen=True, kw_only=True):
@@ -117,7 +103,6 @@ class Config(_Stage, frozen=True):
     seed: int
     views: ViewSpec
     clip: ClipConfig
-    tune: TuneConfig = TuneConfig()
     features: FeaturesConfig = FeaturesConfig()
     declip: DeclipConfig = DeclipConfig()
     judge: HeadsConfig = HeadsConfig()  # the linear heads on the coarse feature that give verdicts

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from declip_rt.errors import DeclipError
-from train import clip, lit, parallel, tune
+from train import clip, lit, parallel
 from train.batches import SPACES, Batches, groups
 from train.config import Config
 from train.features import Encoder, digest, report
@@ -98,7 +98,6 @@ def main() -> int:
         try:
             config = Config.read(options.config)
             model = create(config, options.config.parent)
-            tune.restore(model, config, options.out)
             lit.restore(model, config, options.out)
             train(model, config, read(options.manifest), Images(options.manifest.parent), options.out)
         except DeclipError as error:

@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from declip_rt.disk import write_whole
@@ -73,7 +73,7 @@ def _jitter(rgb: RGB, jitter: int) -> RGB:
 
 
 class Stored:
-    """Features (N, D), memory-mapped from shards. `failures[i]` says why feature i is missing (NaN)."""
+    """Features (N, D) in float32, memory-mapped from shards. `failures[i]` says why feature i is missing (NaN)."""
 
     def __init__(self, folder: Path, count: int) -> None:
         self._count = count
@@ -87,7 +87,7 @@ class Stored:
 
     def __getitem__(self, which: Iterable[int]) -> Tensor:
         numbers = [divmod(int(i), SHARD) for i in which]
-        made = np.empty((len(numbers), self._shards[0].shape[1]), self._shards[0].dtype)
+        made = np.empty((len(numbers), self._shards[0].shape[1]), np.float32)
         for row, (shard, place) in zip(made, numbers, strict=True):
             row[:] = self._shards[shard][place]
         return torch.from_numpy(made)
@@ -108,7 +108,7 @@ def store(folder: Path, count: int, make: Callable[[range], tuple[Tensor, dict[i
 
 def _save(features: Tensor, path: Path) -> None:
     with path.open("wb") as file:  # np.save adds a suffix to a path
-        np.save(file, features.cpu().numpy())
+        np.save(file, features.float().cpu().numpy())
 
 
 def _shard(folder: Path, first: int) -> Path:
@@ -154,23 +154,12 @@ class Coarse:
 
 
 class Encoder:
-    """Encodes items with the image tower as it is now. What its locked part makes of them is kept in `folder`.
+    """Encodes items with the image tower as it is now. What its locked part makes of them is kept in `folder`."""
 
-    part: what stands for the locked part, if it is another: (N, 3, S, S) -> (N, F).
-    """
-
-    def __init__(
-        self,
-        model: Declip,
-        images: Images,
-        spec: ViewSpec,
-        folder: Path,
-        workers: int,
-        part: nn.Module | None = None,
-    ) -> None:
+    def __init__(self, model: Declip, images: Images, spec: ViewSpec, folder: Path, workers: int) -> None:
         self.model, self.images, self.spec, self.folder, self.workers = model, images, spec, folder, workers
         visual = model.clip.visual
-        self.part = locked = part or clip.locked_image(model.clip)
+        locked = clip.locked_image(model.clip)
         amounts = {name: kind.amounts for name, kind in KINDS.items()}
         look = list(visual.image_mean), list(visual.image_std)
         self.digest = digest(locked.state_dict().values(), spec, *look, amounts)
@@ -202,7 +191,7 @@ class Encoder:
         loader = DataLoader(pictures, BATCH, sampler=span, num_workers=self.workers, generator=torch.Generator())
         parts, failures = [], {}
         for first, (pixels, reasons) in zip(span[::BATCH], loader, strict=True):
-            parts.append(self.model.views(pixels.to(parallel.device()), self.part).flatten(1).cpu())
+            parts.append(self.model.views(pixels.to(parallel.device())).flatten(1).cpu())
             parts[-1][[bool(why) for why in reasons]] = torch.nan
             failures |= {i: why for i, why in enumerate(reasons, first) if why}
             if first // BATCH % 32 == 0:

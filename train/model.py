@@ -206,11 +206,11 @@ class Declip(nn.Module):
         """The frozen model's feature, the L2-normalised mean over views: (N, V, S, S, 3) -> (N, D)."""
         return self.pool(self.views(pixels))
 
-    def views(self, pixels: Tensor, part: nn.Module | None = None) -> Tensor:
-        """What the locked part of the image tower, or another, makes of each view: (N, V, S, S, 3) -> (N, V, F)."""
+    def views(self, pixels: Tensor) -> Tensor:
+        """What the locked part of the image tower makes of each view: (N, V, S, S, 3) -> (N, V, F)."""
         v, size = pixels.shape[1:3]
         views = pixels.float().reshape(-1, size, size, 3)  # the Cast comes first: TensorRT asks for it
-        features = (part or clip.locked_image(self.clip))(clip.normalise(views, self.clip))  # (N*V, F)
+        features = clip.locked_image(self.clip)(clip.normalise(views, self.clip))  # (N*V, F)
         return features.reshape(-1, v, features.shape[1])
 
     def pool(self, views: Tensor) -> Tensor:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import isnan
 from pathlib import Path
-from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -16,7 +15,7 @@ from declip_rt.errors import ConfigError
 from train import readers
 from train.config import FeaturesConfig, SetConfig
 from train.distortions import KINDS, STRENGTHS, Distortion, ladder
-from train.features import Coarse, Item, Views, jittered
+from train.features import Coarse, Encoder, Item, jittered
 from train.i2t.lossless import lossless
 from train.i2t.manifest import Row
 from train.photos import SETS, photos
@@ -24,7 +23,6 @@ from train.photos import SETS, photos
 SCALES = {"mos": ("technical", 0.0, 100.0), "beauty": ("aesthetic", 1.0, 7.0)}  # set: its head and range
 TESTED = ("blur", "noise", "jpeg", "dark")  # half of the series are of these
 CODECS = ("jpeg", "webp")  # of the ladders
-Encode: TypeAlias = Callable[[Sequence[Item], str], Coarse | Views]
 REFERENCES = 1000  # photos of a published set that percentiles refer to, at most
 
 
@@ -40,7 +38,7 @@ class Scored:
 
 @dataclass(frozen=True)
 class Rated:
-    """What stage 3 learns from: coarse features, float32 (..., D), and scores. tune.py has features of views in D."""
+    """What stage 3 learns from: coarse features, float32 (..., D), and scores."""
 
     scored: tuple[Scored, ...]
     series: Tensor  # (R, 6, D): a photo, and it with one kind of fault at the five rising strengths
@@ -51,7 +49,7 @@ class Rated:
 
 
 def rated(
-    encode: Encode, config: FeaturesConfig, data: Path | None, seed: int, sets: Sequence[SetConfig] = ()
+    encode: Encoder, config: FeaturesConfig, data: Path | None, seed: int, sets: Sequence[SetConfig] = ()
 ) -> Rated:
     """Computes the features, or reads them where the same settings and weights made them.
 
@@ -115,7 +113,7 @@ def _series(clean: list[Row], count: int, seed: int) -> Iterator[Item]:
             yield Item(Row(clean[i].image, (), edits=edit, seed=drawn))
 
 
-def _ladders(encode: Encode, best: list[Row], codec: str, count: int, seed: int) -> Tensor:
+def _ladders(encode: Encoder, best: list[Row], codec: str, count: int, seed: int) -> Tensor:
     """(L, 11, D) of up to `count` photos that are lossless or as good."""
     drawn = np.random.default_rng((seed, 4)).permutation(len(best))[:count]
     steps = [(), *((edit,) for edit in ladder(codec))]
@@ -123,15 +121,15 @@ def _ladders(encode: Encode, best: list[Row], codec: str, count: int, seed: int)
     return _whole(encode(items, f"{codec} ladders"), len(steps))[0]
 
 
-def _scored(name: str, listed: list[Row], stored: Coarse | Views, each: int) -> Scored:
+def _scored(name: str, listed: list[Row], stored: Coarse, each: int) -> Scored:
     made, whole = _whole(stored, each)
     head, low, high = SCALES[name]
     scores = torch.tensor([row.scores[name] for row in listed])[whole]
     return Scored(name, head, made, (scores - low) / (high - low))
 
 
-def _whole(stored: Coarse | Views, each: int) -> tuple[Tensor, Tensor]:
+def _whole(stored: Coarse, each: int) -> tuple[Tensor, Tensor]:
     """(N, each, D), less the groups that lack a feature, and which were kept."""
     made = stored[range(len(stored))].unflatten(0, (-1, each))
-    whole = ~made.flatten(1).isnan().any(1)
+    whole = ~made.isnan().any(-1).any(-1)
     return made[whole], whole

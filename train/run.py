@@ -29,7 +29,6 @@ from train.photos import photos
 from train.pretrained import classifier
 from train.rated import SCALES, rated
 from train.rated import rows as ratings
-from train.tune import tune
 
 log = logging.getLogger("train.run")
 UNKNOWN = ("a photo",)  # what is said of a rated photo that shows nothing sure
@@ -37,7 +36,7 @@ SURE = 0.5  # the probability from which on a class is believed
 
 
 def train(config_file: Path, data: Path | None, out: Path, manifest: Path | None = None) -> Path:
-    """Tunes the image tower, where the configuration says so, runs the three stages, and returns the checkpoint's path.
+    """Runs the three stages and returns the checkpoint's path.
 
     Stages 1 and 2 learn from `manifest`, or from texts made for `data`; stage 3 from the ratings of `data` and of the
     configuration's sets. One of `data` and `manifest` is needed.
@@ -55,7 +54,6 @@ def train(config_file: Path, data: Path | None, out: Path, manifest: Path | None
     rows = read(manifest) if manifest else texts_and_scores(config, data)
     images = Images(manifest.parent if manifest else data)
     log.info("%d rows after %.0f s", len(rows), time.monotonic() - began)
-    tune(model, config, data, out)
     encode = Encoder(model, images, config.views, out / "features", config.clip.workers)
     lit.lock(model, config, rows, encode, out)
     if not manifest:

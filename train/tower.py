@@ -16,7 +16,6 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from train import dinov2, pretrained
 from train.pretrained import classifier
 
-LATE = 2  # stages that tune.py may train, with the last layer
 EPSILON = 1e-5  # of a variance, so that its root has a slope
 
 
@@ -32,7 +31,6 @@ class Stages(nn.Module):
         self.blocks = network.blocks
         self.last = nn.Sequential(network.conv_head, network.bn2)
         widths = [stage.out_channels for stage in _last_convolutions(self.blocks[1:])]
-        self.first_width = 2 * sum(widths[:-LATE])
         self.num_features = 2 * sum(widths) + network.num_features
         self.default_cfg = {"pool_size": None}  # open_clip asks whether there is a map left to pool
 
@@ -40,24 +38,12 @@ class Stages(nn.Module):
         """There is none: open_clip puts its projection behind the tower."""
 
     def forward(self, x: Tensor) -> Tensor:
-        first, x = self.begin(x)
-        return torch.cat([first, self.end(x)], 1)
-
-    def begin(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """The features (N, first_width) of all stages but the last LATE, and their map."""
-        return self._through(self.blocks[1:-LATE], self.blocks[0](self.stem(x)))
-
-    def end(self, x: Tensor) -> Tensor:
-        """The other features, from that map."""
-        found, x = self._through(self.blocks[-LATE:], x)
-        return torch.cat([found, self.last(x).mean((2, 3))], 1)
-
-    def _through(self, stages: nn.ModuleList, x: Tensor) -> tuple[Tensor, Tensor]:
-        found: list[Tensor] = []
-        for stage in stages:
+        x = self.blocks[0](self.stem(x))
+        found = []
+        for stage in self.blocks[1:]:
             x = stage(x)
             found += _moments(x)
-        return torch.cat(found, 1), x
+        return torch.cat([*found, self.last(x).mean((2, 3))], 1)
 
 
 def _last_convolutions(stages: nn.ModuleList) -> list[nn.Conv2d]:

@@ -217,13 +217,16 @@ class ParquetFile:
 
     def _pack(self, path: Path) -> None:
         """Writes the journal's records as Parquet."""
-        arrow = self._arrow
-        kinds = {str: arrow.string(), int: arrow.int64(), float: arrow.float64()}
-        schema = arrow.schema([(name, kinds[kind]) for name, kind in self._columns.types.items()])
+        arrow, schema = self._arrow, self._schema()
         with arrow.parquet.ParquetWriter(path, schema) as writer:
             for chunk in _chunks(read_records(self.journal, self._format), 10_000):
                 rows = [record | {"path": key(record["path"])} for record in chunk]
                 writer.write_table(arrow.Table.from_pylist(rows, schema=schema))
+
+    def _schema(self) -> Any:
+        arrow = self._arrow
+        kinds = {str: arrow.string(), int: arrow.int64(), float: arrow.float64()}
+        return arrow.schema([(name, kinds[kind]) for name, kind in self._columns.types.items()])
 
     def _unpack(self) -> None:
         """Writes the journal that the existing Parquet file came from."""
@@ -237,7 +240,7 @@ class ParquetFile:
         def rows() -> Iterator[Record]:
             try:
                 for chunk in file.iter_batches(10_000):
-                    yield from chunk.to_pylist()
+                    yield from self._arrow.Table.from_batches([chunk]).cast(self._schema()).to_pylist()
             except (self._arrow.ArrowException, OSError, ValueError) as error:
                 raise ConfigError(f"{self.path} is damaged ({error}); --overwrite starts again") from error
 
