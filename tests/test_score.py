@@ -22,6 +22,7 @@ def test_flat_is_a_row_of_a_table() -> None:
         "percentile": 12.0,
         "technical_mos": 71.0,
         "damaged": "",
+        "preview": "",
     }
 
 
