@@ -73,3 +73,15 @@ def test_without_a_compiler_it_is_the_same_without_the_resampler(tmp_path: Path)
     assert all(f"declip_rt/{needed}" in files for needed in NEEDED)
     assert "declip_rt/native/__init__.py" in files
     assert not any(file.endswith((".so", ".pyd")) for file in files)
+
+
+def test_nothing_is_sent_anywhere(tmp_path: Path) -> None:
+    code = "import os; from declip_rt import Scorer; Scorer(device='cpu'); print(os.environ['ORT_DISABLE_TELEMETRY'])"
+    clean = {name: value for name, value in os.environ.items() if name != "ORT_DISABLE_TELEMETRY"}
+    for given, told in (({}, "1"), ({"ORT_DISABLE_TELEMETRY": "0"}, "0")):
+        home = {"HOME": str(tmp_path / told), "XDG_CACHE_HOME": str(tmp_path / told)}
+        done = subprocess.run(
+            [sys.executable, "-c", code], env=clean | home | given, capture_output=True, text=True, check=True
+        )
+        assert done.stdout.strip() == told
+    assert not list(tmp_path.glob("1/**/*")), "ONNX Runtime keeps a device id and a database under HOME otherwise"

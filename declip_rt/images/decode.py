@@ -15,6 +15,7 @@ from PIL import Image, ImageOps
 
 from declip_rt.errors import ImageError
 from declip_rt.images import color, formats, raw
+from declip_rt.native import LONGEST
 
 RGB: TypeAlias = NDArray[np.uint8]  # (H, W, 3)
 MAX_PIXELS = 2**30
@@ -23,7 +24,6 @@ DAMAGE = ("Corrupt JPEG data", "Inconsistent progression", "Invalid SOS")  # wha
 SCAN, MOST_SCANS = b"\xff\xda", 200  # of a progressive JPEG: encoders make 10
 START, END = b"\xff\xd8", b"\xff\xd9"  # of a JPEG
 MOST_PAGES = 100  # of a TIFF that are looked at
-MAX_SIDE = 2**23  # pixels; float32 is too coarse for the corners of a crop beyond it
 SCRATCH_BYTES = 96 * 2**20  # the most that a thread keeps for pixels
 ORIENTATION = 0x0112
 SIDEWAYS_TURNS = (5, 6, 7, 8)  # EXIF orientations that swap width and height
@@ -198,8 +198,8 @@ def from_array(array: NDArray[np.uint8]) -> RGB:
 
 
 def _check_sides(width: int, height: int) -> None:
-    if max(width, height) > MAX_SIDE:
-        raise ImageError(f"{width}x{height} has a side of more than {MAX_SIDE:,} pixels; cut it first")
+    if max(width, height) > LONGEST:
+        raise ImageError(f"{width}x{height} has a side of more than {LONGEST:,} pixels; cut it first")
 
 
 def _decode_jpeg(data: bytes, image: Image.Image, least: int | None, scratch: Scratch | None) -> tuple[RGB | None, str]:

@@ -16,6 +16,7 @@ except ImportError:  # built without a compiler
 
 RGB: TypeAlias = NDArray[np.uint8]  # (H, W, 3)
 LEVELS = ("portable", "AVX2", "AVX-512")  # instructions that the extension can use
+LONGEST = 2**23  # pixels of a side: beyond it float32 is too coarse for corners
 BoxLike: TypeAlias = tuple[float, float, float, float]  # left, top, right, bottom in source pixels
 
 
@@ -34,10 +35,13 @@ def resample_into(rgb: RGB, boxes: Sequence[BoxLike], out: NDArray[np.uint8]) ->
     pixels, fractions allowed. out: uint8 (len(boxes), height, width, 3), C-contiguous.
 
     Raises:
-        ValueError: rgb or out has another type or shape, a box is empty or leaves the image, or out has no pixels.
+        ValueError: rgb or out has another type or shape, or a side beyond LONGEST, a box is empty or leaves the image,
+            or out has no pixels.
     """
     if rgb.dtype != np.uint8 or rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.size == 0:
         raise ValueError(f"an image must be RGB uint8 (H, W, 3); this one is {rgb.dtype} {rgb.shape}")
+    if max(rgb.shape) > LONGEST or max(out.shape) > LONGEST:
+        raise ValueError(f"a side is longer than {LONGEST:,} pixels: {rgb.shape} to {out.shape}")
     height, width = rgb.shape[:2]
     corners = np.array(boxes, np.float32).reshape(-1, 4)  # Pillow rounds them so, too
     for left, top, right, bottom in corners.tolist():

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageOps, PngImagePlugin
 
 from declip_rt import ImageError
-from declip_rt.images.decode import MAX_SIDE, Encoded, Scratch, decode, from_array, from_pil
+from declip_rt.images.decode import LONGEST, Encoded, Scratch, decode, from_array, from_pil
 from tests.conftest import encoded, examples, picture
 
 
@@ -276,8 +276,8 @@ def test_arrays_of_another_kind_are_refused(array: np.ndarray) -> None:
 
 
 def test_a_side_too_long_for_exact_crops_is_refused() -> None:
-    line = np.zeros((1, MAX_SIDE + 1, 3), np.uint8)
+    line = np.zeros((1, LONGEST + 1, 3), np.uint8)
     for take, image in ((decode, encoded(line, "PNG")), (from_array, line), (from_pil, Image.fromarray(line))):
         with pytest.raises(ImageError, match="a side of more than 8,388,608 pixels"):
             take(image)
-    assert from_array(line[:, 1:]).shape == (1, MAX_SIDE, 3)
+    assert from_array(line[:, 1:]).shape == (1, LONGEST, 3)

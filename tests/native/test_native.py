@@ -151,6 +151,9 @@ def test_what_it_refuses() -> None:
     for box in ((0, 0, 41, 30), (-1, 0, 10, 10), (5, 5, 5, 9), (0, 0, float("nan"), 9)):
         with pytest.raises(ValueError, match="is empty or leaves"):
             ours(rgb, [box], (8, 8))
+    for shape in ((1, 2**31 + 8, 3), (2**31 + 8, 1, 3)):  # which C++ would count in ints
+        with pytest.raises(ValueError, match="a side is longer than 8,388,608 pixels"):
+            ours(np.broadcast_to(np.zeros((1, 1, 3), np.uint8), shape), [(0, 0, 1, 1)], (8, 8))
     with pytest.raises(ValueError, match="C-contiguous"):
         resample_into(rgb, [(0, 0, 40, 30)], np.zeros((1, 8, 16, 3), np.uint8)[:, :, ::2])
     for size in ((0, 0), (0, 8), (8, 0)):
