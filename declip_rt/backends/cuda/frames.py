@@ -9,9 +9,9 @@ import numpy as np
 from declip_rt.backends.cuda.context import Context
 from declip_rt.backends.cuda.kernels import JOB, DeviceImage, ViewJobs, ViewKernels
 from declip_rt.errors import ImageError
-from declip_rt.images.decode import MAX_SIDE
 from declip_rt.images.views import boxes
 from declip_rt.model.manifest import ViewSpec
+from declip_rt.native import LONGEST
 
 
 class Frames:
@@ -99,7 +99,7 @@ def _image(view: Any, index: int) -> DeviceImage:
             f"a frame on the GPU must be RGB uint8 (H, W, 3) or (3, H, W); this one is {view.dtype} {shape}"
         )
     strides = view.strides or (shape[1] * shape[2], shape[2], 1)  # in bytes; None means C-contiguous
-    if max(shape) > MAX_SIDE:
-        raise ImageError(f"a frame of {shape} has a side of more than {MAX_SIDE:,} pixels; cut it first")
+    if max(shape) > LONGEST:
+        raise ImageError(f"a frame of {shape} has a side of more than {LONGEST:,} pixels; cut it first")
     row, pixel, channel = (0, 1, 2) if shape[2] == 3 else (1, 2, 0)
     return DeviceImage(view.ptr, shape[row], shape[pixel], (strides[row], strides[pixel], strides[channel]))
