@@ -111,7 +111,15 @@ def axes(bundle: Bundle, prompts: Sequence[Prompts]) -> tuple[Axis, ...]:
     if twice := {name for name in names if names.count(name) > 1}:
         raise ConfigError(f"two prompts are called {min(twice)!r}; give one of them another name")
     heads = [head.name for head in bundle.heads]
-    if taken := {"width", "height", "percentile", *heads, *(f"{head}_mos" for head in bundle.mos)} & set(names):
+    if taken := {
+        "width",
+        "height",
+        "percentile",
+        "damaged",
+        "preview",
+        *heads,
+        *(f"{head}_mos" for head in bundle.mos),
+    } & set(names):
         raise ConfigError(f"prompts cannot be called {min(taken)!r}, as another value is; give them another name")
     encoder = TextEncoder(bundle)
     return tuple(encoder.axis(p) for p in prompts)

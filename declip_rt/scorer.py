@@ -249,8 +249,8 @@ class Scorer:
         percentile = self.bundle.percentile("technical", technical)
         prompts = {axis.name: axis.score(getattr(done.outputs, axis.space)[done.row]) for axis in self._axes}
         facts = done.facts
-        told = facts.damaged, facts.preview
-        return Score(technical, aesthetic, values, percentile, facts.width, facts.height, prompts, mos, *told)
+        told = {"damaged": facts.damaged, "preview": facts.preview}
+        return Score(technical, aesthetic, values, percentile, facts.width, facts.height, prompts, mos, **told)
 
 
 def _embedding_of(done: Scored) -> Embedding:

@@ -20,21 +20,26 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
+import pillow_heif
 import pyarrow
 import pyarrow.parquet
 from PIL import Image
 
 from declip_rt import Bundle, DeclipError, ImageError, Prompts
 from declip_rt.images import lists, sources
-from declip_rt.images.decode import decode
+from declip_rt.images.load import Loader
+from declip_rt.images.memory import Budget
 from declip_rt.output import files
+from declip_rt.output.html import HtmlPage
 from declip_rt.output.records import Columns, Record
 from declip_rt.prompts import axes
+from declip_rt.stats import Stats
 from tests.conftest import encoded, picture
+from tests.images.test_raw import dng, sensor_first
 
 NUMBERS = (0, 1, 127, 255, 256, 32767, 65535, 2**31 - 1, 2**32 - 1)
 HANGS = 20.0  # seconds
+MEMORY = 2**29  # bytes that a photo may take
 Read = Callable[[str, bytes], None]  # a file of this suffix and content; raises a DeclipError where it cannot be read
 
 
@@ -116,10 +121,16 @@ def _images(_: Path) -> tuple[list[tuple[str, bytes]], Read]:
     many = io.BytesIO()
     Image.fromarray(small).save(many, "TIFF", save_all=True, append_images=[Image.new("1", (200, 90))])
     samples.append((".tif", many.getvalue()))
+    heic = io.BytesIO()
+    pillow_heif.from_pillow(Image.fromarray(small)).save(heic, format="HEIF")
+    samples.append((".heic", heic.getvalue()))
+    for place in (dng, lambda *of: sensor_first(dng(*of))):
+        samples.append((".dng", place(encoded(picture(width=600, height=520)), (600, 520), (64, 48))))
+
+    loader = Loader(Bundle().views, Stats(), budget=Budget(MEMORY), timeout=None)
 
     def read(_: str, data: bytes) -> None:
-        rgb = decode(data)
-        assert (rgb.dtype, rgb.ndim, rgb.shape[2]) == (np.uint8, 3, 3)
+        loader.load(data)
 
     return samples, read
 
@@ -148,14 +159,16 @@ def _lists(folder: Path) -> tuple[list[tuple[str, bytes]], Read]:
 
 
 def _rows(folder: Path) -> tuple[list[tuple[str, bytes]], Read]:
-    """Score files to go on with: what is kept are records with every column, and the file can be written on."""
-    columns = Columns.of(Bundle())
+    """Score files to go on with: what is kept has what a record needs, and the file can be written on."""
+    bundle = Bundle()
+    columns = Columns.of(bundle)
+    whole = dict.fromkeys(columns.scores, 0.25) | {"percentile": 12.5, "width": 3, "height": 4}
 
     def sample(suffix: str) -> bytes:
         file = folder / f"sample{suffix}"
         sink = files.open_file(file, columns)
         for name in ("a.jpg", "b, c.jpg", "é.jpg"):
-            sink.write(columns.record(path=name, technical=0.25, width=3, height=4))
+            sink.write(columns.record(path=name, **whole))
         sink.close()
         return file.read_bytes()
 
@@ -164,11 +177,19 @@ def _rows(folder: Path) -> tuple[list[tuple[str, bytes]], Read]:
         for old in (file, files.journal(file)):
             old.unlink(missing_ok=True)
         file.write_bytes(data)
-        kept: list[Record] = []
-        sink = files.open_file(file, columns, lambda record: kept.append(record) is None)
-        sink.write(columns.record(path="z.jpg", technical=0.5))
+        page = HtmlPage(folder / "page.html", bundle, device="cpu")
+
+        def keep(record: Record) -> bool:
+            assert list(record) == list(columns.types)
+            if record["error"] is not None or not columns.is_whole(record):
+                return False
+            page.write(record)
+            return True
+
+        sink = files.open_file(file, columns, keep)
+        sink.write(columns.record(path="z.jpg", **whole))
         sink.close()
-        assert all(list(record) == list(columns.types) for record in kept)
+        page.close()
 
     return [(suffix, sample(suffix)) for suffix in (".csv", ".jsonl", ".parquet")], read
 

@@ -16,7 +16,7 @@ from onnx import TensorProto
 
 from declip_rt import Bundle, BundleError, ConfigError, Prompts, Scorer, Unavailable
 from declip_rt.model.manifest import Graph
-from declip_rt.prompts import Space, Tokenizer, parse
+from declip_rt.prompts import Space, Tokenizer, axes, parse
 from tests.conftest import Run, encoded, picture
 
 CONTEXT = 32
@@ -201,3 +201,9 @@ def test_a_missing_library_names_the_extra(prompted: Path, monkeypatch: pytest.M
     with pytest.raises(Unavailable, match=rf'{library} cannot be imported .*; pip install "declip-rt\[prompts\]"'):
         Scorer(prompted, "cpu", prompts=[CALM])
     Scorer(prompted, "cpu").close()
+
+
+@pytest.mark.parametrize("name", ["technical", "width", "percentile", "damaged", "preview"])
+def test_a_name_that_a_score_has_is_refused(prompted: Path, name: str) -> None:
+    with pytest.raises(ConfigError, match=f"cannot be called '{name}'"):
+        axes(Bundle(prompted), [Prompts(name, ("a",), ("b",))])

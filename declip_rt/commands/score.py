@@ -56,7 +56,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="write rows to a .csv, .jsonl or .parquet file; - writes JSONL to stdout, not a table",
     )
-    add("--html", dest="html_file", type=Path, metavar="FILE", help="write a self-contained report with thumbnails")
+    add(
+        "--html",
+        dest="html_file",
+        type=Path,
+        metavar="FILE",
+        help="write a page to look at in a browser: photos, histograms, failures",
+    )
     add(
         "--resume",
         action="store_true",
@@ -118,7 +124,11 @@ class Job:
         out, page = self._outputs()
         own = (*parse(self.prompts, "perceptual"), *parse(self.semantic_prompts, "semantic"))
         tally = Tally(self.fail_below)
-        with target.locked(out) if out else nullcontext(), self.running.open(own) as scorer:
+        with (
+            target.locked(out) if out else nullcontext(),
+            target.locked(page) if page else nullcontext(),
+            self.running.open(own) as scorer,
+        ):
             columns = self._columns(scorer)
             skipped = sources.Skipped()
             ahead, rest = self._images([file for file in (out, page) if file], skipped)
@@ -157,7 +167,7 @@ class Job:
         out = None if self.out in (None, STDIO) else target.place("--out", self.out or "", target.ROWS)
         page = None if self.html_file is None else target.place("--html", self.html_file, target.PAGE)
         if page:
-            thumbnails.check(page)
+            target.check_distinct({"--list": self.listed, "--out": out, "--html": thumbnails.check(page)})
         target.check_distinct({"--list": self.listed, "--out": out, "--html": page})
         if out and files.is_begun(out) and not (self.resume or self.overwrite):
             raise ConfigError(f"{self.out} has rows: --resume goes on with them, --overwrite starts again")
@@ -203,8 +213,6 @@ class Job:
 
     def _shown(self, scorer: Scorer, columns: Columns, page: Path | None, progress: tqdm[Any]) -> Iterator[files.Sink]:
         prompts = [p.name for p in scorer.prompts]
-        if page is not None:
-            yield HtmlPage(page, scorer.bundle, device=str(scorer.engine), prompts=prompts, stats=scorer.stats)
         top, bottom = self._ends()
         shown: files.Sink
         if self.out == STDIO:
@@ -215,6 +223,8 @@ class Job:
             shown = Table(scorer.bundle, lambda line: progress.write(line, file=sys.stdout), prompts, self.fail_below)
         ranked = self.sort is not None or self.worst_first or top or bottom
         yield Ranked(shown, self.sort or "technical", top, bottom, self.worst_first) if ranked else shown
+        if page is not None:
+            yield HtmlPage(page, scorer.bundle, device=str(scorer.engine), prompts=prompts, stats=scorer.stats)
 
 
 @dataclass
@@ -263,7 +273,7 @@ class _Kept:
     def __init__(self, columns: Columns, paths: list[str], shown: list[files.Sink]) -> None:
         self.keys: set[str] = set()
         self.others = self.away = 0
-        self._run, self._shown = columns.run, shown
+        self._columns, self._shown = columns, shown
         self._paths = {records.key(path): path for path in paths}
         self._strange: set[str] = set()  # the images of other rows
 
@@ -276,7 +286,9 @@ class _Kept:
             return not known
         if name in self.keys or record["error"] is not None:
             return False
-        if any(record[column] != value for column, value in self._run.items()):
+        if any(record[column] != value for column, value in self._columns.run.items()):
+            return False
+        if not self._columns.is_whole(record):
             return False
         try:
             status = os.stat(path)

@@ -91,31 +91,41 @@ class Encoded:
     def __init__(self, data: bytes, max_pixels: int = MAX_PIXELS) -> None:
         if not data:
             raise ImageError("the file is empty")
-        if data.startswith(START) and not data.endswith(END):
-            data += END  # which some lack though their pixels are whole; others are truncated all the same
         self._preview: raw.Preview | None = None
         if kind := formats.raw_kind(data):
-            data = self._take_preview(data, kind)
-        self.image = formats.opened(data)
-        if formats.is_camera_raw(self.image):
-            data = self._take_preview(data, "camera raw")
-            self.image = formats.opened(data)
-        self.data = data
+            self._take_preview(data, kind)
+        else:
+            self._open(data)
+            if formats.is_camera_raw(self.image):
+                self._take_preview(data, "camera raw")
         _check_size(self.image, max_pixels)
         if self._preview and min(self.image.size) < raw.LEAST:
             width, height = self.image.size
             raise ImageError(f"camera raw whose preview has {width}x{height} pixels alone: {raw.DEVELOP}")
-        color.check(data, self.image)
+        color.check(self.data, self.image)
         _seek(self.image)
         _check_size(self.image, max_pixels)
         self.is_jpeg = self.image.format in ("JPEG", "MPO")
         progressive = self.is_jpeg and "progressive" in self.image.info
-        if progressive and (scans := data.count(SCAN)) > MOST_SCANS:
+        if progressive and (scans := self.data.count(SCAN)) > MOST_SCANS:
             raise ImageError(f"a JPEG of {scans:,} scans, each of which passes over all pixels: save it anew first")
 
-    def _take_preview(self, data: bytes, kind: str) -> bytes:
+    def _open(self, data: bytes) -> None:
+        if data.startswith(START) and not data.endswith(END):
+            data += END  # which some lack though their pixels are whole; others are truncated all the same
+        try:
+            self.data, self.image = data, formats.opened(data)
+        except ImageError as error:
+            if self._preview or not data.startswith(formats.TIFF) or not raw.is_read():
+                raise
+            try:  # the first page of some raw files are the values of the sensor
+                self._take_preview(data, "camera raw")
+            except ImageError:
+                raise error from None
+
+    def _take_preview(self, data: bytes, kind: str) -> None:
         self._preview = raw.preview_of(data, kind)
-        return self._preview.data
+        self._open(self._preview.data)
 
     @property
     def cost(self) -> int:
@@ -141,8 +151,9 @@ class Encoded:
                     size = image.size[::-1] if turn in SIDEWAYS_TURNS else image.size
                     profile = color.profile_of(image) if icc else b""
                     return self._told(Decoded(TURNS[turn](rgb), *size, damaged, profile=profile), turn)
+            turn = _read_turn(image) if self._preview else 1  # of a PNG it would load the pixels
             rgb = from_pil(image, icc=icc)
-            return self._told(Decoded(rgb, rgb.shape[1], rgb.shape[0], damaged), 1)
+            return self._told(Decoded(rgb, rgb.shape[1], rgb.shape[0], damaged), turn)
 
     def _told(self, made: Decoded, turned: int) -> Decoded:
         """With what is to be said of a preview, and turned as the raw file says where the preview does not."""

@@ -18,9 +18,10 @@ READ = (  # by Pillow, in the order of its trials; no other of its plugins is as
 )
 CONVERT = "convert it to JPEG or PNG first"
 SUBFILE, MAKE, DNG = 254, 271, 50706  # TIFF tags
+TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 PNG = b"\x89PNG\r\n\x1a\n"
 HEIC = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"mif1", b"msf1")  # brands
-RAWS = (  # where, what, the format's name; others are TIFFs by their signature
+RAWS = (  # where, what, the format's name; other raw files look like TIFFs
     (4, b"ftypcrx ", "camera raw (CR3)"),
     (8, b"CR\x02\0", "camera raw (CR2)"),
     (0, b"FUJIFILMCCD-RAW", "camera raw (RAF)"),
@@ -126,7 +127,7 @@ def _unread(data: bytes) -> str | None:
         if bits not in (None, 8):
             return f"a JPEG of {bits} bits is not read: convert it to 8 bits first"
         return "a corrupt JPEG, or of a kind that is not read"
-    if data.startswith((b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")):
+    if data.startswith(TIFF):
         return "a corrupt TIFF, or of a kind that is not read, such as floating-point RGB: convert it to 8 bits first"
     for mark, name in ((PNG, "PNG"), (b"GIF8", "GIF"), (b"BM", "BMP"), (b"RIFF", "WebP")):
         if data.startswith(mark) and (name != "WebP" or data[8:12] == b"WEBP"):
@@ -151,6 +152,6 @@ def raw_kind(data: bytes) -> str:
 
 
 def is_camera_raw(image: Image.Image) -> bool:
-    """Whether a TIFF is a camera's raw file, of which Pillow reads a thumbnail alone."""
+    """Whether a TIFF is a camera's raw file, whose pages Pillow may read."""
     tags = getattr(image, "tag_v2", {})
     return image.format == "TIFF" and (DNG in tags or (MAKE in tags and bool(tags.get(SUBFILE, 0) & 1)))

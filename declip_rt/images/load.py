@@ -172,8 +172,8 @@ class Loader:
                 slot.memory[:] = pixels.views
             else:
                 return Facts(*slot.put(pixels), loaded.size, loaded.mtime_ns)
-        told = pixels.damaged, pixels.preview
-        return Facts(pixels.width, pixels.height, loaded.size, loaded.mtime_ns, *told)
+        size = {"size": loaded.size, "mtime_ns": loaded.mtime_ns}
+        return Facts(pixels.width, pixels.height, damaged=pixels.damaged, preview=pixels.preview, **size)
 
     def _decode(self, image: Any) -> Decoded | Frame | Seen:
         if isinstance(image, (bytes, bytearray, memoryview)):
@@ -208,7 +208,9 @@ class Loader:
             return self._checked(encoded)
         with ExitStack() as borrowed:
             with self._patience.standing():
-                borrowed.enter_context(self._budget.lent(encoded.cost, "x".join(map(str, encoded.image.size))))
+                what = "x".join(map(str, encoded.image.size))
+                give_up = borrowed.enter_context(self._budget.lent(encoded.cost, what))
+            self._patience.if_given_up(give_up)
             # Pixels that waited for their turn in a lane would hold what an image before them needs.
             whole = self._checked(encoded)
             views = np.empty(self._views.shape, np.uint8)

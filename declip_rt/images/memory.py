@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -19,23 +19,40 @@ class Budget:
 
     def __init__(self, most: int) -> None:
         self.most, self._left, self._changed = most, most, threading.Condition()
+        self._lost = 0  # lent to photos that nobody waits for
 
     @contextmanager
-    def lent(self, cost: int, what: str) -> Iterator[None]:
-        """Waits until `cost` bytes are free, and holds them. Raises ImageError where there will never be so many."""
-        if cost > self.most:
-            raise ImageError(
-                f"{what} needs {_size(cost)} of memory to decode, and {_size(self.most)} are allowed: shrink it first, "
-                "or allow more (--memory)"
-            )
+    def lent(self, cost: int, what: str) -> Iterator[Callable[[], None]]:
+        """Waits until `cost` bytes are free, and holds them.
+
+        Gives what is to be called where the photo is given up, so that nobody waits for its bytes. Raises ImageError
+        where there will never be so many.
+        """
+        held, lost = True, 0
+
+        def give_up() -> None:
+            nonlocal lost
+            with self._changed:
+                lost = cost if held else 0
+                self._lost += lost
+                self._changed.notify_all()
+
         with self._changed:
-            self._changed.wait_for(lambda: self._left >= cost)
+            self._changed.wait_for(lambda: self._left >= cost or cost > self.most - self._lost)
+            if cost > self._left:
+                lost_to = f", of which photos that took too long hold {_size(self._lost)}" if self._lost else ""
+                raise ImageError(
+                    f"{what} needs {_size(cost)} of memory to decode, and {_size(self.most)} are allowed{lost_to}: "
+                    "shrink it first, or allow more (--memory)"
+                )
             self._left -= cost
         try:
-            yield
+            yield give_up
         finally:
             with self._changed:
+                held = False
                 self._left += cost
+                self._lost -= lost
                 self._changed.notify_all()
 
 

@@ -14,7 +14,8 @@ from declip_rt.errors import ImageError
 Item = TypeVar("Item")
 Made = TypeVar("Made")
 TIMEOUT = 300.0  # seconds
-GLANCE = 1.0  # seconds between two looks at a task whose clock stands still
+GLANCE = 1.0  # seconds between two looks at a task
+MOST_GIVEN_UP = 16  # helpers that may be at what nobody waits for
 
 
 class Patience(Generic[Item, Made]):
@@ -27,23 +28,40 @@ class Patience(Generic[Item, Made]):
     def __init__(self, seconds: float | None, make: Callable[[Item], Made]) -> None:
         self._seconds, self._make = seconds, make
         self._own, self._helpers = threading.local(), list[_Helper]()
+        self._given_up: set[_Task[Item, Made]] = set()
 
     def __call__(self, item: Item) -> Made:
         """What `make` returns or raises. Raises ImageError where it takes too long."""
         if self._seconds is None:
             return self._make(item)
-        helper: _Helper | None = getattr(self._own, "helper", None)
-        if helper is None:
-            helper = self._own.helper = _Helper()
-            self._helpers.append(helper)
-        task = _Task(self._make, item)
+        helper, task = self._helper(), _Task(self._make, item)
         helper.tasks.put(task)
-        while not task.ended.wait(task.left(self._seconds)):
+        while not task.ended.wait(min(task.left(self._seconds), GLANCE)):
             if task.left(self._seconds) <= 0:
                 self._own.helper = None
                 self._helpers.remove(helper)  # it ends with its task
+                self._given_up.add(task)
+                task.give_up()
                 raise ImageError(f"took longer than {self._seconds:g} s (--timeout)")
         return task.result()
+
+    def _helper(self) -> _Helper:
+        """The calling thread's own. Raises ImageError where there are too many already."""
+        helper: _Helper | None = getattr(self._own, "helper", None)
+        if helper is not None:
+            return helper
+        for task in self._given_up.copy():
+            if task.ended.is_set():
+                self._given_up.discard(task)
+        if len(self._given_up) >= MOST_GIVEN_UP:
+            next(iter(self._given_up)).ended.wait(self._seconds)
+            raise ImageError(f"not tried: {MOST_GIVEN_UP} images that took too long are still in work (--timeout)")
+        try:
+            helper = self._own.helper = _Helper()
+        except RuntimeError as error:
+            raise ImageError(f"no thread to decode it: {error}") from error
+        self._helpers.append(helper)
+        return helper
 
     def close(self) -> None:
         """Lets the helpers go. Nothing may be made from then on."""
@@ -54,7 +72,7 @@ class Patience(Generic[Item, Made]):
     @contextmanager
     def standing() -> Iterator[None]:
         """Within `make`: the clock stands still while the item waits for others, and starts anew."""
-        task: _Task[Any, Any] | None = getattr(_current, "task", None)
+        task = _task()
         if task is None:
             yield
             return
@@ -64,11 +82,18 @@ class Patience(Generic[Item, Made]):
         finally:
             task.since = time.monotonic()
 
+    @staticmethod
+    def if_given_up(call: Callable[[], None]) -> None:
+        """Within `make`: what to call where nobody waits for the item any more."""
+        if (task := _task()) is not None:
+            task.give_up = call
+
 
 class _Task(Generic[Item, Made]):
     def __init__(self, make: Callable[[Item], Made], item: Item) -> None:
         self._make, self._item = make, item
         self.since: float | None = time.monotonic()
+        self.give_up: Callable[[], None] = lambda: None
         self.ended = threading.Event()
         self._made: Made | None = None
         self._error: BaseException | None = None
@@ -95,6 +120,11 @@ class _Task(Generic[Item, Made]):
 
 
 _current = threading.local()  # its `task` is what a helper is at
+
+
+def _task() -> _Task[Any, Any] | None:
+    task: _Task[Any, Any] | None = getattr(_current, "task", None)
+    return task
 
 
 class _Helper:

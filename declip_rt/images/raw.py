@@ -42,15 +42,14 @@ def preview_of(data: bytes, kind: str) -> Preview:
         with rawpy.imread(io.BytesIO(data)) as photo:
             sizes = photo.sizes
             found = photo.extract_thumb()
-    except rawpy.LibRawError as error:
+    except Exception as error:  # LibRaw's own, and those of a preview of another kind
         reason = error.args[0] if error.args else type(error).__name__
         reason = reason.decode() if isinstance(reason, bytes) else str(reason)
         raise ImageError(f"{kind} without a preview that can be read ({reason}): {DEVELOP}") from error
-    if not isinstance(found.data, bytes) and found.data.ndim != 3:
-        raise ImageError(f"{kind} with a preview of an unknown kind: {DEVELOP}")
     turn = TURNS.get(sizes.flip, 1)
     width, height = (sizes.height, sizes.width) if turn in (6, 8) else (sizes.width, sizes.height)
     if found.format == rawpy.ThumbFormat.BITMAP:
-        rows, columns = found.data.shape[:2]
-        return Preview(b"P6 %d %d 255\n" % (columns, rows) + found.data.tobytes(), f"{width}x{height}", turn)
+        rows, columns, channels = found.data.shape
+        header = b"P%d %d %d 255\n" % (5 if channels == 1 else 6, columns, rows)
+        return Preview(header + found.data.astype("u1").tobytes(), f"{width}x{height}", turn)
     return Preview(bytes(found.data), f"{width}x{height}", turn)

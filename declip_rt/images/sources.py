@@ -20,7 +20,6 @@ from declip_rt.images import formats, raw
 
 RUN_LENGTH = 10_000  # a folder's entries are sorted in runs of so many
 THUMBNAILS = ("@eaDir", "__MACOSX")  # folders that a NAS or an archive adds
-PARTS = "_files"  # what ends the name of the folder of a page's pictures
 AGAIN = "other names of the same file"
 MOST_TOLD = 6  # reasons
 ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
@@ -48,10 +47,10 @@ def expand(arguments: Iterable[str], exclude: Sequence[str] = (), skipped: Skipp
     """The image files that the arguments mean, in their order. Each comes once, whatever names or links lead to it.
 
     A file may have any name. A folder gives the files with an image's suffix, in the order of its sorted entries, but
-    none that is hidden, in a hidden folder, a thumbnail of a NAS, or a part of an HTML page. They are sorted in runs of
-    RUN_LENGTH, so that the first can be scored before a large folder is listed. Links are followed, loops are not. A
-    path that does not exist is a glob (`**` crosses folders). A glob that finds nothing is given back as it is, so that
-    its row says that it is missing.
+    none that is hidden, in a hidden folder, or a thumbnail of a NAS. They are sorted in runs of RUN_LENGTH, so that the
+    first can be scored before a large folder is listed. Links are followed, loops are not. A path that does not exist
+    is a glob (`**` crosses folders). A glob that finds nothing is given back as it is, so that its row says that it is
+    missing.
 
     exclude: glob patterns of names or paths that folders do not give, such as "*_thumb.jpg". skipped: told what else is
     in the folders.
@@ -150,11 +149,7 @@ def _left_out(entry: os.DirEntry[str], exclude: Sequence[str]) -> str:
     """Why a folder's entry is not looked at, or nothing."""
     if any(fnmatchcase(entry.name, pattern) or fnmatchcase(entry.path, pattern) for pattern in exclude):
         return "by --exclude"
-    if entry.name.startswith(".") or entry.name in THUMBNAILS:
-        return "hidden"
-    page = entry.path.removesuffix(PARTS)
-    is_part = page != entry.path and any(os.path.lexists(page + suffix) for suffix in (".html", ".htm"))
-    return "parts of a page" if is_part else ""
+    return "hidden" if entry.name.startswith(".") or entry.name in THUMBNAILS else ""
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:

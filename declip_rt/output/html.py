@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import datetime
 import heapq
+import logging
 import os
-import statistics
+import secrets
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryFile
+from typing import Any
 from urllib.parse import quote
 
 import jinja2
@@ -18,21 +20,23 @@ import numpy as np
 
 from declip_rt.disk import write_whole
 from declip_rt.model.bundle import Bundle
+from declip_rt.output import thumbnails
 from declip_rt.output.records import Record, findings, mos_columns
 from declip_rt.output.terminal import printable
-from declip_rt.output.thumbnails import Thumbnails
 from declip_rt.stats import Stats
 
 BINS = 20
+logger = logging.getLogger(__name__)
 FAILURES = 1000  # failures listed
-WITHIN = 300  # thumbnails in the page; more lie beside it
-THUMBNAILS = 1000  # made, of the photos with the lowest and the highest scores; the browser shows others as they are
+WITHIN = 300  # photos whose thumbnails are in the page; those of more are beside it
+THUMBNAILS = 1000  # of the photos with the lowest and the highest scores; of others the browser shows what it can
 
 
 class HtmlPage:
     """A sink that writes the page on `close`, in one step.
 
     All photos are in the page. Their records wait on disk, so that memory does not grow with the run.
+    Thumbnails are made of `most` photos, in halves of the lowest and the highest scores.
     """
 
     def __init__(
@@ -43,14 +47,14 @@ class HtmlPage:
         device: str,
         prompts: Sequence[str] = (),
         stats: Stats | None = None,
-        thumbnails: int = THUMBNAILS,
+        most: int = THUMBNAILS,
     ) -> None:
         self._path, self._bundle, self._device, self._stats = path, bundle, device, stats
         self._own = (*mos_columns(bundle), *prompts)  # columns that only some bundles or runs have
         self._columns = [*(head.name for head in bundle.heads), *self._own]
         self._scores = {"technical": array("f"), "aesthetic": array("f")}
-        self._ends = _Ends(thumbnails // 2)
-        self._photos = TemporaryFile()  # noqa: SIM115 - closed in close
+        self._ends = _Ends(most // 2)
+        self._photos = TemporaryFile(dir=path.parent)  # noqa: SIM115 - closed in close
         self._failures: list[dict[str, str]] = []
         self._failed = 0
 
@@ -61,7 +65,10 @@ class HtmlPage:
                 self._failures.append({key: printable(record[key]) for key in ("path", "error")})
             return
         self._ends.add(record["technical"], self._scored)
-        self._photos.write(msgspec.json.encode(self._photo(record)) + b"\n")
+        try:
+            self._photos.write(msgspec.json.encode(self._photo(record)) + b"\n")
+        except OSError as error:  # which does not name a file that has no name
+            raise OSError(error.errno, error.strerror, str(self._path)) from error
         for name, values in self._scores.items():
             values.append(record[name])
 
@@ -73,13 +80,24 @@ class HtmlPage:
             trim_blocks=True,
             lstrip_blocks=True,
         )
+        histograms = [_histogram(name, values) for name, values in self._scores.items() if values]
+        ends, name, file = self._ends.numbers(), secrets.token_hex(8), thumbnails.beside(self._path)
+        inside: dict[int, str | None] = {}
+        if self._scored <= WITHIN:
+            inside |= thumbnails.make(self._files(ends))
+            file.unlink(missing_ok=True)
+        else:
+            logger.info("making %d thumbnails", len(ends))
+            write_whole(file, lambda partial: thumbnails.write(partial, name, self._files(ends)))
         page = environment.get_template("page.html").stream(
             title=printable(f"{self._bundle.name}: {self._scored:,} photos"),
-            facts=self._facts(),
-            histograms=[_histogram(name, values) for name, values in self._scores.items() if values],
+            facts=self._facts(histograms),
+            histograms=histograms,
             columns=[{"name": name, "words": _words(name)} for name in self._columns],
             own=[self._columns.index(name) for name in self._own],
-            photos=self._lines(),
+            photos=self._lines(inside, ends),
+            page=name,
+            beside="" if inside or not ends else quote(os.fsencode(file.name)),
             failures=self._failures,
             more=self._failed - len(self._failures),
         )
@@ -104,22 +122,29 @@ class HtmlPage:
             "findings": [list(found) for found in findings(record, self._bundle, 3)],
         }
 
-    def _lines(self) -> Iterator[str]:
-        """The photos as JSON, with their thumbnails: text that may stand in a script element."""
-        thumbnail, ends = Thumbnails(self._path, self._scored > WITHIN), self._ends.numbers()
-        self._photos.seek(0)
-        for line in self._photos:
-            photo = msgspec.json.decode(line)
-            path = os.fsdecode(bytes.fromhex(photo.pop("file")))
-            photo["picture"] = thumbnail(photo["number"], path) if photo["number"] in ends else photo["link"]
+    def _files(self, numbers: set[int]) -> Iterator[thumbnails.Photo]:
+        """The numbers and paths of some photos."""
+        for photo in self._kept():
+            if photo["number"] in numbers:
+                yield photo["number"], os.fsdecode(bytes.fromhex(photo["file"]))
+
+    def _lines(self, inside: Mapping[int, str | None], beside: set[int]) -> Iterator[str]:
+        """The photos as JSON that may stand in a script element. `picture` is true where it is beside the page."""
+        for photo in self._kept():
+            del photo["file"]
+            number = photo["number"]
+            photo["picture"] = inside[number] if number in inside else number in beside or photo["link"]
             yield msgspec.json.encode(photo).decode().replace("<", "\\u003c")
 
-    def _facts(self) -> dict[str, str]:
+    def _kept(self) -> Iterator[dict[str, Any]]:
+        self._photos.seek(0)
+        yield from map(msgspec.json.decode, self._photos)
+
+    def _facts(self, histograms: Sequence[Mapping[str, Any]]) -> dict[str, str]:
         calibration = self._bundle.manifest.calibration
         facts = {"scored": f"{self._scored:,}", "failed": f"{self._failed:,}"}
-        for name, values in self._scores.items():
-            if values:
-                facts[f"median {name}"] = f"{statistics.median(values):.3f}"
+        for histogram in histograms:
+            facts[f"median {histogram['name']}"] = f"{histogram['median']:.3f}"
         facts["model"] = f"{self._bundle.name} {self._bundle.hash[:12]}"
         facts["device"] = self._device
         facts["made"] = f"{datetime.datetime.now():%Y-%m-%d %H:%M}"
@@ -157,11 +182,12 @@ def _words(name: str) -> str:
 
 def _link(path: str, page: Path) -> str:
     """The photo, from the page's folder."""
-    relative = os.path.relpath(path, page.absolute().parent)
+    real = path if "\0" in path else os.path.realpath(path)
+    relative = os.path.relpath(real, os.path.realpath(page.parent))
     return quote(os.fsencode(relative).replace(os.sep.encode(), b"/"))
 
 
-def _histogram(name: str, values: array[float]) -> dict[str, object]:
+def _histogram(name: str, values: array[float]) -> dict[str, Any]:
     """What the template draws."""
     scores = np.array(values, np.float32)
     counts, _ = np.histogram(scores, BINS, (0, 1))

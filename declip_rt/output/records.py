@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from math import isfinite
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 from declip_rt.errors import ConfigError
@@ -31,6 +32,7 @@ class Columns:
     """The columns of the records of one run, in order, with their types."""
 
     types: Mapping[str, type]
+    scores: tuple[str, ...] = ()  # those that every scored image has
     run: Mapping[str, str] = field(default_factory=dict)  # those that say how it scores: the same in every record
 
     @staticmethod
@@ -57,7 +59,13 @@ class Columns:
         own = dict.fromkeys((p.name for p in prompts), float)
         if taken := own.keys() & (front | back).keys():
             raise ConfigError(f"prompts cannot be called {min(taken)!r}, as a column is; give them another name")
-        return Columns(front | own | back, run)
+        return Columns(front | own | back, (*ordered, *own), run)
+
+    def is_whole(self, record: Record) -> bool:
+        """Whether a record without an error has what every scored image has, and numbers where it has some."""
+        needed = ("width", "height", *self.scores)
+        numbers = [record[name] for name, kind in self.types.items() if kind is float and record[name] is not None]
+        return all(record[name] is not None for name in needed) and all(map(isfinite, numbers))
 
     def record(self, /, **values: Any) -> Record:
         """A record with None where no value is given."""

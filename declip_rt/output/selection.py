@@ -47,7 +47,7 @@ class Ranked:
     top: Part | None = None
     bottom: Part | None = None
     worst_first: bool = False
-    _scored: list[tuple[float | str, int, Record]] = field(default_factory=list)
+    _scored: list[tuple[float | str | None, int, Record]] = field(default_factory=list)
     _failed: list[Record] = field(default_factory=list)
     _seen: int = 0
 
@@ -70,7 +70,7 @@ class Ranked:
             self.sink.write(record)
         self.sink.close()
 
-    def _best(self) -> list[tuple[float | str, int, Record]]:
+    def _best(self) -> list[tuple[float | str | None, int, Record]]:
         """Those of both ends, highest first."""
         most, least = (part.of(self._seen) if part else 0 for part in (self.top, self.bottom))
         top = heapq.nlargest(most, self._scored, key=_rank)
@@ -79,8 +79,9 @@ class Ranked:
         return top + [entry for entry in reversed(bottom) if entry[1] not in shown]
 
 
-def _rank(entry: tuple[float | str, int, Record]) -> tuple[float | str, int]:
-    return entry[0], entry[1]
+def _rank(entry: tuple[float | str | None, int, Record]) -> tuple[bool, float | str, int]:
+    value, number, _ = entry
+    return value is not None, 0 if value is None else value, number
 
 
 @dataclass

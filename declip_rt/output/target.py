@@ -11,10 +11,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from declip_rt.errors import ConfigError
-from declip_rt.output import thumbnails
 
 ROWS = (".csv", ".jsonl", ".parquet")
 PAGE = (".html", ".htm")
+LONGEST = ".thumbnails.js.partial"  # of what is put behind an output's name
 
 
 def place(option: str, given: str | Path, suffixes: tuple[str, ...]) -> Path:
@@ -28,6 +28,8 @@ def place(option: str, given: str | Path, suffixes: tuple[str, ...]) -> Path:
         raise ConfigError(f"{option} {given}: the suffix must be {', '.join(suffixes[:-1])} or {suffixes[-1]}")
     try:
         path = path.resolve()
+        with suppress(FileNotFoundError):
+            path.with_name(path.name + LONGEST).lstat()  # raises where that name is too long
         if path.exists() and not stat.S_ISREG(path.stat().st_mode):
             raise ConfigError(f"{option} {given} is no file; give the name of one that can be written")
     except (OSError, RuntimeError, ValueError) as error:  # RuntimeError: links in a circle, up to Python 3.12
@@ -49,13 +51,10 @@ def check_distinct(files: Mapping[str, str | Path | None]) -> None:
 
 
 def spare(images: Iterable[str], outputs: Iterable[Path]) -> Iterator[str]:
-    """The images. Raises ConfigError at one that is an output, or a thumbnail of one."""
+    """The images. Raises ConfigError at one that is an output."""
     outputs = tuple(outputs)
-    pages = [output for output in outputs if output.suffix.lower() in PAGE]
     suffixes = {output.suffix.lower() for output in outputs}
     for image in images:
-        if any(thumbnails.holds(page, image) for page in pages):
-            raise ConfigError(f"{image} is an image to score and a thumbnail of --html; give the page another name")
         if os.path.splitext(image)[1].lower() in suffixes:
             for output in outputs:
                 if _is_same(Path(image), output):

@@ -1,82 +1,79 @@
-"""Small pictures of a report: within the page or, where there are many, in a folder beside it."""
+"""Small pictures of a report's photos: in the page or, where there are many, in a file beside it."""
 
 from __future__ import annotations
 
 import base64
 import io
-import os
+import json
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from urllib.parse import quote
+from typing import TypeAlias
 
+import numpy as np
 from PIL import Image
 
 from declip_rt.errors import ConfigError, ImageError
-from declip_rt.images import formats, sources
-from declip_rt.images.decode import from_pil
+from declip_rt.images import color, sources
+from declip_rt.images.decode import Encoded
+from declip_rt.images.memory import Budget, allowance
+from declip_rt.stats import cores
 
+Photo: TypeAlias = tuple[int, str]  # its number in the page, and its path
 SIDE = 280  # the longest, pixels
-NAME = "thumbnail-{:06}.jpg"
+MARK = b"/* thumbnails of a page of declip-rt */\n"
 
 
-def folder_of(page: Path) -> Path:
-    """The folder of the page's thumbnails. Folders that are scored leave it out."""
-    return page.with_name(page.stem + sources.PARTS)
+def beside(page: Path) -> Path:
+    """The file of a page's thumbnails."""
+    return page.with_name(page.name + ".thumbnails.js")
 
 
-def check(page: Path) -> None:
-    """Raises ConfigError where the folder cannot be written, or holds what no report has put there."""
-    folder = folder_of(page)
+def check(page: Path) -> Path:
+    """The file of a page's thumbnails. Raises ConfigError where something else has its name."""
+    file = beside(page)
     try:
-        strange = os.path.lexists(folder) and (
-            folder.is_symlink() or any(not _is_ours(file.name) for file in folder.iterdir())
-        )
+        if file.is_symlink() or (file.exists() and not _is_ours(file)):
+            raise ConfigError(f"--html {page}: its thumbnails would replace {file}; give the page another name")
     except OSError as error:
-        raise ConfigError(f"--html {page}: thumbnails cannot go to {folder}: {error.strerror}") from error
-    if strange:
-        raise ConfigError(f"--html {page}: thumbnails would go to {folder}, which is not a report's; take another name")
+        raise ConfigError(f"cannot write {file}: {error.strerror}") from error
+    return file
 
 
-def holds(page: Path, image: str) -> bool:
-    """Whether the image is a thumbnail of the page, which a new one replaces."""
-    return _is_ours(os.path.basename(image)) and Path(image).resolve().parent == folder_of(page)
+def _is_ours(file: Path) -> bool:
+    if not file.is_file():
+        return False
+    with file.open("rb") as found:
+        return found.read(len(MARK)) == MARK
 
 
-def _is_ours(name: str) -> bool:
-    head, tail = NAME.split("{:06}")
-    return name.startswith(head) and name.endswith(tail)
+def write(file: Path, page: str, photos: Iterable[Photo]) -> None:
+    """Writes a script that gives them to the page which is called so."""
+    with file.open("wb") as script:
+        script.write(MARK)
+        script.write(b"thumbnails(%s, {\n" % json.dumps(page).encode())
+        for number, picture in make(photos):
+            script.write(b"%d: %s,\n" % (number, json.dumps(picture).encode()))
+        script.write(b"});\n")
 
 
-class Thumbnails:
-    """Makes the `src` of a page's pictures."""
-
-    def __init__(self, page: Path, beside: bool) -> None:
-        self._folder = folder_of(page) if beside else None
-        if self._folder:
-            self._folder.mkdir(exist_ok=True)
-            for old in self._folder.iterdir():
-                old.unlink()
-
-    def __call__(self, number: int, path: str) -> str | None:
-        """That of the photo at `path`; None where it can no longer be read."""
-        small = _small(path)
-        if small is None:
-            return None
-        if self._folder is None:
-            return f"data:image/jpeg;base64,{base64.b64encode(small).decode()}"
-        file = self._folder / NAME.format(number)
-        file.write_bytes(small)
-        return quote(os.fsencode(f"{self._folder.name}/{file.name}"))
+def make(photos: Iterable[Photo]) -> Iterator[tuple[int, str | None]]:
+    """The number and the thumbnail of each, as a data URI; None where the photo can no longer be read."""
+    budget = Budget(allowance())
+    with ThreadPoolExecutor(cores(), thread_name_prefix="declip-thumbnail") as pool:
+        yield from pool.map(lambda photo: (photo[0], _small(photo[1], budget)), photos)
 
 
-def _small(path: str) -> bytes | None:
-    """A JPEG."""
+def _small(path: str, budget: Budget) -> str | None:
     try:
-        with formats.opened(sources.read(path).data) as image:
-            image.draft("RGB", (2 * SIDE, 2 * SIDE))
-            small = Image.fromarray(from_pil(image))
-    except (ImageError, OSError):
+        encoded = Encoded(sources.read(path, budget.most).data)
+        with budget.lent(encoded.cost, path):
+            made = encoded.decode(SIDE)
+            small = Image.fromarray(made.rgb)
+            small.thumbnail((SIDE, SIDE))
+            small = Image.fromarray(color.rgb_to_srgb(np.asarray(small), made.profile))
+    except ImageError:
         return None
-    small.thumbnail((SIDE, SIDE))
     buffer = io.BytesIO()
     small.save(buffer, "JPEG", quality=80)
-    return buffer.getvalue()
+    return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"

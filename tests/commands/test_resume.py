@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import signal
 import subprocess
@@ -83,6 +84,19 @@ def test_resume_leaves_rows_of_other_folders_alone(declip: Run, folder: Path, tm
     declip("score", folder / "a.jpg", "--out", out)
     declip("score", folder / "b.jpg", "--out", out, "--resume")
     assert names(rows(out)) == ["a.jpg", "b.jpg"]
+
+
+@pytest.mark.parametrize("change", ['"technical":null', '"sharpness":null', '"percentile":1e999', '"width":null'])
+def test_a_row_without_a_number_is_scored_again(declip: Run, folder: Path, tmp_path: Path, change: str) -> None:
+    out = tmp_path / "o.jsonl"
+    assert declip("score", folder / "a.jpg", folder / "b.jpg", "--out", out).returncode == 0
+    whole = rows(out)
+    name = change.partition(":")[0]
+    out.write_text(re.sub(rf"{name}:[^,}}]+", change, out.read_text(), count=1))
+    done = declip("score", folder / "a.jpg", folder / "b.jpg", "--out", out, "--resume", "--html", tmp_path / "r.html")
+    assert done.returncode == 0, done.stderr
+    assert b"1 of them kept" in done.stderr
+    assert sorted(map(str, rows(out))) == sorted(map(str, whole))
 
 
 def test_resume_keeps_rows_that_were_computed_alike_only(declip: Run, folder: Path, tmp_path: Path) -> None:

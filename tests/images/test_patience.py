@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 from declip_rt import ConfigError, ImageError, Scorer
 from declip_rt.images import sources
+from declip_rt.images.memory import Budget
 from declip_rt.images.patience import Patience
 from tests.conftest import encoded, picture
 
@@ -50,6 +53,62 @@ def test_waiting_for_others_takes_no_time_of_an_image() -> None:
     patience = Patience(0.2, make)
     assert patience(0.6) == "made"
     patience.close()
+
+
+def test_an_image_that_hangs_takes_no_memory_from_those_that_wait() -> None:
+    hung, budget = threading.Event(), Budget(100)
+
+    def make(cost: int) -> str:
+        with ExitStack() as borrowed:
+            with patience.standing():
+                give_up = borrowed.enter_context(budget.lent(cost, f"one of {cost}"))
+            patience.if_given_up(give_up)
+            if cost == 60:
+                hung.wait(60)
+            return "made"
+
+    patience = Patience(0.3, make)
+    with ThreadPoolExecutor(3) as pool:
+        late = pool.submit(patience, 60)
+        time.sleep(0.1)
+        large, small = pool.submit(patience, 70), pool.submit(patience, 40)
+        with pytest.raises(ImageError, match=r"took longer than 0\.3 s"):
+            late.result(10)
+        with pytest.raises(ImageError, match=r"one of 70 needs .*, of which photos that took too long hold"):
+            large.result(10)
+        assert small.result(10) == "made"
+        hung.set()
+        until = time.monotonic() + 10
+        while budget._lost and time.monotonic() < until:
+            time.sleep(0.01)
+        assert pool.submit(patience, 100).result(10) == "made"  # all of it is there again
+    patience.close()
+
+
+def test_not_more_than_some_are_given_up_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("declip_rt.images.patience.MOST_GIVEN_UP", 2)
+    hung = threading.Event()
+    patience = Patience[int, bool](0.05, lambda _: hung.wait(60))
+    found = []
+    for i in range(4):
+        with pytest.raises(ImageError) as caught:
+            patience(i)
+        found.append(caught.value.reason)
+    assert found == 2 * ["took longer than 0.05 s (--timeout)"] + 2 * [
+        "not tried: 2 images that took too long are still in work (--timeout)"
+    ]
+    hung.set()
+    time.sleep(0.2)
+    assert Patience[int, bool](5, lambda _: True)(0)
+    assert patience(0)
+    patience.close()
+
+
+def test_any_time_is_a_time() -> None:
+    for seconds in (float("inf"), 1e12):
+        patience = Patience(seconds, abs)
+        assert patience(-1) == 1
+        patience.close()
 
 
 def test_errors_come_as_they_are_and_hold_nothing() -> None:

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from declip_rt import ImageError, Scorer
-from declip_rt.images import sources
+from declip_rt.images import formats, sources
 from declip_rt.images.decode import RGB, decode
 from tests.conftest import encoded, picture
 
@@ -51,6 +51,31 @@ def dng(preview: bytes, size: tuple[int, int], photo: tuple[int, int] = (1200, 9
     return bytes(made)
 
 
+def sensor_first(whole: bytes) -> bytes:
+    """The same file with the sensor's values as its first page, and the preview behind it, as phones write it."""
+    made = bytearray(whole)
+    (outer,) = struct.unpack_from("<I", made, 4)
+    (count,) = struct.unpack_from("<H", made, outer)
+    lines = [struct.unpack_from("<HHII", made, outer + 2 + 12 * i) for i in range(count)]
+    (inner,) = (value for tag, _, _, value in lines if tag == 330)
+    tags = {tag: made[outer + 2 + 12 * i : outer + 14 + 12 * i] for i, (tag, *_) in enumerate(lines)}
+    (inside,) = struct.unpack_from("<H", made, inner)
+    own = {
+        struct.unpack_from("<H", made, inner + 2 + 12 * i)[0]: made[inner + 2 + 12 * i : inner + 14 + 12 * i]
+        for i in range(inside)
+    }
+    first = (
+        own
+        | {tag: tags[tag] for tag in (271, 272, 274, 50706, 50708, 50721)}
+        | {330: struct.pack("<HHII", 330, 4, 1, outer)}
+    )
+    made.extend(b"\0" * (len(made) % 2))
+    place = len(made)
+    made.extend(struct.pack("<H", len(first)) + b"".join(bytes(first[tag]) for tag in sorted(first)) + bytes(4))
+    made[4:8] = struct.pack("<I", place)
+    return bytes(made)
+
+
 def sample(width: int = 800, height: int = 600) -> tuple[RGB, bytes]:
     """A preview's pixels, and its JPEG."""
     data = encoded(picture(0, width, height))
@@ -69,15 +94,25 @@ def test_the_preview_is_scored_and_said(tmp_path: Path) -> None:
     assert (raw.preview, plain.preview) == ("800x600 of 1200x900", "")
 
 
+def test_the_sensors_values_may_come_first() -> None:
+    pixels, preview = sample()
+    whole = sensor_first(dng(preview, (800, 600)))
+    with pytest.raises(ImageError, match="TIFF"):
+        formats.opened(whole)
+    assert np.array_equal(decode(whole), pixels)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "CMYK"])  # CMYK is decoded by Pillow
 @pytest.mark.parametrize("orientation", [3, 6, 8])
-def test_it_stands_upright_once(orientation: int) -> None:
-    _, preview = sample()
-    file = io.BytesIO()
+def test_it_stands_upright_once(orientation: int, mode: str) -> None:
+    preview, file = io.BytesIO(), io.BytesIO()
     exif = Image.Exif()
     exif[0x0112] = orientation
-    Image.open(io.BytesIO(preview)).save(file, "JPEG", quality=95, exif=exif)
+    image = Image.fromarray(picture(0, 800, 600)).convert(mode)
+    image.save(preview, "JPEG", quality=95)
+    image.save(file, "JPEG", quality=95, exif=exif)
     upright = decode(file.getvalue())
-    for inside in (preview, file.getvalue()):  # it may say how it is turned, or leave that to the raw file
+    for inside in (preview.getvalue(), file.getvalue()):  # it may say how it is turned, or leave that to the raw file
         turned = decode(dng(inside, (800, 600), orientation=orientation))
         assert turned.shape == upright.shape
         assert np.abs(turned.astype(int) - upright).mean() < 3

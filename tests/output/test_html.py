@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import json
 import os
 import re
@@ -13,9 +15,10 @@ from urllib.parse import unquote_to_bytes
 
 import msgspec
 import pytest
+from PIL import Image
 
-from declip_rt import Bundle, Prompts
-from declip_rt.output import html
+from declip_rt import Bundle, ConfigError, Prompts
+from declip_rt.output import html, thumbnails
 from declip_rt.output.html import HtmlPage
 from declip_rt.output.records import Columns, Record, failed
 from tests.conftest import encoded, picture
@@ -31,8 +34,8 @@ def record(columns: Columns, bundle: Bundle, path: str, technical: float, **valu
     return columns.record(path=path, percentile=12.0, width=320, height=260, **scores)
 
 
-def page(path: Path, bundle: Bundle, records: list[Record], thumbnails: int = 1000) -> str:
-    report = HtmlPage(path / "report.html", bundle, device="cpu", thumbnails=thumbnails)
+def page(path: Path, bundle: Bundle, records: list[Record], most: int = 1000) -> str:
+    report = HtmlPage(path / "report.html", bundle, device="cpu", most=most)
     for row in records:
         report.write(row)
     report.close()
@@ -146,15 +149,42 @@ def test_beyond_a_few_hundred_photos_thumbnails_lie_beside_the_page(
     monkeypatch.setattr(html, "WITHIN", 9)
     (tmp_path / "a.jpg").write_bytes(encoded(picture()))
     rows = [record(columns, bundle, str(tmp_path / "a.jpg"), (i * 37 % 100) / 100) for i in range(100)]
-    found = photos(page(tmp_path, bundle, rows, thumbnails=6))
-    assert len(found) == 100  # all can be reached
-    beside = {photo["picture"] for photo in found} - {"a.jpg"}
-    assert {str(file.relative_to(tmp_path)) for file in (tmp_path / "report_files").iterdir()} == beside
+    text = page(tmp_path, bundle, rows, most=6)
+    assert len(photos(text)) == 100  # all can be reached
     technical = [head.name for head in bundle.heads].index("technical")
-    ends = sorted(photo["scores"][technical] for photo in found if photo["picture"] in beside)
-    assert ends == [0, 0.01, 0.02, 0.97, 0.98, 0.99]
-    page(tmp_path, bundle, rows[:10], thumbnails=6)
-    assert len(list((tmp_path / "report_files").iterdir())) == 6  # those of the last page are gone
+    ends = {photo["number"]: photo["scores"][technical] for photo in photos(text) if photo["picture"] is True}
+    assert sorted(ends.values()) == [0, 0.01, 0.02, 0.97, 0.98, 0.99]
+    assert {photo["picture"] for photo in photos(text)} == {True, "a.jpg"}
+    script = (tmp_path / "report.html.thumbnails.js").read_text()
+    call = re.fullmatch(r"/\*.*?\*/\nthumbnails\((\".*?\"), (.*)\);\n", script, re.S)
+    assert call
+    assert f"if (page !== {call[1]}) return;" in text  # those of another page are passed over
+    given = json.loads(re.sub(r"^(\d+):", r'"\1":', call[2], flags=re.M).replace(",\n}", "\n}"))
+    assert {int(number) for number in given} == set(ends)
+    assert all(picture.startswith("data:image/jpeg;base64,") for picture in given.values())
+    page(tmp_path, bundle, rows[:9], most=6)
+    assert not (tmp_path / "report.html.thumbnails.js").exists()
+
+
+def test_nothing_of_others_is_replaced_by_thumbnails(tmp_path: Path) -> None:
+    file = thumbnails.beside(tmp_path / "report.html")
+    file.write_text("alert('mine')")
+    with pytest.raises(ConfigError, match="its thumbnails would replace"):
+        thumbnails.check(tmp_path / "report.html")
+    file.write_bytes(thumbnails.MARK)
+    assert thumbnails.check(tmp_path / "report.html") == file
+    file.unlink()
+    file.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(ConfigError, match="its thumbnails would replace"):
+        thumbnails.check(tmp_path / "report.html")
+
+
+def test_the_picture_is_what_was_scored(bundle: Bundle, columns: Columns, tmp_path: Path) -> None:
+    small, large = Image.new("RGB", (20, 20), "red"), Image.new("RGB", (40, 40), "blue")
+    small.save(tmp_path / "a.tif", save_all=True, append_images=[large])
+    (photo,) = photos(page(tmp_path, bundle, [record(columns, bundle, str(tmp_path / "a.tif"), 0.5)]))
+    shown = Image.open(io.BytesIO(base64.b64decode(photo["picture"].partition(",")[2])))
+    assert shown.getpixel((5, 5))[2] > 200
 
 
 def test_failures_are_listed_and_counted(bundle: Bundle, columns: Columns, tmp_path: Path) -> None:

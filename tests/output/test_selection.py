@@ -75,6 +75,15 @@ def test_ties_keep_their_order(columns: Columns) -> None:
     assert shown.names == "abc"
 
 
+def test_what_has_no_value_is_lowest() -> None:
+    shown = Kept()
+    ranked = Ranked(shown, "preview")
+    for path, preview in (("a", None), ("b", "2x2"), ("c", None), ("d", "1x1")):
+        ranked.write({"path": path, "error": None, "preview": preview})
+    ranked.close()
+    assert [record["path"] for record in shown.records] == ["b", "d", "a", "c"]
+
+
 @pytest.mark.parametrize("text", ["0", "-1", "1.5", "101%", "0%", "many", "%", ""])
 def test_a_part_is_a_number_or_a_share(text: str) -> None:
     with pytest.raises(ConfigError, match=r"--top .*: give a number of photos from 1 on, or a share such as 10%"):
