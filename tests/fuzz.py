@@ -31,7 +31,7 @@ from declip_rt.images.load import Loader
 from declip_rt.images.memory import Budget
 from declip_rt.output import files
 from declip_rt.output.html import HtmlPage
-from declip_rt.output.records import Columns, Record
+from declip_rt.output.records import Columns, Record, key
 from declip_rt.prompts import axes
 from declip_rt.stats import Stats
 from tests.conftest import encoded, picture
@@ -181,6 +181,7 @@ def _rows(folder: Path) -> tuple[list[tuple[str, bytes]], Read]:
 
         def keep(record: Record) -> bool:
             assert list(record) == list(columns.types)
+            assert key(record["path"])
             if record["error"] is not None or not columns.is_whole(record):
                 return False
             page.write(record)

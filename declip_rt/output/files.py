@@ -240,7 +240,8 @@ class ParquetFile:
         def rows() -> Iterator[Record]:
             try:
                 for chunk in file.iter_batches(10_000):
-                    yield from self._arrow.Table.from_batches([chunk]).cast(self._schema()).to_pylist()
+                    found = self._arrow.Table.from_batches([chunk]).cast(self._schema()).to_pylist()
+                    yield from (record for record in found if record["path"] is not None)
             except (self._arrow.ArrowException, OSError, ValueError) as error:
                 raise ConfigError(f"{self.path} is damaged ({error}); --overwrite starts again") from error
 
@@ -289,7 +290,7 @@ def read_records(path: Path, format: Format) -> Iterator[Record]:
     damaged = 0
     with _open(path, "rb") as file:
         for record in format.parse(file):
-            if record is None:
+            if record is None or record["path"] is None:
                 damaged += 1
             else:
                 yield record
