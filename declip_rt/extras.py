@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import sys
 from dataclasses import dataclass
 from types import ModuleType
 
@@ -17,13 +18,14 @@ class Extra:
     """An optional library.
 
     module: what is imported. gives: what it is for. names: of the extras that bring it, the usual one first.
-    distributions: the packages that may hold it.
+    distributions: the packages that may hold it. without: modules that it is imported without, as they send data.
     """
 
     module: str
     gives: str
     names: tuple[str, ...]
     distributions: tuple[str, ...]
+    without: tuple[str, ...] = ()
 
     @property
     def remedy(self) -> str:
@@ -32,6 +34,7 @@ class Extra:
 
 EXTRAS = (
     Extra("onnxruntime", "ONNX Runtime (cpu, cuda)", ("cpu", "cuda"), ("onnxruntime", "onnxruntime-gpu")),
+    Extra("openvino", "OpenVINO", ("openvino",), ("openvino",), without=("openvino_telemetry",)),
     Extra("tensorrt", "TensorRT", ("tensorrt",), ("tensorrt", "tensorrt-cu13", "tensorrt-cu12")),
     Extra("tensorrt_rtx", "TensorRT for RTX", ("rtx",), ("tensorrt-rtx", "tensorrt-rtx-cu13")),
     Extra("cuda.core", "CUDA: streams, graphs and kernels", ("tensorrt", "rtx", "cuda"), ("cuda-core",)),
@@ -58,6 +61,8 @@ def load(module: str) -> ModuleType:
     Raises Unavailable, with the extra to install, where that fails.
     """
     extra = next(each for each in EXTRAS if f"{module}.".startswith(f"{each.module}."))
+    for unwanted in extra.without:
+        sys.modules.setdefault(unwanted, None)  # type: ignore[arg-type]  # its import then fails, as if it were not there
     try:
         return importlib.import_module(module)
     except Exception as error:  # a missing CUDA library is an OSError or a RuntimeError

@@ -36,7 +36,7 @@ class Scorer:
 
     Args:
         model: a bundle's folder, or the name of an embedded one; None is `declip-tiny`.
-        device: auto, cpu, cuda[:i] or tensorrt[:i].
+        device: auto, cpu, cuda[:i], tensorrt[:i] or openvino[:CPU|GPU|NPU].
         prompts: own scores, one for each; the bundle needs a text tower for them.
         batch: images that are computed together. The scores do not depend on it. 1 is for latency: all threads
             compute one image; with more each batch has its share of them, and several compute at once.
@@ -50,8 +50,8 @@ class Scorer:
         strict: whether damage that leaves pixels to score is an error; else `Score.damaged` tells of it.
         timeout: seconds that an image may take to be read and decoded, and is an error after; None is any time. Its
             thread is left to itself: none can be stopped.
-        precision: auto, fp32, fp16 or int8; auto is int8 on a CPU where the bundle proves that it scores as fp32 does,
-            and fp16 with TensorRT where the bundle has such a graph.
+        precision: auto, fp32, fp16, bf16 (with OpenVINO) or int8; auto is int8 on a CPU where the bundle proves that it
+            scores as fp32 does, and fp16 with TensorRT where the bundle has such a graph.
         lanes: batches in flight on a GPU; None is its default.
         recipe: how to build a TensorRT plan: a TOML file, or the name of one that ships (`portable`); None is the
             default one.

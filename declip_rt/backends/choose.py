@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 
 from declip_rt.backends.contract import Engine, EngineOptions
-from declip_rt.backends.onnxrt.cpu import OnnxEngine
+from declip_rt.backends.onnxrt.cpu import open_onnx
 from declip_rt.backends.onnxrt.session import has_cuda
 from declip_rt.errors import ConfigError, EngineError, Unavailable
 from declip_rt.model.bundle import Bundle
@@ -35,6 +35,8 @@ def open_engine(bundle: Bundle, options: EngineOptions | None = None, stats: Sta
         return open_plan(bundle, options, stats)
     if kind == "cuda":
         return _open_cuda(bundle, options, stats)
+    if kind == "openvino":
+        return _open_openvino(bundle, options, stats)
     if kind == "auto" and options.precision != "int8" and has_cuda():
         try:
             return _open_cuda(bundle, options, stats)
@@ -43,7 +45,16 @@ def open_engine(bundle: Bundle, options: EngineOptions | None = None, stats: Sta
             logger.warning("computing on the CPU: %s", fallback)
     if options.lanes is not None:
         raise ConfigError("lanes are of GPUs, and none is used here: leave `lanes` out")
-    return OnnxEngine(bundle, options, stats, fallback)
+    return open_onnx(bundle, options, stats, fallback)
+
+
+def _open_openvino(bundle: Bundle, options: EngineOptions, stats: Stats) -> Engine:
+    from declip_rt.backends import parity
+    from declip_rt.backends.openvino.engine import open_compiled
+
+    engine = open_compiled(bundle, options, stats)
+    parity.prove(engine, bundle)
+    return engine
 
 
 def _open_cuda(bundle: Bundle, options: EngineOptions, stats: Stats) -> Engine:

@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from declip_rt.errors import ConfigError, ParityError
 
 Floats: TypeAlias = NDArray[np.float32]
-Kind: TypeAlias = Literal["cpu", "cuda", "tensorrt"]
-Precision: TypeAlias = Literal["auto", "fp32", "fp16", "int8"]
+DEVICES = "auto, cpu, cuda[:i], tensorrt[:i] or openvino[:CPU|GPU|NPU]"
+Kind: TypeAlias = Literal["cpu", "cuda", "tensorrt", "openvino"]
+Precision: TypeAlias = Literal["auto", "fp32", "fp16", "bf16", "int8"]
 
 
 @dataclass(frozen=True)
@@ -59,9 +60,9 @@ class Lane(Protocol):
 class EngineInfo:
     """Where an engine computes, and how.
 
-    kind: cpu, cuda or tensorrt. index: the GPU's; None on a CPU. name: the library and its version, and the GPU where
-    that matters. precision: the graph's, fp32, fp16 or int8. batch: images that are computed together. lanes: batches
-    in flight. fallback: why this is not what was asked for; None where it is.
+    kind: cpu, cuda, tensorrt or openvino. index: the GPU's; None on a CPU and for OpenVINO. name: the library and its
+    version, and the device where that matters. precision: fp32, fp16, bf16 or int8. batch: images that are computed
+    together. lanes: batches in flight. fallback: why this is not what was asked for; None where it is.
     """
 
     kind: Kind
@@ -100,25 +101,27 @@ class Engine(Protocol):
 
 @dataclass(frozen=True)
 class Device:
-    """A device as users name it: auto, cpu, cuda[:i], tensorrt[:i]."""
+    """A device as users name it: auto, cpu, cuda[:i], tensorrt[:i], openvino[:CPU|GPU|NPU]."""
 
-    kind: Literal["auto", "cpu", "cuda", "tensorrt"]
+    kind: Literal["auto", "cpu", "cuda", "tensorrt", "openvino"]
     index: int = 0
+    unit: str = ""  # OpenVINO's device
 
     @staticmethod
     def parse(text: str) -> Device:
         """Raises ConfigError."""
-        match = re.fullmatch(r"(auto|cpu)|(cuda|tensorrt)(?::(\d{1,4}))?", text)
-        if match is None:
-            raise ConfigError(f"no device is called {text!r}; choose auto, cpu, cuda[:i] or tensorrt[:i]")
-        return Device(cast(Kind, match[1] or match[2]), int(match[3] or 0))
+        if match := re.fullmatch(r"openvino(?::(CPU|GPU|NPU))?", text):
+            return Device("openvino", unit=match[1] or "CPU")
+        if match := re.fullmatch(r"(auto|cpu)|(cuda|tensorrt)(?::(\d{1,4}))?", text):
+            return Device(cast(Kind, match[1] or match[2]), int(match[3] or 0))
+        raise ConfigError(f"no device is called {text!r}; choose {DEVICES}")
 
 
 @dataclass(frozen=True, kw_only=True)
 class EngineOptions:
     """How to compute. No other place has the defaults, or checks what users give.
 
-    device: auto, cpu, cuda[:i] or tensorrt[:i]. precision: the graph's. auto is int8 on a CPU where the bundle proves
+    device: one of DEVICES. precision: the graph's. auto is int8 on a CPU where the bundle proves
     that it scores as fp32 does, fp16 with TensorRT where the bundle has such a graph, and else fp32. batch: images that
     are computed together. threads: how many compute on a CPU; None is one for each core. lanes: batches in flight on a
     GPU; None is the engine's default. recipe: how to build a TensorRT plan, by a TOML file or the name of a recipe that
@@ -141,7 +144,7 @@ class EngineOptions:
         ConfigError.check_counts(batch=self.batch, threads=self.threads, lanes=self.lanes)
         if self.recipe is not None and kind != "tensorrt":
             raise ConfigError('a recipe is for TensorRT: add `device="tensorrt"`, or leave `recipe` out')
-        if self.lanes is not None and kind == "cpu":
+        if self.lanes is not None and kind in ("cpu", "openvino"):
             raise ConfigError('lanes are of GPUs: leave `lanes` out, or choose `device="tensorrt"` or `device="cuda"`')
 
     @property

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from declip_rt.backends.contract import Engine, EngineOptions, Outputs
-from declip_rt.backends.onnxrt.cpu import OnnxEngine
+from declip_rt.backends.onnxrt.cpu import open_onnx
 from declip_rt.errors import DeclipError, EngineError, ParityError
 from declip_rt.model.bundle import Bundle
 from declip_rt.model.manifest import LIMITS, Parity, ViewSpec
@@ -38,7 +38,7 @@ def prove(engine: Engine, bundle: Bundle) -> Parity:
 def _measure(engine: Engine, bundle: Bundle) -> Parity:
     images, info = pictures(bundle.views), engine.info
     options = EngineOptions(device="cpu", precision="fp32", batch=len(images))
-    with closing(OnnxEngine(bundle, options, Stats())) as reference:
+    with closing(open_onnx(bundle, options, Stats())) as reference:
         try:
             expected = vars(_join(_run(reference, images, len(images))))
         except ParityError as error:  # which says nothing of the engine

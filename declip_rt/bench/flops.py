@@ -54,6 +54,8 @@ def matrix_rate(device: Device, precision: str, threads: int | None = None) -> f
     threads: on a CPU; None is one a core. Raises Unavailable where onnx is not installed, EngineError where it cannot
     be measured.
     """
+    if precision == "bf16":
+        raise EngineError("not measured: ONNX Runtime has no product in bf16 on a CPU")
     side = SIDES[device.kind]
     left, right = _matrices(side, precision)
     if device.kind == "tensorrt":

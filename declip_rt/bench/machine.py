@@ -14,7 +14,7 @@ import msgspec
 from declip_rt.backends.cuda import devices
 from declip_rt.stats import cores
 
-LIBRARIES = ("declip-rt", "numpy", "onnxruntime", "onnxruntime-gpu", "tensorrt", "tensorrt-rtx-cu13")
+LIBRARIES = ("declip-rt", "numpy", "onnxruntime", "openvino", "onnxruntime-gpu", "tensorrt", "tensorrt-rtx-cu13")
 
 
 class Machine(msgspec.Struct, frozen=True):

@@ -217,7 +217,7 @@ class Bench:
     def _rival(self, name: str, bundle: Bundle, ours: EngineInfo, scores: Floats, effort: Effort) -> Row:
         task = rivals.Task(
             bundle,
-            Device(ours.kind, ours.index or 0),
+            _device(ours),
             len(scores),
             ours.precision,
             half=self.running.precision != "fp32",
@@ -244,7 +244,7 @@ class Bench:
         work, graph = None, "fp32" if "fp32" in bundle.manifest.graphs else ran.precision
         try:
             work = flops.count(bundle.graph(graph))
-            rate = flops.matrix_rate(Device(ran.kind, ran.index or 0), ran.precision, self.running.threads)
+            rate = flops.matrix_rate(_device(ran), ran.precision, self.running.threads)
         except (EngineError, Unavailable) as error:
             return _Matrix(ran.precision, work, notes=(f"matrix {'rate' if work else 'FLOPs'}: {error}",))
         return _Matrix(ran.precision, work, rate)
@@ -300,3 +300,8 @@ def _noting(errors: list[DeclipError]) -> Iterator[None]:
     except (EngineError, ImageError, Unavailable) as error:
         errors.append(error)
         logger.warning("failed: %s", error)
+
+
+def _device(info: EngineInfo) -> Device:
+    """Where rivals run: OpenVINO's device is taken for the CPU."""
+    return Device("cpu") if info.kind == "openvino" else Device(info.kind, info.index or 0)

@@ -48,7 +48,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """All others."""
     add = parser.add_argument
     add("--model", metavar="BUNDLE", help="a bundle's folder, or an embedded model's name (default: declip-tiny)")
-    add("--device", default="auto", help="auto (default), cpu, cuda[:i] or tensorrt[:i]")
+    add("--device", default="auto", help="auto (default), cpu, cuda[:i], tensorrt[:i] or openvino[:CPU|GPU|NPU]")
     add(
         "--precision",
         default="auto",

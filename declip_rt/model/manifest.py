@@ -100,6 +100,7 @@ class Parity(_Part, frozen=True):
 LIMITS = {  # by precision; fp32 is for engines other than the reference, ONNX Runtime on the CPU
     "fp32": Limits(change=0.01, cosine=0.999),
     "fp16": Limits(change=0.01, cosine=0.999),
+    "bf16": Limits(change=0.01, cosine=0.999),
     "int8": Limits(change=0.02, srcc=0.998),
 }
 

@@ -42,7 +42,7 @@ class Contract:
         assert (info.batch, info.lanes) == (BATCH, len(engine.lanes))
         assert info.lanes >= 2
         assert str(info) == f"{info.where} ({info.name}, {info.precision})"
-        assert (info.index is None) == (info.kind == "cpu")
+        assert (info.index is None) == (info.kind in ("cpu", "openvino"))
 
     def test_a_lane_gives_the_contracts_outputs(self, engine: Engine, bundle: Bundle) -> None:
         fill(engine, 0, pixels(0, bundle, 3))

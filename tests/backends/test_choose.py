@@ -27,7 +27,7 @@ def test_devices_as_users_write_them(text: str, device: tuple[str, int]) -> None
 
 @pytest.mark.parametrize("text", ["gpu", "cpu:1", "cuda:", "cuda:-1", "CUDA", ""])
 def test_other_names_list_the_choices(text: str) -> None:
-    with pytest.raises(ConfigError, match=r"auto, cpu, cuda\[:i\] or tensorrt\[:i\]"):
+    with pytest.raises(ConfigError, match=r"auto, cpu, cuda\[:i\], tensorrt\[:i\] or openvino\[:CPU\|GPU\|NPU\]"):
         Device.parse(text)
 
 
@@ -49,7 +49,7 @@ def test_without_a_driver_tensorrt_says_what_to_check(device: str, bundle: Bundl
         ({"lanes": 2}, "lanes are of GPUs"),
         ({"lanes": 0}, "`lanes` must be at least 1, not 0"),
         ({"recipe": "fp16"}, "a recipe is for TensorRT"),
-        ({"precision": "fp8"}, "`precision` cannot be 'fp8'; choose auto, fp32, fp16 or int8"),
+        ({"precision": "fp8"}, "`precision` cannot be 'fp8'; choose auto, fp32, fp16, bf16 or int8"),
     ],
 )
 def test_options_of_other_devices_are_refused(options: dict[str, object], said: str) -> None:

@@ -11,7 +11,7 @@ import pytest
 from declip_rt import Bundle, ParityError, Unavailable
 from declip_rt.backends import parity
 from declip_rt.backends.contract import EngineOptions, Outputs
-from declip_rt.backends.onnxrt.cpu import OnnxEngine
+from declip_rt.backends.onnxrt.cpu import open_onnx
 from declip_rt.stats import Stats
 
 Change = Callable[[Outputs], Outputs]
@@ -22,7 +22,7 @@ class Changed:
 
     def __init__(self, bundle: Bundle, change: Change) -> None:
         options = EngineOptions(device="cpu", precision="fp32", batch=4)
-        self.inner, self.change = OnnxEngine(bundle, options, Stats()), change
+        self.inner, self.change = open_onnx(bundle, options, Stats()), change
         self.info = replace(self.inner.info, name="a test's engine")
         self.lanes = [self]
         self.slot, self.launch = self.inner.lanes[0].slot, self.inner.lanes[0].launch
@@ -82,7 +82,7 @@ def test_without_the_reference_an_engine_is_closed_but_not_called_wrong(
     def unavailable(*_: object) -> None:
         raise Unavailable("not installed")
 
-    monkeypatch.setattr(parity, "OnnxEngine", unavailable)
+    monkeypatch.setattr(parity, "open_onnx", unavailable)
     with pytest.raises(Unavailable):
         parity.prove(engine, bundle)
     assert engine.is_closed

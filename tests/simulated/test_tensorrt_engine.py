@@ -163,7 +163,7 @@ def test_a_plan_outlives_what_is_not_its_fault(
         raise Unavailable("no reference")
 
     with monkeypatch.context() as patch:
-        patch.setattr("declip_rt.backends.parity.OnnxEngine", unavailable)
+        patch.setattr("declip_rt.backends.parity.open_onnx", unavailable)
         with pytest.raises(Unavailable):
             opened(bundle)
     assert len(list((tmp_path / "plans").glob("*.plan"))) == 1

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import ctypes
-import os
 import threading
-import weakref
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from declip_rt.backends import forks
 from declip_rt.errors import EngineError
 from declip_rt.extras import load
 from declip_rt.model.manifest import INPUT, OUTPUTS
 
 CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 FIRST_RUN = 600  # seconds that the first batch may take
-_open: weakref.WeakSet[Any] = weakref.WeakSet()
 
 
 def runtime_module() -> ModuleType:
@@ -55,13 +52,12 @@ def open_session(graph: Path | bytes, options: Any, provider: Any = CPU) -> Any:
     except Exception as error:  # onnxruntime's exceptions share no base class
         what = "a graph" if isinstance(graph, bytes) else graph
         raise EngineError(f"ONNX Runtime {runtime.__version__} cannot load {what}: {error}") from error
-    _open.add(session)
+    forks.never_free_in_a_child(session)
     return session
 
 
-def check_names(session: Any, graph: Path) -> None:
+def check_names(inputs: list[str], outputs: list[str], graph: Path) -> None:
     """Raises EngineError where a graph has other inputs or outputs than those of a model."""
-    inputs, outputs = ([each.name for each in some] for some in (session.get_inputs(), session.get_outputs()))
     if inputs != [INPUT] or not {*OUTPUTS} <= {*outputs}:
         raise EngineError(
             f"{graph} has the inputs {inputs} and the outputs {outputs}, not {[INPUT]} and {[*OUTPUTS]}; "
@@ -102,21 +98,3 @@ def open_cuda_session(graph: Path | bytes, options: Any, index: int, **more: str
             "and that CUDA and cuDNN match onnxruntime-gpu"
         )
     return session
-
-
-def _survive_fork() -> None:
-    """Lets a forked child end. ONNX Runtime's threads have stayed in its parent.
-
-    ONNX Runtime waits for them when a session is freed, and once more when the process exits. So the child never frees
-    the parent's sessions, and it ends before it asks ONNX Runtime to.
-    """
-    sessions = list(_open)
-    for session in sessions:
-        ctypes.pythonapi.Py_IncRef(ctypes.py_object(session))
-    libc = ctypes.CDLL(None)
-    if sessions and hasattr(libc, "on_exit"):  # of glibc, which runs the last handler first
-        libc.on_exit(ctypes.cast(libc._exit, ctypes.c_void_p), None)
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_survive_fork)

@@ -13,7 +13,8 @@ import pytest
 from declip_rt import Bundle, EngineError, Unavailable
 from declip_rt.backends.choose import open_engine
 from declip_rt.backends.contract import EngineOptions
-from declip_rt.backends.onnxrt.cpu import SPARE_LANES, multiplies_8_bits
+from declip_rt.backends.host import SPARE_LANES
+from declip_rt.backends.onnxrt.cpu import multiplies_8_bits
 from tests.backends.contract import Contract, Open
 
 CUDA = "CUDAExecutionProvider" in onnxruntime.get_available_providers()
@@ -55,7 +56,7 @@ def test_batches_compute_at_once_but_single_images_have_all_threads(bundle: Bund
     for threads, batch, at_once in ((2, 8, 2), (9, 2, 4), (1, 8, 1), (6, 1, 1), (3, 8, 3)):
         engine = open_engine(bundle, EngineOptions(device="cpu", batch=batch, threads=threads))
         assert len(engine.lanes) == at_once + SPARE_LANES
-        own = engine._work.session.get_session_options().intra_op_num_threads - 1  # the caller is one
+        own = engine._work.compute.session.get_session_options().intra_op_num_threads - 1  # the caller is one
         assert at_once + own == threads, "no core is left out"
         engine.close()
 
