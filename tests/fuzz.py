@@ -116,7 +116,8 @@ def _peak() -> float:
 def _images(_: Path) -> tuple[list[tuple[str, bytes]], Read]:
     kinds = ("JPEG", "PNG", "GIF", "WEBP", "TIFF", "BMP", "AVIF", "JPEG2000", "TGA", "PPM", "QOI")
     small = picture(width=48, height=36)
-    samples = [(f".{kind.lower()}", encoded(small, kind)) for kind in kinds]
+    Image.init()
+    samples = [(f".{kind.lower()}", encoded(small, kind)) for kind in kinds if kind in Image.SAVE]
     samples.append((".jpg", encoded(small, "JPEG", progressive=True)))
     many = io.BytesIO()
     Image.fromarray(small).save(many, "TIFF", save_all=True, append_images=[Image.new("1", (200, 90))])
