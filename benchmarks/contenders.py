@@ -29,7 +29,8 @@ def by_pillow(path: str, spec: ViewSpec) -> np.ndarray:
     return np.stack([np.asarray(rgb.resize((side, side), Image.Resampling.BICUBIC, box)) for box in boxes])
 
 
-def torch_loop(checkpoint: Path, _: Path) -> Score:
+def torch_loop(checkpoint: Path, _: Path, *, half: bool = False) -> Score:
+    """half: by bf16 autocast."""
     import torch
 
     from train.model import load
@@ -40,13 +41,16 @@ def torch_loop(checkpoint: Path, _: Path) -> Score:
     @torch.inference_mode()
     def score(paths: Sequence[str]) -> list[float]:
         pixels = (torch.from_numpy(by_pillow(path, config.views))[None] for path in paths)
-        return [float(model(some)[0][0, 0]) for some in pixels]
+        with torch.autocast("cpu", torch.bfloat16, enabled=half):
+            return [float(model(some)[0][0, 0]) for some in pixels]
 
     return score
 
 
-def torch_loader(checkpoint: Path, _: Path, *, compiled: bool = False, device: str = "cpu", workers: int = 2) -> Score:
-    """On a GPU by FP16 autocast, from pinned memory."""
+def torch_loader(
+    checkpoint: Path, _: Path, *, compiled: bool = False, device: str = "cpu", workers: int = 2, half: bool = False
+) -> Score:
+    """On a GPU by FP16 autocast, from pinned memory. half: on a CPU by bf16 autocast."""
     import torch
 
     from train.model import load
@@ -70,7 +74,7 @@ def torch_loader(checkpoint: Path, _: Path, *, compiled: bool = False, device: s
         loader = torch.utils.data.DataLoader(Photos(paths), BATCH, num_workers=workers, pin_memory=on_gpu)
         scores = []
         for pixels in loader:
-            with torch.autocast(device, torch.float16, enabled=on_gpu):
+            with torch.autocast(device, torch.float16 if on_gpu else torch.bfloat16, enabled=on_gpu or half):
                 scores.append(forward(pixels.to(device, non_blocking=True))[0][:, 0])
         return [float(value) for some in scores for value in some.cpu()]
 
@@ -104,6 +108,22 @@ def onnx_by_hand(_: Path, bundle: Path) -> Score:
     return score
 
 
+def openvino_by_hand(_: Path, bundle: Path, hint: str) -> Score:
+    from declip_rt.extras import load
+
+    opened, openvino = Bundle(bundle), load("openvino")  # which loads it without its telemetry
+    compiled = openvino.compile_model(str(opened.graph()), "CPU", {"INFERENCE_PRECISION_HINT": hint})
+
+    def score(paths: Sequence[str]) -> list[float]:
+        scores: list[float] = []
+        for first in range(0, len(paths), 8):
+            pixels = np.stack([by_pillow(path, opened.views) for path in paths[first : first + 8]])
+            scores += compiled({"pixels": pixels})["scores"][:, 0].tolist()
+        return scores
+
+    return score
+
+
 def ours(_: Path, bundle: Path, device: str = "cpu", **options: str) -> Score:
     scorer = Scorer(bundle, device, icc=False, **options)  # type: ignore[arg-type]  # peers pass over profiles, too
     return lambda paths: [score.technical for score in scorer.score_many(paths)]
@@ -128,11 +148,18 @@ CONTENDERS: dict[str, Contender] = {
     "torch and Pillow in a loop, batch 1": torch_loop,
     "torch DataLoader, 2 workers, batch 32": torch_loader,
     "the same, torch.compile": lambda *paths: torch_loader(*paths, compiled=True),
+    "torch and Pillow in a loop, batch 1, bf16 autocast": lambda *paths: torch_loop(*paths, half=True),
+    "torch DataLoader, 2 workers, batch 32, bf16 autocast": lambda *paths: torch_loader(*paths, half=True),
+    "the same, torch.compile, bf16 autocast": lambda *paths: torch_loader(*paths, compiled=True, half=True),
     CLIPIQA: clipiqa,
     "ONNX Runtime by hand, Pillow, batch 8": onnx_by_hand,
+    "OpenVINO by hand, Pillow, batch 8": lambda *paths: openvino_by_hand(*paths, hint="f32"),
+    "OpenVINO by hand, Pillow, batch 8, bf16": lambda *paths: openvino_by_hand(*paths, hint="bf16"),
     f"{OURS}, fp32": lambda *paths: ours(*paths, precision="fp32"),
     f"{OURS}, fp32, --decode-scale auto": lambda *paths: ours(*paths, precision="fp32", decode_scale="auto"),
     f"{OURS}, int8": lambda *paths: ours(*paths, precision="int8"),
     f"{OURS}, int8, --decode-scale auto": lambda *paths: ours(*paths, precision="int8", decode_scale="auto"),
+    f"{OURS}, OpenVINO, fp32": lambda *paths: ours(*paths, device="openvino", precision="fp32"),
+    f"{OURS}, OpenVINO, bf16": lambda *paths: ours(*paths, device="openvino", precision="bf16"),
     LIMIT: decoding,
 }

@@ -29,6 +29,7 @@ from benchmarks.contenders import BATCH, CLIPIQA, CONTENDERS, LIMIT, OURS, by_pi
 from declip_rt import Bundle
 from declip_rt.backends.onnxrt.cpu import multiplies_8_bits
 from declip_rt.bench.machine import Machine, peak_memory
+from declip_rt.errors import EngineError, Unavailable
 
 PASSES = 3
 SAME = 1e-3  # of scores
@@ -37,6 +38,15 @@ FEW = {"500x500": 6, "8 megapixels": 1}  # for the slowest contender
 SIZES = {"500x500": (500, 500), "8 megapixels": (3264, 2448)}
 FOLDERS = {"500x500": "live_challenge/images", "8 megapixels": "photos_4k"}
 MODELS = ("ViT-B-32", "declip-tiny")
+MODULES = {"pillow": "PIL"}
+INSTRUCTIONS = {
+    "avx2": "AVX2",
+    "avx512f": "AVX-512",
+    "avx512_vnni": "AVX512_VNNI",
+    "avx512_bf16": "AVX512_BF16",
+    "amx_int8": "AMX INT8",
+    "amx_bf16": "AMX bf16",
+}
 ROOT = Path(__file__).parents[1]
 CONFIGS = ROOT / "train" / "configs"
 Result = dict[str, list[float]]  # images/s of each pass over each set; "SET, scores": its first scores; "memory": [MB]
@@ -59,12 +69,12 @@ def run_one(name: str, checkpoint: Path, bundle: Path, sets: Sets) -> Result:
     return result | {"memory": [peak_memory() or 0.0]}
 
 
-def measure(name: str, checkpoint: Path, bundle: Path, sets: Sets) -> Result:
-    """`run_one` in a process of its own."""
+def measure(name: str, checkpoint: Path, bundle: Path, sets: Sets) -> Result | str:
+    """`run_one` in a process of its own; why there is no result, where declip-rt refuses to score so."""
     command = [sys.executable, "-m", "benchmarks.peers", "--one", "-"]
     job = json.dumps([name, str(checkpoint), str(bundle), sets])
     done = subprocess.run(command, input=job, stdout=subprocess.PIPE, text=True, cwd=ROOT, check=True)
-    result: Result = json.loads(done.stdout.splitlines()[-1])
+    result: Result | str = json.loads(done.stdout.splitlines()[-1])
     return result
 
 
@@ -149,6 +159,7 @@ def compare(checkpoint: Path, folder: Path, sets: Sets, words: list[str]) -> str
     """Measures the contenders with one of the words, and returns their section."""
     with_int8 = write_bundle(checkpoint, folder, sets)
     results: dict[str, Result] = {}
+    refused: list[str] = []
     for name in CONTENDERS:
         if not any(word in name for word in words) or ("int8" in name and not with_int8):
             continue
@@ -156,15 +167,21 @@ def compare(checkpoint: Path, folder: Path, sets: Sets, words: list[str]) -> str
             print(f"left out {name}: pip install pyiqa 'setuptools<81'")
             continue
         few = {what: paths[: FEW[what]] for what, paths in sets.items()}
-        results[name] = measure(name, checkpoint, folder, few if name == CLIPIQA else sets)
+        measured = measure(name, checkpoint, folder, few if name == CLIPIQA else sets)
+        if isinstance(measured, str):
+            refused.append(f"{name}: {measured}")
+            print(f"left out {refused[-1]}")
+            continue
+        results[name] = measured
         check(name, results)
         print(name, {what: np.round(results[name][what], 1).tolist() for what in sets}, flush=True)
-    return f"## {Bundle(folder).name}\n\n{table(results, sets)}\n"
+    notes = "".join(f"\nLeft out {each}\n" for each in refused)
+    return f"## {Bundle(folder).name}\n\n{table(results, sets)}\n{notes}"
 
 
 def check(name: str, results: dict[str, Result]) -> None:
     """Raises SystemExit where contenders of the same weights and pixels score differently."""
-    alike = [each for each in results if not re.search("int8|--decode-scale|clipiqa|decoding alone", each)]
+    alike = [each for each in results if not re.search("int8|bf16|--decode-scale|clipiqa|decoding alone", each)]
     if name not in alike:
         return
     for key in (key for key in results[name] if key.endswith(", scores")):
@@ -183,7 +200,10 @@ def main() -> int:
     options = parser.parse_args()
     if options.one:
         name, checkpoint, bundle, sets = json.load(sys.stdin)
-        print(json.dumps(run_one(name, Path(checkpoint), Path(bundle), sets)))
+        try:
+            print(json.dumps(run_one(name, Path(checkpoint), Path(bundle), sets)))
+        except (EngineError, Unavailable) as error:
+            print(json.dumps(str(error)))
         return 0
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
@@ -202,14 +222,28 @@ def main() -> int:
 
 def heading(given: list[str]) -> str:
     """What was run, with which options, when and on what."""
-    names = ("torch", "onnxruntime", "pillow", "simplejpeg", "numpy")
-    versions = ", ".join(f"{name} {version(name)}" for name in names)
+    names = ("torch", "onnxruntime", "openvino", "pillow", "simplejpeg", "numpy")
+    versions = ", ".join(
+        f"{name} {version(name)}" for name in names if importlib.util.find_spec(MODULES.get(name, name))
+    )
     weights = "" if any("CHECKPOINT" in each for each in given) else " Weights are random, and INT8 graphs unproven."
     return (
-        f"`python -m benchmarks.peers {' '.join(given)}`, {datetime.date.today()}, {Machine.here()}, {versions}.\n"
+        f"`python -m benchmarks.peers {' '.join(given)}`, {datetime.date.today()}, {Machine.here()}, {versions}. "
+        f"The CPU has {instructions()}.\n"
         f"From files to scores: median of {PASSES} passes (lowest to highest); in bold, how many times as fast as the "
         f"fastest peer. Peak memory is that of the main process.{weights}"
     )
+
+
+def instructions() -> str:
+    """Those of the CPU that matter, by their flags in /proc/cpuinfo."""
+    try:
+        flags = set(Path("/proc/cpuinfo").read_text().split())
+    except OSError:
+        return "instructions that nobody tells"
+    named = [name for flag, name in INSTRUCTIONS.items() if flag in flags]
+    lacks = [name for flag, name in INSTRUCTIONS.items() if flag not in flags]
+    return ", ".join(named or ["none of these"]) + (f", and not {', '.join(lacks)}" if lacks else "")
 
 
 if __name__ == "__main__":

@@ -63,7 +63,38 @@ def alike(contend: Contend, *names: str) -> None:
 
 
 def test_contenders_score_the_same_photos_alike(contend: Contend) -> None:
-    alike(contend, "ONNX Runtime by hand, Pillow, batch 8", "declip-rt, fp32")
+    alike(
+        contend,
+        "ONNX Runtime by hand, Pillow, batch 8",
+        "OpenVINO by hand, Pillow, batch 8",
+        "declip-rt, fp32",
+        "declip-rt, OpenVINO, fp32",
+    )
+
+
+def test_bf16_is_near(contend: Contend) -> None:
+    first, loop, hand = (
+        contend(name)["small, scores"]
+        for name in (REFERENCE, f"{REFERENCE}, bf16 autocast", "OpenVINO by hand, Pillow, batch 8, bf16")
+    )
+    for half in (loop, hand):
+        assert half == pytest.approx(first, abs=0.05)
+    assert loop != first
+
+
+def test_what_declip_rt_refuses_is_left_out_with_its_reason(
+    write_bundle: Callable[..., bool], checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(peers, "write_bundle", write_bundle)
+    monkeypatch.setattr(peers, "measure", lambda name, *_: "it scores otherwise" if "bf16" in name else None)
+    monkeypatch.setattr(peers, "table", lambda *_: "the table")
+    section = peers.compare(checkpoint, tmp_path / "bundle", {}, ["OpenVINO, bf16"])
+    assert section.endswith("the table\n\nLeft out declip-rt, OpenVINO, bf16: it scores otherwise\n")
+
+
+def test_the_instructions_are_named() -> None:
+    assert "AVX2" in peers.instructions()
+    assert "AMX bf16" in peers.instructions()
 
 
 @pytest.mark.slow

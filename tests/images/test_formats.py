@@ -18,7 +18,6 @@ from declip_rt.images.decode import decode
 from declip_rt.images.formats import READ, SIGNATURES
 from tests.conftest import encoded, picture
 
-
 Image.init()
 
 
