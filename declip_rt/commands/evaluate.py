@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Iterator, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -112,7 +113,7 @@ class Evaluation:
         self._check(file)
         ratings = read(file, self.dataset, self.image_column, self.score_column)
         list(target.spare([str(rating.path) for rating in ratings], filter(None, (self.out, self.plot_file))))
-        with self.running.open() as scorer:
+        with target.locked(self.out.resolve()) if self.out else nullcontext(), self.running.open() as scorer:
             heads = [head.name for head in scorer.bundle.heads]
             if self.head not in heads:
                 raise ConfigError(f"--head {self.head}: {scorer.bundle.name} has only {', '.join(heads)}")

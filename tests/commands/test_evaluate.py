@@ -11,6 +11,7 @@ import pytest
 
 from declip_rt import Scorer
 from declip_rt.commands.main import main
+from declip_rt.output import target
 from declip_rt.ratings.agreement import measure
 from declip_rt.ratings.dataset import read
 
@@ -133,6 +134,14 @@ def test_wrong_options_say_what_is_wrong(
 ) -> None:
     assert main(["eval", str(dataset), *options]) == 2
     assert message in capsys.readouterr().err
+
+
+def test_one_process_writes_the_rows(dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "out.csv"
+    with target.locked(out):
+        assert main(["eval", str(dataset), "--quiet", "--out", str(out)]) == 2
+    assert "is being written by process" in capsys.readouterr().err
+    assert not out.exists()
 
 
 def test_the_ratings_are_never_overwritten(dataset: Path, capsys: pytest.CaptureFixture[str]) -> None:
