@@ -20,6 +20,7 @@ from declip_rt.images import formats, raw
 
 RUN_LENGTH = 10_000  # a folder's entries are sorted in runs of so many
 THUMBNAILS = ("@eaDir", "__MACOSX")  # folders that a NAS or an archive adds
+WORKING = (".lock", ".partial")  # of a run that writes beside the photos: nobody needs their count
 AGAIN = "other names of the same file"
 MOST_TOLD = 6  # reasons
 ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
@@ -122,7 +123,7 @@ def _walk(folder: str, exclude: Sequence[str], skipped: Skipped) -> Iterator[tup
             inside.append((_entries(entry.path, entered), _real(entry, real)))
         elif (suffix := f".{entry.name.rpartition('.')[2]}".lower()) in _suffixes():  # splitext finds none in "..png"
             yield entry.path, _real(entry, real)
-        else:
+        elif not entry.name.endswith(WORKING):
             skipped[suffix if "." in entry.name else "without a suffix"] += 1
 
 

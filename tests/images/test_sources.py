@@ -175,6 +175,7 @@ def test_hidden_files_and_thumbnails_are_left_out_and_counted(tmp_path: Path) ->
         "y.JXL",
         "z.jxl",
         "README",
+        "scores.csv.lock",
     )
     touch(tmp_path, *kept, *left)
     (tmp_path / "again.jpg").hardlink_to(tmp_path / "a.jpg")
