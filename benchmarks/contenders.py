@@ -92,20 +92,25 @@ def clipiqa(_: Path, __: Path) -> Score:
     return lambda paths: [float(metric(path)) for path in paths]
 
 
+def by_hand(run: Callable[[np.ndarray], np.ndarray], spec: ViewSpec) -> Score:
+    """run: pixels -> scores (n, K), in batches of 8."""
+
+    def score(paths: Sequence[str]) -> list[float]:
+        scores: list[float] = []
+        for first in range(0, len(paths), 8):
+            pixels = np.stack([by_pillow(path, spec) for path in paths[first : first + 8]])
+            scores += run(pixels)[:, 0].tolist()
+        return scores
+
+    return score
+
+
 def onnx_by_hand(_: Path, bundle: Path) -> Score:
     import onnxruntime
 
     opened = Bundle(bundle)
     session = onnxruntime.InferenceSession(str(opened.graph()), providers=["CPUExecutionProvider"])
-
-    def score(paths: Sequence[str]) -> list[float]:
-        scores: list[float] = []
-        for first in range(0, len(paths), 8):
-            pixels = np.stack([by_pillow(path, opened.views) for path in paths[first : first + 8]])
-            scores += session.run(["scores"], {"pixels": pixels})[0][:, 0].tolist()
-        return scores
-
-    return score
+    return by_hand(lambda pixels: session.run(["scores"], {"pixels": pixels})[0], opened.views)
 
 
 def openvino_by_hand(_: Path, bundle: Path, hint: str) -> Score:
@@ -113,15 +118,7 @@ def openvino_by_hand(_: Path, bundle: Path, hint: str) -> Score:
 
     opened, openvino = Bundle(bundle), load("openvino")  # which loads it without its telemetry
     compiled = openvino.compile_model(str(opened.graph()), "CPU", {"INFERENCE_PRECISION_HINT": hint})
-
-    def score(paths: Sequence[str]) -> list[float]:
-        scores: list[float] = []
-        for first in range(0, len(paths), 8):
-            pixels = np.stack([by_pillow(path, opened.views) for path in paths[first : first + 8]])
-            scores += compiled({"pixels": pixels})["scores"][:, 0].tolist()
-        return scores
-
-    return score
+    return by_hand(lambda pixels: compiled({"pixels": pixels})["scores"], opened.views)
 
 
 def ours(_: Path, bundle: Path, device: str = "cpu", **options: str) -> Score:

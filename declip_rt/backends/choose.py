@@ -36,7 +36,9 @@ def open_engine(bundle: Bundle, options: EngineOptions | None = None, stats: Sta
     if kind == "cuda":
         return _open_cuda(bundle, options, stats)
     if kind == "openvino":
-        return _open_openvino(bundle, options, stats)
+        from declip_rt.backends.openvino.engine import open_compiled
+
+        return _proven(open_compiled(bundle, options, stats), bundle)
     if kind == "auto" and options.precision != "int8" and has_cuda():
         try:
             return _open_cuda(bundle, options, stats)
@@ -48,19 +50,14 @@ def open_engine(bundle: Bundle, options: EngineOptions | None = None, stats: Sta
     return open_onnx(bundle, options, stats, fallback)
 
 
-def _open_openvino(bundle: Bundle, options: EngineOptions, stats: Stats) -> Engine:
-    from declip_rt.backends import parity
-    from declip_rt.backends.openvino.engine import open_compiled
-
-    engine = open_compiled(bundle, options, stats)
-    parity.prove(engine, bundle)
-    return engine
-
-
 def _open_cuda(bundle: Bundle, options: EngineOptions, stats: Stats) -> Engine:
-    from declip_rt.backends import parity
     from declip_rt.backends.onnxrt.cuda import open_session
 
-    engine = open_session(bundle, options, stats)
+    return _proven(open_session(bundle, options, stats), bundle)
+
+
+def _proven(engine: Engine, bundle: Bundle) -> Engine:
+    from declip_rt.backends import parity
+
     parity.prove(engine, bundle)
     return engine

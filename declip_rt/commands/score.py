@@ -21,7 +21,6 @@ from declip_rt.commands.running import EXIT_CODES, Running, parsed
 from declip_rt.errors import ConfigError
 from declip_rt.images import lists, sources
 from declip_rt.output import files, records, target, thumbnails
-from declip_rt.output.html import HtmlPage
 from declip_rt.output.records import Columns, Record
 from declip_rt.output.selection import Part, Paths, Ranked
 from declip_rt.output.terminal import Table
@@ -166,9 +165,9 @@ class Job:
         self._ends()
         out = None if self.out in (None, STDIO) else target.place("--out", self.out or "", target.ROWS)
         page = None if self.html_file is None else target.place("--html", self.html_file, target.PAGE)
-        if page:
-            target.check_distinct({"--list": self.listed, "--out": out, "--html": thumbnails.check(page)})
-        target.check_distinct({"--list": self.listed, "--out": out, "--html": page})
+        beside = thumbnails.check(page) if page else None
+        files_of = {"--list": self.listed, "--out": out, "--html": page, "the thumbnails of --html": beside}
+        target.check_distinct(files_of)
         if out and files.is_begun(out) and not (self.resume or self.overwrite):
             raise ConfigError(f"{self.out} has rows: --resume goes on with them, --overwrite starts again")
         return out, page
@@ -224,6 +223,8 @@ class Job:
         ranked = self.sort is not None or self.worst_first or top or bottom
         yield Ranked(shown, self.sort or "technical", top, bottom, self.worst_first) if ranked else shown
         if page is not None:
+            from declip_rt.output.html import HtmlPage  # Jinja takes its time
+
             yield HtmlPage(page, scorer.bundle, device=str(scorer.engine), prompts=prompts, stats=scorer.stats)
 
 

@@ -22,7 +22,7 @@ MAX_PIXELS = 2**30
 PIXEL_BYTES, JPEG_BYTES = 24, 9  # the most that decoding takes for each pixel: Pillow has copies of modes between
 DAMAGE = ("Corrupt JPEG data", "Inconsistent progression", "Invalid SOS")  # what libjpeg warns of
 SCAN, MOST_SCANS = b"\xff\xda", 200  # of a progressive JPEG: encoders make 10
-START, END = b"\xff\xd8", b"\xff\xd9"  # of a JPEG
+END = b"\xff\xd9"  # of a JPEG
 MOST_PAGES = 100  # of a TIFF that are looked at
 SCRATCH_BYTES = 96 * 2**20  # the most that a thread keeps for pixels
 ORIENTATION = 0x0112
@@ -111,7 +111,7 @@ class Encoded:
             raise ImageError(f"a JPEG of {scans:,} scans, each of which passes over all pixels: save it anew first")
 
     def _open(self, data: bytes) -> None:
-        if data.startswith(START) and not data.endswith(END):
+        if data.startswith(formats.JPEG) and not data.endswith(END):
             data += END  # which some lack though their pixels are whole; others are truncated all the same
         try:
             self.data, self.image = data, formats.opened(data)

@@ -19,6 +19,7 @@ READ = (  # by Pillow, in the order of its trials; no other of its plugins is as
 CONVERT = "convert it to JPEG or PNG first"
 SUBFILE, MAKE, DNG = 254, 271, 50706  # TIFF tags
 TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+JPEG = b"\xff\xd8"
 PNG = b"\x89PNG\r\n\x1a\n"
 HEIC = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"mif1", b"msf1")  # brands
 RAWS = (  # where, what, the format's name; other raw files look like TIFFs
@@ -122,7 +123,7 @@ def recognised(data: bytes) -> str | None:
 
 def _unread(data: bytes) -> str | None:
     """What is wrong with an image of a format that is decoded, but not in all of its kinds."""
-    if data.startswith(b"\xff\xd8"):
+    if data.startswith(JPEG):
         bits = _bits_of_jpeg(data)
         if bits not in (None, 8):
             return f"a JPEG of {bits} bits is not read: convert it to 8 bits first"
