@@ -158,5 +158,9 @@ CONTENDERS: dict[str, Contender] = {
     f"{OURS}, int8, --decode-scale auto": lambda *paths: ours(*paths, precision="int8", decode_scale="auto"),
     f"{OURS}, OpenVINO, fp32": lambda *paths: ours(*paths, device="openvino", precision="fp32"),
     f"{OURS}, OpenVINO, bf16": lambda *paths: ours(*paths, device="openvino", precision="bf16"),
+    f"{OURS}, OpenVINO, int8": lambda *paths: ours(*paths, device="openvino", precision="int8"),
+    f"{OURS}, OpenVINO, int8, --decode-scale auto": lambda *paths: ours(
+        *paths, device="openvino", precision="int8", decode_scale="auto"
+    ),
     LIMIT: decoding,
 }

@@ -15,13 +15,14 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 from scipy.stats import spearmanr
 
 from benchmarks import peers
-from declip_rt import Bundle
+from declip_rt import Bundle, Scorer
 from declip_rt.bench.machine import Machine
-from export.parity import scores
+from declip_rt.images.load import DecodeScale
 from train.distortions import KINDS, Distortion, distort
 
 STRENGTHS = (2, 5)
@@ -40,13 +41,19 @@ def variants(photos: list[str]) -> Iterator[bytes]:
 
 
 def table(bundle: Bundle, encoded: list[bytes]) -> str:
-    full, scaled = (scores(bundle.path, encoded, precision="fp32", decode_scale=name) for name in ("full", "auto"))
+    full, scaled = (scores(bundle, encoded, name) for name in ("full", "auto"))
     lines = ["| | SRCC with full | median change | 95 % below | largest |", "|---|---|---|---|---|"]
     for head, ours, reference in zip(bundle.heads, scaled.T, full.T, strict=True):
         change = np.abs(ours - reference)
         spread = " | ".join(f"{value:.4f}" for value in np.quantile(change, (0.5, 0.95, 1)))
         lines.append(f"| {head.name} | {spearmanr(ours, reference).statistic:.4f} | {spread} |")
     return "\n".join(lines)
+
+
+def scores(bundle: Bundle, encoded: list[bytes], decode_scale: DecodeScale) -> NDArray[np.float64]:
+    """(n, K)"""
+    with Scorer(bundle.path, "cpu", precision="fp32", decode_scale=decode_scale) as scorer:
+        return np.array([[score[head.name] for head in bundle.heads] for score in scorer.score_many(encoded)])
 
 
 def main() -> int:

@@ -50,8 +50,9 @@ class Scorer:
         strict: whether damage that leaves pixels to score is an error; else `Score.damaged` tells of it.
         timeout: seconds that an image may take to be read and decoded, and is an error after; None is any time. Its
             thread is left to itself: none can be stopped.
-        precision: auto, fp32, fp16, bf16 (with OpenVINO) or int8; auto is int8 on a CPU where the bundle proves that it
-            scores as fp32 does, and fp16 with TensorRT where the bundle has such a graph.
+        precision: auto, fp32, fp16, bf16 (with OpenVINO) or int8; auto is int8 or bf16 on a CPU that computes it
+            faster, where the bundle proves that it scores as fp32 does, and fp16 with TensorRT where the bundle has
+            such a graph.
         lanes: batches in flight on a GPU; None is its default.
         recipe: how to build a TensorRT plan: a TOML file, or the name of one that ships (`portable`); None is the
             default one.

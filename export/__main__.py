@@ -2,7 +2,8 @@
 
 With `--data` the runtime scores the test splits with the bundle, and the accuracy card says the results.
 The bundle also has an FP16 graph for TensorRT, and an INT8 graph for CPUs, each if it scores as the FP32 graph does.
-The INT8 graph proves it on the photos of `--photos`, or of the val splits.
+Where bf16 does, in which OpenVINO computes the FP32 graph, the bundle says so. INT8 and bf16 prove it on the photos of
+`--photos`, or of the val splits.
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ import open_clip
 from numpy.typing import NDArray
 from open_clip import CLIP
 
-from declip_rt.backends.onnxrt.cpu import multiplies_8_bits
-from declip_rt.errors import ConfigError, DeclipError
+from declip_rt.backends.instructions import multiplies_8_bits
+from declip_rt.errors import ConfigError, DeclipError, EngineError, Unavailable
 from declip_rt.images import sources
 from declip_rt.images.decode import decode
 from declip_rt.images.views import write_views
@@ -34,6 +35,7 @@ from train.model import ANTONYMS, ATTRIBUTES, BETTER, QUALITIES, Declip, dimensi
 from train.photos import photos as read_photos
 
 CALIBRATION_PHOTOS = 64  # they give graphs of lower precision their ranges
+PROOF_PHOTOS = 1000  # the most that graphs are compared on
 NOISE_PICTURES = 8  # they take the place of photos where there are none
 
 
@@ -42,7 +44,8 @@ def export(checkpoint: Path, out: Path, data: Path | None, photos: Path | None =
     config, model, calibration = load(checkpoint)
     reference = _reference(data, photos)
     out.mkdir(parents=True, exist_ok=True)
-    calibrating = reference[:: max(2, -(-len(reference) // CALIBRATION_PHOTOS))]  # the others prove the INT8 graph
+    calibrating = reference[:: max(2, -(-len(reference) // CALIBRATION_PHOTOS))]
+    proving = sorted({*reference} - {*calibrating})
     views = _views(config.views, calibrating)
     with TemporaryDirectory() as folder:
         plain = Path(folder) / "fp32.onnx"
@@ -68,7 +71,9 @@ def export(checkpoint: Path, out: Path, data: Path | None, photos: Path | None =
         )
         manifest.write(out)
         if reference:
-            manifest = _add_int8(manifest, plain, out, sorted({*reference} - {*calibrating}), views)
+            proof = _views(config.views, proving[:: -(-len(proving) // PROOF_PHOTOS)])
+            manifest = _add_bf16(_add_int8(manifest, plain, out, views, proof), out, proof)
+            manifest.write(out)
         else:
             print("no int8.onnx: give --data or --photos, to prove on photos that its scores are those of fp32.onnx")
     if data is not None:
@@ -89,29 +94,46 @@ def _reference(data: Path | None, photos: Path | None) -> list[Path]:
     return []
 
 
-def _add_int8(manifest: Manifest, fp32: Path, out: Path, photos: list[Path], views: NDArray[np.uint8]) -> Manifest:
-    """Adds an INT8 graph, made from `fp32`, to the manifest, where that pays and is proven."""
+def _add_int8(
+    manifest: Manifest, fp32: Path, out: Path, views: NDArray[np.uint8], proof: NDArray[np.uint8]
+) -> Manifest:
+    """Adds the fastest INT8 graph, made from `fp32` and `views`, that `proof` proves to score as FP32 does."""
     file = out / "int8.onnx"
     if not multiplies_8_bits():
         print("no int8.onnx: this CPU has no VNNI to prove it with")
         return manifest
-    made = write_int8(fp32, file, views)
-    if not made.pays:
-        print(f"no int8.onnx, which would not pay: {made}")
-        return manifest
-    weights.store(file, file)  # of the layers in float
-    trial = msgspec.structs.replace(manifest, graphs=manifest.graphs | {"int8": Graph.of(file)})
-    trial.write(out)
-    found = parity.measure(out, "int8", photos)
-    print(f"int8.onnx: {made}; {found}")
-    if found.keeps(LIMITS["int8"]):
-        proven = msgspec.structs.replace(trial.graphs["int8"], parity=found)
-        manifest = msgspec.structs.replace(manifest, graphs=manifest.graphs | {"int8": proven})
-    else:
-        print(f"left out, as it must keep to: {LIMITS['int8']}")
-        file.unlink()
-    manifest.write(out)
+    with TemporaryDirectory() as folder:
+        for made in write_int8(fp32, Path(folder), views):
+            weights.store(made.file, file)  # of the layers in float
+            trial = _with_graph(manifest, "int8", Graph.of(file))
+            trial.write(out)
+            found = parity.measure(out, "int8", proof)
+            print(f"int8.onnx: {made}; {found}")
+            if found.keeps(LIMITS["int8"]):
+                return _with_graph(manifest, "int8", msgspec.structs.replace(trial.graphs["int8"], parity=found))
+            print(f"left out, as it must keep to: {LIMITS['int8']}")
+            file.unlink()
+    print("no int8.onnx: none pays and scores as fp32.onnx does")
     return manifest
+
+
+def _add_bf16(manifest: Manifest, out: Path, proof: NDArray[np.uint8]) -> Manifest:
+    """Adds the FP32 graph as that of bf16, if its scores in bf16 are proven."""
+    manifest.write(out)
+    try:
+        found = parity.measure(out, "bf16", proof)
+    except (EngineError, Unavailable) as error:
+        print(f"bf16 is not proven: {error}")
+        return manifest
+    print(f"bf16: {found}")
+    if not found.keeps(LIMITS["bf16"]):
+        print(f"bf16 is left out, as it must keep to: {LIMITS['bf16']}")
+        return manifest
+    return _with_graph(manifest, "bf16", msgspec.structs.replace(manifest.graphs["fp32"], parity=found))
+
+
+def _with_graph(manifest: Manifest, precision: str, graph: Graph) -> Manifest:
+    return msgspec.structs.replace(manifest, graphs=manifest.graphs | {precision: graph})
 
 
 def _views(spec: ViewSpec, photos: list[Path]) -> NDArray[np.uint8]:

@@ -17,6 +17,7 @@ import onnx
 from msgspec.structs import replace
 from numpy.typing import NDArray
 from onnx import NodeProto, TensorProto, helper
+from onnxruntime.quantization import CalibrationDataReader
 from onnxruntime.quantization.calibrate import create_calibrator
 from onnxruntime.transformers.float16 import convert_float_to_float16
 from onnxruntime.transformers.onnx_model import OnnxModel
@@ -25,13 +26,24 @@ from declip_rt.backends.onnxrt.session import open_session, session_options
 from declip_rt.backends.parity import compare
 from declip_rt.model.manifest import INPUT, LIMITS, OUTPUTS, Parity
 from export import weights
-from export.conv import Photos
 from export.parity import lowest_srcc
 
 FP32_OPS = ("LayerNormalization", "Log", "Exp", "Pow", "Sqrt", "Reciprocal", "Range", "CumSum")  # in FP32 everywhere
 MAX_ACTIVATION = 4096  # FP16 holds up to 65504, but sums need room
 EPSILON = 2**-11  # the relative error of rounding to FP16
+BATCH = 8  # of photos that give ranges
 MIN_RANKED_IMAGES = 50  # an SRCC of fewer images says nothing
+
+
+class Photos(CalibrationDataReader):  # type: ignore[misc]  # of an untyped package
+    """Feeds pixels (N, V, S, S, 3) to the calibration."""
+
+    def __init__(self, pixels: NDArray[np.uint8]) -> None:
+        self._batches = (pixels[first : first + BATCH] for first in range(0, len(pixels), BATCH))
+
+    def get_next(self) -> dict[str, NDArray[np.uint8]] | None:
+        batch = next(self._batches, None)
+        return None if batch is None else {INPUT: batch}
 
 
 @dataclass(frozen=True)

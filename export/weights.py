@@ -51,3 +51,17 @@ def halve(graph: onnx.GraphProto, tensors: Iterable[TensorProto], fits: Fits) ->
 
 def _are_exact(values: NDArray[np.float32], halved: NDArray[np.float16]) -> bool:
     return bool(np.isfinite(values).all()) and np.array_equal(values, halved)
+
+
+def restore(graph: onnx.GraphProto) -> None:
+    """Turns weights that are stored in FP16 into FP32 ones again, without their Casts."""
+    stored = {tensor.name: tensor for tensor in graph.initializer}
+    nodes = []
+    for node in graph.node:
+        if node.op_type == "Cast" and node.input[0] in stored:
+            tensor = stored[node.input[0]]
+            tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor).astype(np.float32), node.output[0]))
+        else:
+            nodes.append(node)
+    del graph.node[:]
+    graph.node.extend(nodes)

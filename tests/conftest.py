@@ -113,6 +113,14 @@ def unprivileged() -> Iterator[Path]:
             os.seteuid(0)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """The tests keep no plans and proofs in the user's cache."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DECLIP_RT_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 @pytest.fixture(scope="session")
 def declip() -> Run:
     """Runs `declip-rt ARGUMENTS...` as a process of its own."""

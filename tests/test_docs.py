@@ -61,9 +61,14 @@ def test_a_section_names_the_fields_and_says_which_are_required(name: str) -> No
 
 
 def test_the_limits_are_those_of_the_code() -> None:
-    int8, fp16 = manifest.LIMITS["int8"], manifest.LIMITS["fp16"]
+    int8, fp16, bf16 = (manifest.LIMITS[name] for name in ("int8", "fp16", "bf16"))
     assert fp16 == manifest.LIMITS["fp32"]
-    assert f"| the same: `srcc` at least {int8.srcc}, `change` at most {int8.change} |" in TEXT
+    near = f"`change` at most {int8.change} (INT8) or {bf16.change} (bf16) |"
+    assert f"| the same: `srcc` at least {int8.srcc}, {near}" in TEXT
+    assert (
+        f"SRCC of every head at least {bf16.srcc}, cosine at least {bf16.cosine}, change at most {bf16.change} |"
+        in TEXT
+    )
     assert f"| cosine at least {fp16.cosine}, change at most {fp16.change}, and {parity.BATCH_EFFECT} " in TEXT
 
 

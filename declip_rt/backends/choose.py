@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 
 from declip_rt.backends.contract import Engine, EngineOptions
 from declip_rt.backends.onnxrt.cpu import open_onnx
 from declip_rt.backends.onnxrt.session import has_cuda
+from declip_rt.backends.openvino.engine import fastest, open_compiled
 from declip_rt.errors import ConfigError, EngineError, Unavailable
 from declip_rt.model.bundle import Bundle
 from declip_rt.stats import Stats
@@ -35,10 +37,8 @@ def open_engine(bundle: Bundle, options: EngineOptions | None = None, stats: Sta
         return open_plan(bundle, options, stats)
     if kind == "cuda":
         return _open_cuda(bundle, options, stats)
-    if kind == "openvino":
-        from declip_rt.backends.openvino.engine import open_compiled
-
-        return _proven(open_compiled(bundle, options, stats), bundle)
+    if kind == "openvino" or (kind == "auto" and options.precision == "bf16"):
+        return _open_openvino(bundle, options, stats)
     if kind == "auto" and options.precision != "int8" and has_cuda():
         try:
             return _open_cuda(bundle, options, stats)
@@ -47,17 +47,27 @@ def open_engine(bundle: Bundle, options: EngineOptions | None = None, stats: Sta
             logger.warning("computing on the CPU: %s", fallback)
     if options.lanes is not None:
         raise ConfigError("lanes are of GPUs, and none is used here: leave `lanes` out")
+    if kind == "auto" and (proven := fastest(bundle)) and options.precision in ("auto", proven):
+        try:
+            return _open_openvino(bundle, replace(options, precision=proven), stats)
+        except (EngineError, Unavailable) as error:
+            fallback = str(error)
+            logger.warning("computing by ONNX Runtime: %s", fallback)
     return open_onnx(bundle, options, stats, fallback)
 
 
+def _open_openvino(bundle: Bundle, options: EngineOptions, stats: Stats) -> Engine:
+    from declip_rt.backends import proofs
+
+    engine = open_compiled(bundle, options, stats)
+    proofs.prove(engine, bundle)
+    return engine
+
+
 def _open_cuda(bundle: Bundle, options: EngineOptions, stats: Stats) -> Engine:
+    from declip_rt.backends import parity
     from declip_rt.backends.onnxrt.cuda import open_session
 
-    return _proven(open_session(bundle, options, stats), bundle)
-
-
-def _proven(engine: Engine, bundle: Bundle) -> Engine:
-    from declip_rt.backends import parity
-
+    engine = open_session(bundle, options, stats)
     parity.prove(engine, bundle)
     return engine

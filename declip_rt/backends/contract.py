@@ -121,8 +121,10 @@ class Device:
 class EngineOptions:
     """How to compute. No other place has the defaults, or checks what users give.
 
-    device: one of DEVICES. precision: the graph's. auto is int8 on a CPU where the bundle proves
-    that it scores as fp32 does, fp16 with TensorRT where the bundle has such a graph, and else fp32. batch: images that
+    device: one of DEVICES; auto is the first GPU of ONNX Runtime, else the CPU, by OpenVINO where that is installed and
+    the bundle proves a precision in which it is faster. precision: the graph's. auto is int8 or bf16 on a CPU that
+    computes it faster, where the bundle proves that it scores as fp32 does; fp16 with TensorRT where the bundle has
+    such a graph; and else fp32. batch: images that
     are computed together. threads: how many compute on a CPU; None is one for each core. lanes: batches in flight on a
     GPU; None is the engine's default. recipe: how to build a TensorRT plan, by a TOML file or the name of a recipe that
     ships; None is the installed library's default.

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import closing
 from typing import Any
 
+import msgspec
 import numpy as np
+from msgspec.structs import replace
 from numpy.typing import NDArray
 
-from declip_rt.backends.contract import Engine, EngineOptions, Outputs
+from declip_rt.backends.contract import Engine, EngineOptions, Outputs, Precision
 from declip_rt.backends.onnxrt.cpu import open_onnx
 from declip_rt.errors import DeclipError, EngineError, ParityError
 from declip_rt.model.bundle import Bundle
@@ -20,12 +22,27 @@ IMAGES = 8
 BATCH_EFFECT = 1e-3  # the most that batch size and neighbours may change a score
 
 
+class Proof(msgspec.Struct, frozen=True):
+    """What a comparison found. apart: the largest change of a score between batch sizes."""
+
+    parity: Parity
+    apart: float
+
+
 def prove(engine: Engine, bundle: Bundle) -> Parity:
-    """Compares the engine with ONNX Runtime in FP32 on the CPU, on the same images. Closes an engine that fails.
+    """Measures and checks the engine. Raises what they raise, and closes an engine that fails."""
+    proof = measure(engine, bundle)
+    check(engine, proof)
+    return proof.parity
+
+
+def measure(engine: Engine, bundle: Bundle) -> Proof:
+    """Compares the engine with ONNX Runtime on the CPU, on the same images. Closes an engine that fails.
+
+    The reference runs the FP32 graph; of INT8 it is the INT8 graph, which was compared with FP32 when it was exported.
 
     Raises:
-        ParityError: the engine's outputs are not finite, do not keep to LIMITS of its precision, or change with the
-            batch by more than BATCH_EFFECT. The message has the figures.
+        ParityError: the engine's outputs are not finite.
         DeclipError: the engine or the reference cannot run.
     """
     try:
@@ -35,27 +52,37 @@ def prove(engine: Engine, bundle: Bundle) -> Parity:
         raise
 
 
-def _measure(engine: Engine, bundle: Bundle) -> Parity:
+def check(engine: Engine, proof: Proof) -> None:
+    """Raises ParityError, with the figures, where they do not keep to the limits. Closes the engine then.
+
+    The limits are those of its precision in LIMITS, but for the ranks, and BATCH_EFFECT between batch sizes.
+    """
+    info = engine.info
+    limits = LIMITS["fp32"] if info.precision == "int8" else replace(LIMITS[info.precision], srcc=None)
+    if not (proof.parity.keeps(limits) and proof.apart <= BATCH_EFFECT):
+        engine.close()
+        raise ParityError(
+            f"{info} does not score as the reference does: {proof.parity}, {proof.apart:.5f} between batch sizes; it "
+            f'must keep to: {limits}, {BATCH_EFFECT} between batch sizes; use `precision="fp32"` or `device="cpu"`, '
+            "and please report the model"
+        )
+
+
+def _measure(engine: Engine, bundle: Bundle) -> Proof:
     images, info = pictures(bundle.views), engine.info
-    options = EngineOptions(device="cpu", precision="fp32", batch=len(images))
+    precision: Precision = "int8" if info.precision == "int8" else "fp32"
+    options = EngineOptions(device="cpu", precision=precision, batch=len(images))
     with closing(open_onnx(bundle, options, Stats())) as reference:
         try:
-            expected = vars(_join(_run(reference, images, len(images))))
+            expected = vars(compute(reference, images, len(images)))
         except ParityError as error:  # which says nothing of the engine
             raise EngineError(f"the reference cannot be compared with: {error}") from error
     sizes = sorted({1, min(info.batch, 3), min(info.batch, IMAGES)})
-    found = [vars(_join(_run(engine, images, size))) for size in sizes]
+    found = [vars(compute(engine, images, size)) for size in sizes]
     each = [compare(outputs, expected) for outputs in found]
     parity = Parity(len(images), max(p.change for p in each), min(p.cosine for p in each if p.cosine is not None))
     apart = max(float(np.abs(outputs["scores"] - found[0]["scores"]).max()) for outputs in found)
-    limits = LIMITS[info.precision]
-    if not (parity.keeps(limits) and apart <= BATCH_EFFECT):
-        raise ParityError(
-            f"{info} does not score as the reference does: {parity}, {apart:.5f} between batch sizes; it must keep to: "
-            f'{limits}, {BATCH_EFFECT} between batch sizes; use `precision="fp32"` or `device="cpu"`, '
-            "and please report the model"
-        )
-    return parity
+    return Proof(parity, apart)
 
 
 def compare(ours: Mapping[str, NDArray[Any]], reference: Mapping[str, NDArray[Any]]) -> Parity:
@@ -78,8 +105,13 @@ def pictures(views: ViewSpec) -> NDArray[np.uint8]:
     return made
 
 
+def compute(engine: Engine, images: NDArray[np.uint8], size: int) -> Outputs:
+    """What the engine gives for sets of views (N, V, S, S, 3), in batches of `size`, on one lane after another."""
+    rows = [vars(part) for part in _run(engine, images, size)]
+    return Outputs(**{name: np.concatenate([row[name] for row in rows]) for name in rows[0]})
+
+
 def _run(engine: Engine, images: NDArray[np.uint8], size: int) -> Iterator[Outputs]:
-    """Computes the images in batches of `size`, on one lane after another."""
     for number, first in enumerate(range(0, len(images), size)):
         lane = engine.lanes[number % len(engine.lanes)]
         part = images[first : first + size]
@@ -87,8 +119,3 @@ def _run(engine: Engine, images: NDArray[np.uint8], size: int) -> Iterator[Outpu
             lane.slot(i)[...] = views
         lane.launch(len(part))
         yield lane.result()
-
-
-def _join(parts: Iterable[Outputs]) -> Outputs:
-    rows = [vars(part) for part in parts]
-    return Outputs(**{name: np.concatenate([row[name] for row in rows]) for name in rows[0]})

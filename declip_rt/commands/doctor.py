@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import importlib
 import os
 import platform
 import sys
@@ -12,8 +11,8 @@ from importlib.metadata import PackageNotFoundError, version
 
 from declip_rt import __version__, native
 from declip_rt.backends.cuda import devices
-from declip_rt.errors import BundleError
-from declip_rt.extras import EXTRAS, Extra
+from declip_rt.errors import BundleError, Unavailable
+from declip_rt.extras import EXTRAS, Extra, load
 from declip_rt.model.bundle import Bundle, embedded
 
 
@@ -56,9 +55,9 @@ def _state(extra: Extra) -> str:
         except PackageNotFoundError:
             continue
         try:
-            importlib.import_module(extra.module)
-        except Exception as error:  # a broken install fails in any way
-            return f"{found} is installed but does not import: {error}"
+            load(extra.module)
+        except Unavailable as error:
+            return f"{found} is installed but does not import: {error.__cause__}"
         return found
     return f"not installed; {extra.remedy}"
 

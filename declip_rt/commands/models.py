@@ -74,8 +74,7 @@ def _graphs(manifest: Manifest) -> Iterator[str]:
     yield f"graphs: {', '.join(f'{name} ({graph.file})' for name, graph in manifest.graphs.items())}"
     for name, graph in manifest.graphs.items():
         if parity := graph.parity:
-            figures = f"SRCC {parity.srcc:.4f}, largest change {parity.change:.4f} ({parity.n} photos)"
-            yield f"  {name} against fp32: {figures}"
+            yield f"  {name} against fp32: {parity}"
 
 
 def _sources(card: Card) -> Iterator[str]:

@@ -67,7 +67,7 @@ class Bundle:
 
     def verify(self) -> None:
         """Compares every file with its sha256, and sees that graphs have their weights inside. Raises BundleError."""
-        for part in self.manifest.files:
+        for part in dict.fromkeys(self.manifest.files):
             file = self.path / part.file
             try:
                 trust.check_regular(file)

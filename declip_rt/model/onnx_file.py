@@ -1,9 +1,10 @@
-"""Looks into an ONNX file without ONNX: whether its weights are in it. Fields are those of onnx.proto."""
+"""Looks into an ONNX file without ONNX: for its weights and operators. Fields are those of onnx.proto."""
 
 from __future__ import annotations
 
 import mmap
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from declip_rt.errors import BundleError
@@ -18,21 +19,37 @@ PARTS = {  # message: its fields that hold other messages
     "tensor": {},
 }
 EXTERNAL_DATA = 13  # of a tensor
+OPERATORS, DOMAIN = 8, 1  # a set of operators that a model imports, and where it is from
 VARINT, FIXED_64, BYTES, FIXED_32 = 0, 1, 2, 5
 
 
 def check(file: Path) -> None:
     """Raises BundleError where a graph keeps weights in another file, which no hash covers, or is no ONNX."""
+    with _opened(file) as data:
+        inside = [("model", 0, len(data))]
+        while inside:
+            kind, start, end = inside.pop()
+            for field, first, last in _fields(data, start, end):
+                if kind == "tensor" and field == EXTERNAL_DATA:
+                    raise BundleError(f"{file} keeps weights in other files; export it with its weights inside")
+                if part := PARTS[kind].get(field):
+                    inside.append((part, first, last))
+
+
+def domains(file: Path) -> set[str]:
+    """Where the graph's operators are from: "" is ONNX itself, "com.microsoft" ONNX Runtime. Raises BundleError."""
+    with _opened(file) as data:
+        sets = [(first, last) for field, first, last in _fields(data, 0, len(data)) if field == OPERATORS]
+        named = [part for each in sets for part in _fields(data, *each) if part[0] == DOMAIN]
+        found = {data[first:last].decode() for _, first, last in named}
+        return found | {""} if len(named) < len(sets) else found
+
+
+@contextmanager
+def _opened(file: Path) -> Iterator[mmap.mmap]:
     try:
         with file.open("rb") as opened, mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as data:
-            inside = [("model", 0, len(data))]
-            while inside:
-                kind, start, end = inside.pop()
-                for field, first, last in _fields(data, start, end):
-                    if kind == "tensor" and field == EXTERNAL_DATA:
-                        raise BundleError(f"{file} keeps weights in other files; export it with its weights inside")
-                    if part := PARTS[kind].get(field):
-                        inside.append((part, first, last))
+            yield data
     except (ValueError, IndexError) as error:
         if isinstance(error, BundleError):
             raise

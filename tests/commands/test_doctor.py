@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from importlib.metadata import PackageNotFoundError, distributions
 
 import onnxruntime
@@ -53,7 +54,7 @@ def test_each_engine_is_named_with_its_version_or_its_extra(
     remedy = " or ".join(f'pip install "declip-rt[{each}]"' for each in extra.split())
     assert f"{label}: not installed; {remedy}" in list(doctor.lines())
     monkeypatch.setattr(doctor, "version", lambda name: "7.8.9" if name == distribution else missing(name))
-    monkeypatch.setattr(doctor.importlib, "import_module", lambda name: None)
+    monkeypatch.setattr(doctor, "load", lambda name: None)
     assert f"{label}: {distribution} 7.8.9" in list(doctor.lines())
 
 
@@ -62,7 +63,7 @@ def test_what_does_not_import_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
         raise OSError("libcudart is too old")
 
     monkeypatch.setattr(doctor, "version", lambda name: "7.8.9")
-    monkeypatch.setattr(doctor.importlib, "import_module", broken)
+    monkeypatch.setattr(importlib, "import_module", broken)
     assert "own prompts: tokenizers 7.8.9 is installed but does not import: libcudart is too old" in list(
         doctor.lines()
     )

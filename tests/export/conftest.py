@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import open_clip
 import pytest
 import torch
@@ -18,9 +19,10 @@ from tokenizers.processors import BertProcessing
 from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
 from declip_rt import Bundle
-from declip_rt.model.manifest import Parity
+from declip_rt.model.manifest import Parity, ViewSpec
 from export import __main__ as command
 from export.fp16 import Fp16
+from tests.conftest import encoded, picture
 from tests.training import ARCHITECTURE, Recipe, checkpoint, full_size, once, recipe, vit
 
 __all__ = ["checkpoint", "full_size", "recipe", "vit"]
@@ -107,6 +109,23 @@ def write_bert(folder: Path, texts: list[str]) -> None:
     torch.manual_seed(3)
     config = BertConfig(vocab_size=pieces.get_vocab_size(), initializer_range=0.1, **shape)
     BertModel(config, add_pooling_layer=False).save_pretrained(folder)
+
+
+@pytest.fixture(scope="session")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of 100 photos, the fewest that prove a graph."""
+    folder = tmp_path_factory.mktemp("photos")
+    for i in range(100):
+        (folder / f"{i:03}.png").write_bytes(encoded(picture(i, 90, 80), "PNG"))
+    return folder
+
+
+def photos_of(views: ViewSpec) -> np.ndarray:
+    """10 sets of views of very different contrast."""
+    noise = (
+        np.random.default_rng(0).normal(0, 1, (10, *views.shape)) * np.linspace(1, 70, 10)[:, None, None, None, None]
+    )
+    return np.clip(128 + noise, 0, 255).astype(np.uint8)
 
 
 @pytest.fixture

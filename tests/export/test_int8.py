@@ -2,29 +2,23 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 
 from declip_rt import Bundle, BundleError, ConfigError, Scorer
-from declip_rt.backends.onnxrt.cpu import multiplies_8_bits
+from declip_rt.backends.instructions import multiplies_8_bits
+from declip_rt.model import onnx_file
 from declip_rt.model.manifest import LIMITS, Limits
 from export.__main__ import export
-from export.int8 import speedup, write_int8
+from export.int8 import speedups, write_int8
 from tests.conftest import encoded, picture
-from tests.export.conftest import Exported
-
-
-@pytest.fixture(scope="module")
-def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("photos")
-    for i in range(100):
-        (folder / f"{i:03}.png").write_bytes(encoded(picture(i, 90, 80), "PNG"))
-    return folder
-
+from tests.export.conftest import Exported, photos_of
 
 exact = pytest.mark.skipif(not multiplies_8_bits(), reason="this CPU has no VNNI, so INT8 graphs are not used on it")
 
@@ -44,11 +38,36 @@ def pays(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("pays")
 def test_a_convolutional_tower_gets_its_layers_rounded(exported: Exported, tmp_path: Path) -> None:
-    shape = Bundle(exported.bundle).views.shape
-    pixels = np.random.default_rng(0).integers(0, 256, (9, *shape), np.uint8)
-    made = write_int8(exported.graph, tmp_path / "int8.onnx", pixels)
-    assert 5 < made.rounded <= made.layers
-    assert (tmp_path / "int8.onnx").stat().st_size < exported.graph.stat().st_size
+    pixels = photos_of(Bundle(exported.bundle).views)
+    (made,) = write_int8(exported.graph, tmp_path, pixels)
+    assert made.layers > 5
+    assert made.file.stat().st_size < 0.5 * exported.graph.stat().st_size
+    assert set(made.speedups) == {"ONNX Runtime", "OpenVINO"}
+    check_independence(made.file, pixels)
+
+
+@pytest.mark.usefixtures("pays")
+def test_a_transformer_is_rounded_by_ranges_and_by_rows(vit_bundle: Path, tmp_path: Path) -> None:
+    fp32, pixels = vit_bundle / "fp32.onnx", photos_of(Bundle(vit_bundle).views)
+    made = write_int8(fp32, tmp_path, pixels)
+    assert {each.file.stem for each in made} == {"by-ranges", "by-rows"}
+    assert made[0].best >= made[1].best
+    domains = {each.file.stem: onnx_file.domains(each.file) for each in made}
+    assert domains == {"by-ranges": {""}, "by-rows": {"", "com.microsoft"}}
+    for each in made:
+        whole, rounded = features(fp32, pixels), features(each.file, pixels)
+        assert 0.95 < (whole * rounded).sum(1).min() < 0.999999
+        check_independence(each.file, pixels)
+
+
+def features(graph: Path, pixels: np.ndarray) -> np.ndarray:
+    session = onnxruntime.InferenceSession(str(graph), providers=["CPUExecutionProvider"])
+    return session.run(["perceptual"], {"pixels": pixels})[0]
+
+
+def check_independence(int8: Path, pixels: np.ndarray) -> None:
+    """A photo's feature is the same alone and among others."""
+    assert features(int8, pixels[3:4])[0] == pytest.approx(features(int8, pixels)[3], abs=1e-5)
 
 
 @exact
@@ -57,7 +76,7 @@ def test_a_graph_that_is_not_faster_is_left_out(
 ) -> None:
     monkeypatch.setattr("export.int8.MIN_SPEEDUP", 1e6)
     assert "int8" not in export(copied, tmp_path / "bundle", None, photos).graphs
-    assert "no int8.onnx, which would not pay" in capsys.readouterr().out
+    assert "no int8.onnx: none pays and scores as fp32.onnx does" in capsys.readouterr().out
     assert not (tmp_path / "bundle" / "int8.onnx").exists()
 
 
@@ -65,8 +84,17 @@ def test_the_speedup_is_how_many_times_as_fast_the_second_graph_is(vit_bundle: P
     slow, quick = vit_bundle / "fp32.onnx", tmp_path / "quick.onnx"
     write_quick(quick)
     pixels = np.zeros((64, *Bundle(vit_bundle).views.shape), np.uint8)
-    assert speedup(slow, quick, pixels) > 2
-    assert speedup(quick, slow, pixels) < 0.5
+    libraries = ("ONNX Runtime", "OpenVINO")
+    assert min(speedups(slow, quick, pixels, libraries).values()) > 2
+    assert max(speedups(quick, slow, pixels, libraries).values()) < 0.5
+
+
+def test_a_library_that_is_not_installed_is_left_out(vit_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    graph = vit_bundle / "fp32.onnx"
+    assert set(speedups(graph, graph, photos_of(Bundle(vit_bundle).views)[:1], ("ONNX Runtime", "OpenVINO"))) == {
+        "ONNX Runtime"
+    }
 
 
 def write_quick(path: Path) -> None:

@@ -106,3 +106,15 @@ def test_only_what_fp16_holds_exactly_is_stored_in_it(values: np.ndarray, count:
     assert weights.store(tmp_path / "plain.onnx", tmp_path / "stored.onnx") == count
     if not count:
         assert (tmp_path / "stored.onnx").read_bytes() == (tmp_path / "plain.onnx").read_bytes()
+
+
+def test_what_was_stored_comes_back_without_its_casts(halved: Path) -> None:
+    plain, model = onnx.load(halved / "plain.onnx"), onnx.load(halved / "bundle" / "fp32.onnx")
+    weights.restore(model.graph)
+    assert [node.op_type for node in model.graph.node] == [node.op_type for node in plain.graph.node]
+    assert {each.name for each in model.graph.initializer} == {each.name for each in plain.graph.initializer}
+    pixels = np.full((1, *Bundle(halved / "bundle").views.shape), 99, np.uint8)
+    before, after = (
+        onnxruntime.InferenceSession(each.SerializeToString()).run(None, {"pixels": pixels}) for each in (plain, model)
+    )
+    assert all(np.array_equal(*pair) for pair in zip(before, after, strict=True))

@@ -69,3 +69,11 @@ def test_any_bytes_are_a_graph_or_no_graph(tmp_path_factory: pytest.TempPathFact
     file.write_bytes(data)
     with suppress(BundleError):
         onnx_file.check(file)
+
+
+def test_where_operators_are_from(tmp_path: Path) -> None:
+    graph = helper.make_graph([helper.make_node("Abs", ["x"], ["y"])], "g", [], [])
+    for domains in ({""}, {"", "com.microsoft"}, {"own"}, {"ai.onnx", ""}):
+        made = helper.make_model(graph, opset_imports=[helper.make_opsetid(name, 18) for name in domains])
+        onnx.save(made, tmp_path / "g.onnx")
+        assert onnx_file.domains(tmp_path / "g.onnx") == domains

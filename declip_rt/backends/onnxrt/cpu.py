@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import platform
-from functools import cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,13 +9,12 @@ from numpy.typing import NDArray
 
 from declip_rt.backends.contract import EngineInfo, EngineOptions, Floats
 from declip_rt.backends.host import SPARE_LANES, HostEngine, share
+from declip_rt.backends.instructions import multiplies_8_bits
 from declip_rt.backends.onnxrt.session import check_names, open_session, run_first, runtime_module, session_options
 from declip_rt.errors import EngineError
 from declip_rt.model.bundle import Bundle
 from declip_rt.model.manifest import INPUT, OUTPUTS
 from declip_rt.stats import Stats
-
-VNNI = ("avx512_vnni", "avx_vnni")  # its flags in /proc/cpuinfo
 
 
 def open_onnx(bundle: Bundle, options: EngineOptions, stats: Stats, fallback: str | None = None) -> HostEngine:
@@ -75,15 +71,3 @@ def choose_precision(bundle: Bundle, wanted: str) -> str:
     if wanted != "auto":
         return wanted
     return "int8" if multiplies_8_bits() and bundle.proves("int8") else "fp32"
-
-
-@cache
-def multiplies_8_bits() -> bool:
-    """Whether this CPU adds up 8-bit products in 32 bits, as INT8 graphs need. Older x86 ones do it in 16 bits."""
-    if platform.machine().lower() not in ("x86_64", "amd64"):
-        return True
-    try:
-        flags = set(Path("/proc/cpuinfo").read_text().split())
-    except OSError:
-        return False
-    return not flags.isdisjoint(VNNI)

@@ -1,42 +1,50 @@
-"""OpenVINO: a second engine for CPUs, in FP32 or bf16."""
+"""OpenVINO: a second engine for CPUs, in FP32, bf16 or INT8."""
 
 from __future__ import annotations
 
 import threading
 from functools import cache
-from typing import Any
+from importlib.util import find_spec
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from declip_rt.backends import cache as folder
 from declip_rt.backends import forks
 from declip_rt.backends.contract import EngineInfo, EngineOptions, Floats
 from declip_rt.backends.host import SPARE_LANES, HostEngine, share
+from declip_rt.backends.instructions import gains_from_bf16, multiplies_8_bits
 from declip_rt.backends.onnxrt.session import FIRST_RUN, check_names
 from declip_rt.errors import EngineError
 from declip_rt.extras import load
+from declip_rt.model import onnx_file
 from declip_rt.model.bundle import Bundle
 from declip_rt.model.manifest import OUTPUTS
 from declip_rt.stats import Stats
 
-HINTS = {"fp32": "f32", "bf16": "bf16"}
+HINTS = {"fp32": "f32", "bf16": "bf16", "int8": "f32"}  # of what is not in 8 bits
 
 
 def open_compiled(bundle: Bundle, options: EngineOptions, stats: Stats) -> HostEngine:
-    """The bundle's FP32 graph, compiled for a device of OpenVINO.
+    """One of the bundle's graphs, compiled for a device of OpenVINO. bf16 is the FP32 graph, computed otherwise.
 
     Raises:
         EngineError: OpenVINO lacks the device, the device lacks the precision, or the graph cannot be compiled.
         Unavailable: OpenVINO is not installed.
+        BundleError: the bundle has no graph of this precision.
     """
-    unit, core, (at_once, threads) = options.on.unit, _core(), share(options)
+    unit, core, (at_once, threads) = options.on.unit or "CPU", _core(), share(options)
     if unit not in (found := core.available_devices):
         raise EngineError(f"OpenVINO finds no {unit} here; it has: {', '.join(found) or 'none'}")
-    precision = choose_precision(core, unit, options.precision)
+    precision = choose_precision(core, unit, options.precision, bundle)
     settings = {"INFERENCE_PRECISION_HINT": HINTS[precision], "NUM_STREAMS": at_once}
     if unit == "CPU":  # its cores are shared with the decoders
         settings |= {"INFERENCE_NUM_THREADS": threads, "ENABLE_CPU_PINNING": False}
-    graph = bundle.graph("fp32")
+    else:  # whose compilation takes long; a CPU's takes as long as reading it back
+        with folder.locked(folder.folder(), "openvino"):
+            settings |= {"CACHE_DIR": str(folder.folder() / "openvino")}
+    graph = bundle.graph("fp32" if precision == "bf16" else precision)
     try:
         compiled = core.compile_model(core.read_model(graph), unit, settings)
     except Exception as error:  # OpenVINO's exceptions share no base class
@@ -49,15 +57,39 @@ def open_compiled(bundle: Bundle, options: EngineOptions, stats: Stats) -> HostE
     return HostEngine(_Compute(compiled), bundle, info, at_once, stats, "OpenVINO")
 
 
-def choose_precision(core: Any, unit: str, wanted: str) -> str:
-    """auto is fp32. Raises EngineError where the device cannot compute what is wanted."""
-    if wanted in ("fp16", "int8"):
-        raise EngineError(f'OpenVINO computes fp32 and bf16 here, not {wanted}: leave `precision="{wanted}"` out')
+def choose_precision(core: Any, unit: str, wanted: str, bundle: Bundle) -> str:
+    """auto is the fastest that is proven. Raises EngineError where the device cannot compute what is wanted."""
+    if wanted == "auto":
+        return (fastest(bundle) if unit == "CPU" else None) or "fp32"
+    if wanted == "fp16":
+        raise EngineError('OpenVINO computes fp32, bf16 and int8 here, not fp16: leave `precision="fp16"` out')
     if wanted == "bf16" and "BF16" not in core.get_property(unit, "OPTIMIZATION_CAPABILITIES"):
         raise EngineError(
             f'this {unit} has no instructions for bf16, such as AVX512_BF16 or AMX: leave `precision="bf16"` out'
         )
-    return "fp32" if wanted == "auto" else wanted
+    if wanted == "int8" and unit == "CPU" and not multiplies_8_bits():
+        raise EngineError('this CPU has no VNNI, without which 8-bit products overflow: choose `precision="fp32"`')
+    if wanted == "int8" and not _reads_int8(bundle):
+        raise EngineError(
+            'this model\'s INT8 graph is for ONNX Runtime alone: choose `device="cpu"`, or leave `precision` out'
+        )
+    return wanted
+
+
+def fastest(bundle: Bundle) -> Literal["bf16", "int8"] | None:
+    """The precision in which OpenVINO is faster than any other engine on this CPU, and proven by the bundle.
+
+    None where it is neither, or not installed. OpenVINO is not imported for that.
+    """
+    if find_spec("openvino") is None:
+        return None
+    if bundle.proves("int8") and multiplies_8_bits() and _reads_int8(bundle):
+        return "int8"
+    return "bf16" if bundle.proves("bf16") and gains_from_bf16() else None
+
+
+def _reads_int8(bundle: Bundle) -> bool:
+    return onnx_file.domains(bundle.graph("int8")) <= {"", "ai.onnx"}
 
 
 class _Compute:

@@ -6,21 +6,18 @@ import datetime
 import hashlib
 import logging
 import os
-import stat
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
-from filelock import FileLock
-from platformdirs import user_cache_path
 
+from declip_rt.backends import cache
+from declip_rt.backends.cache import is_trusted, locked
 from declip_rt.backends.trt.origin import Origin
 from declip_rt.disk import write_whole
 from declip_rt.errors import ConfigError
 from declip_rt.model.manifest import Parity
 
-FOLDER = "DECLIP_RT_CACHE"  # environment variable
 CACHE_BYTES = 10 * 2**30  # of all plans together
 KEY_DIGITS = 12  # of a key that users see
 logger = logging.getLogger(__name__)
@@ -56,8 +53,7 @@ class Plans:
     """The plans in a folder: $DECLIP_RT_CACHE, or the user's cache folder."""
 
     def __init__(self, folder: Path | None = None, most: int = CACHE_BYTES) -> None:
-        given = os.environ.get(FOLDER)
-        self.folder = folder or (Path(given) if given else user_cache_path("declip-rt") / "plans")
+        self.folder = folder or cache.folder()
         self.most = most
 
     def get(self, origin: Origin, model: str, build: Callable[[], bytes]) -> bytes:
@@ -66,7 +62,7 @@ class Plans:
         Where two processes ask for it, one builds it and the other waits. The log says why a plan is built.
         Raises what `build` raises, and ConfigError where the folder cannot be written.
         """
-        with self._lock(origin.key):
+        with locked(self.folder, origin.key):
             found = self._find_plan(origin)
             if isinstance(found, bytes):
                 os.utime(self.file(origin.key))  # prune removes the plans first that were not used for longest
@@ -92,7 +88,7 @@ class Plans:
     def prove(self, origin: Origin, proof: Proof) -> None:
         """Keeps the proof beside the plan. Raises ConfigError where the folder cannot be written."""
         digest = hashlib.sha256(proof.kernels).hexdigest() if proof.kernels else ""
-        with self._lock(origin.key):
+        with locked(self.folder, origin.key):
             plan = self._read(self.sidecar(origin.key))
             if plan is not None:
                 if digest:
@@ -140,7 +136,7 @@ class Plans:
     def clear(self) -> int:
         """Removes everything and returns how many plans there were."""
         count = len(list(self.folder.glob("*.plan")))
-        for suffix in ("json", "plan", "kernels", "lock", "timing", "partial"):
+        for suffix in ("json", "plan", "proof", "kernels", "lock", "timing", "partial"):
             for path in self.folder.glob(f"*.{suffix}"):
                 path.unlink(missing_ok=True)
         return count
@@ -148,24 +144,6 @@ class Plans:
     def remove(self, key: str) -> None:
         for path in (self.sidecar(key), self.file(key), self.kernels(key)):
             path.unlink(missing_ok=True)
-
-    @contextmanager
-    def _lock(self, key: str) -> Iterator[None]:
-        try:
-            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._check_folder()
-            with FileLock(self.folder / f"{key}.lock"):
-                yield
-        except OSError as error:
-            raise ConfigError(f"cannot use the plans in {self.folder}: {error}; set {FOLDER} to a folder") from error
-
-    def _check_folder(self) -> None:
-        """Raises ConfigError where everybody may put plans into the folder."""
-        if os.name == "posix" and self.folder.stat().st_mode & stat.S_IWOTH:
-            raise ConfigError(
-                f"everybody may write to {self.folder}, and so put plans there that run on your GPU: "
-                f"chmod o-w {self.folder}, or set {FOLDER} to a folder of your own"
-            )
 
     def _find_plan(self, origin: Origin) -> bytes | str:
         """The plan of this origin, or why it must be built."""
@@ -175,7 +153,7 @@ class Plans:
         if plan is None or plan.origin != origin:
             return "the sidecar of the one that there was cannot be read"
         try:
-            if not all(map(_is_trusted, (self.sidecar(origin.key), self.file(origin.key)))):
+            if not all(map(is_trusted, (self.sidecar(origin.key), self.file(origin.key)))):
                 return "the one that there was belongs to someone else"
             data = self.file(origin.key).read_bytes()
         except OSError:
@@ -217,11 +195,6 @@ class Plans:
             return self.file(key).stat().st_mtime
         except OSError:
             return 0.0
-
-
-def _is_trusted(path: Path) -> bool:
-    """Whether a file is this user's or root's. Raises OSError."""
-    return os.name != "posix" or path.stat().st_uid in (os.geteuid(), 0)
 
 
 def _text(plan: Plan) -> bytes:

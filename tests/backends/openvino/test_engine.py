@@ -68,11 +68,14 @@ class Core:
 
 @pytest.mark.parametrize(
     ("precision", "message"),
-    [("bf16", "no instructions for bf16"), ("int8", "computes fp32 and bf16"), ("fp16", "computes fp32 and bf16")],
+    [("bf16", "no instructions for bf16"), ("fp16", "computes fp32, bf16 and int8"), ("int8", "has no VNNI")],
 )
-def test_what_it_cannot_compute_says_why(precision: str, message: str) -> None:
+def test_what_it_cannot_compute_says_why(
+    precision: str, message: str, bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "multiplies_8_bits", lambda: False)
     with pytest.raises(EngineError, match=message):
-        module.choose_precision(Core(), "CPU", precision)
+        module.choose_precision(Core(), "CPU", precision, bundle)
 
 
 def test_a_device_that_is_not_there_is_named(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
