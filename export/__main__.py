@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from open_clip import CLIP
 
 from declip_rt.backends.instructions import multiplies_8_bits
-from declip_rt.errors import ConfigError, DeclipError, EngineError, Unavailable
+from declip_rt.errors import ConfigError, DeclipError, EngineError, ImageError, Unavailable
 from declip_rt.images import sources
 from declip_rt.images.decode import decode
 from declip_rt.images.views import write_views
@@ -35,7 +35,7 @@ from train.model import ANTONYMS, ATTRIBUTES, BETTER, QUALITIES, Declip, dimensi
 from train.photos import photos as read_photos
 
 CALIBRATION_PHOTOS = 64  # they give graphs of lower precision their ranges
-PROOF_PHOTOS = 1000  # the most that graphs are compared on
+PROOF_PHOTOS = 400  # the most that graphs are compared on
 NOISE_PICTURES = 8  # they take the place of photos where there are none
 
 
@@ -71,7 +71,7 @@ def export(checkpoint: Path, out: Path, data: Path | None, photos: Path | None =
         )
         manifest.write(out)
         if reference:
-            proof = _views(config.views, proving[:: -(-len(proving) // PROOF_PHOTOS)])
+            proof = _views(config.views, proving[:: max(1, -(-len(proving) // PROOF_PHOTOS))])
             manifest = _add_bf16(_add_int8(manifest, plain, out, views, proof), out, proof)
             manifest.write(out)
         else:
@@ -99,6 +99,7 @@ def _add_int8(
 ) -> Manifest:
     """Adds the fastest INT8 graph, made from `fp32` and `views`, that `proof` proves to score as FP32 does."""
     file = out / "int8.onnx"
+    file.unlink(missing_ok=True)
     if not multiplies_8_bits():
         print("no int8.onnx: this CPU has no VNNI to prove it with")
         return manifest
@@ -107,11 +108,15 @@ def _add_int8(
             weights.store(made.file, file)  # of the layers in float
             trial = _with_graph(manifest, "int8", Graph.of(file))
             trial.write(out)
-            found = parity.measure(out, "int8", proof)
-            print(f"int8.onnx: {made}; {found}")
-            if found.keeps(LIMITS["int8"]):
-                return _with_graph(manifest, "int8", msgspec.structs.replace(trial.graphs["int8"], parity=found))
-            print(f"left out, as it must keep to: {LIMITS['int8']}")
+            try:
+                found = parity.measure(out, "int8", proof)
+            except EngineError as error:
+                print(f"int8.onnx: {made}; left out: {error}")
+            else:
+                print(f"int8.onnx: {made}; {found}")
+                if found.keeps(LIMITS["int8"]):
+                    return _with_graph(manifest, "int8", msgspec.structs.replace(trial.graphs["int8"], parity=found))
+                print(f"left out, as it must keep to: {LIMITS['int8']}")
             file.unlink()
     print("no int8.onnx: none pays and scores as fp32.onnx does")
     return manifest
@@ -142,7 +147,10 @@ def _views(spec: ViewSpec, photos: list[Path]) -> NDArray[np.uint8]:
         return pixels(spec, NOISE_PICTURES)
     views = np.zeros((len(photos), *spec.shape), np.uint8)
     for photo, slot in zip(photos, views, strict=True):
-        write_views(decode(photo.read_bytes()), spec, slot)
+        try:
+            write_views(decode(photo.read_bytes()), spec, slot)
+        except (ImageError, OSError) as error:
+            raise ConfigError(f"cannot compare on {photo}: {error}") from error
     return views
 
 

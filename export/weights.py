@@ -53,13 +53,17 @@ def _are_exact(values: NDArray[np.float32], halved: NDArray[np.float16]) -> bool
     return bool(np.isfinite(values).all()) and np.array_equal(values, halved)
 
 
+def _to_float(cast: onnx.NodeProto) -> bool:
+    return any(each.name == "to" and each.i == TensorProto.FLOAT for each in cast.attribute)
+
+
 def restore(graph: onnx.GraphProto) -> None:
     """Turns weights that are stored in FP16 into FP32 ones again, without their Casts."""
     stored = {tensor.name: tensor for tensor in graph.initializer}
     nodes = []
     for node in graph.node:
-        if node.op_type == "Cast" and node.input[0] in stored:
-            tensor = stored[node.input[0]]
+        tensor = stored.get(node.input[0]) if node.op_type == "Cast" else None
+        if tensor is not None and tensor.data_type == TensorProto.FLOAT16 and _to_float(node):
             tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor).astype(np.float32), node.output[0]))
         else:
             nodes.append(node)

@@ -38,8 +38,11 @@ def locked(place: Path, key: str) -> Iterator[None]:
 
 
 def is_trusted(path: Path) -> bool:
-    """Whether a file is this user's or root's, in a folder that not everybody may write to. Raises OSError."""
-    return os.name != "posix" or (path.stat().st_uid in (os.geteuid(), 0) and not _is_open(path.parent))
+    """Whether a file and its folder are this user's or root's, and not everybody may write there. Raises OSError."""
+    if os.name != "posix":
+        return True
+    owners = {each.lstat().st_uid for each in (path, path.parent)}
+    return owners <= {os.geteuid(), 0} and not _is_open(path.parent)
 
 
 def _is_open(place: Path) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from dataclasses import replace
 
+from declip_rt.backends import parity, proofs
 from declip_rt.backends.contract import Engine, EngineOptions
 from declip_rt.backends.onnxrt.cpu import open_onnx
 from declip_rt.backends.onnxrt.session import has_cuda
@@ -37,9 +38,9 @@ def open_engine(bundle: Bundle, options: EngineOptions | None = None, stats: Sta
         return open_plan(bundle, options, stats)
     if kind == "cuda":
         return _open_cuda(bundle, options, stats)
-    if kind == "openvino" or (kind == "auto" and options.precision == "bf16"):
+    if kind == "openvino":
         return _open_openvino(bundle, options, stats)
-    if kind == "auto" and options.precision != "int8" and has_cuda():
+    if kind == "auto" and options.precision not in ("bf16", "int8") and has_cuda():
         try:
             return _open_cuda(bundle, options, stats)
         except (EngineError, Unavailable) as error:
@@ -47,25 +48,27 @@ def open_engine(bundle: Bundle, options: EngineOptions | None = None, stats: Sta
             logger.warning("computing on the CPU: %s", fallback)
     if options.lanes is not None:
         raise ConfigError("lanes are of GPUs, and none is used here: leave `lanes` out")
+    if kind == "auto" and options.precision == "bf16":
+        return _open_openvino(bundle, options, stats)
     if kind == "auto" and (proven := fastest(bundle)) and options.precision in ("auto", proven):
         try:
-            return _open_openvino(bundle, replace(options, precision=proven), stats)
+            return _open_openvino(bundle, replace(options, precision=proven), stats, fallback)
         except (EngineError, Unavailable) as error:
-            fallback = str(error)
-            logger.warning("computing by ONNX Runtime: %s", fallback)
+            logger.warning("computing by ONNX Runtime: %s", error)
+            fallback = "; ".join(filter(None, (fallback, str(error))))
     return open_onnx(bundle, options, stats, fallback)
 
 
-def _open_openvino(bundle: Bundle, options: EngineOptions, stats: Stats) -> Engine:
-    from declip_rt.backends import proofs
-
-    engine = open_compiled(bundle, options, stats)
-    proofs.prove(engine, bundle)
+def _open_openvino(bundle: Bundle, options: EngineOptions, stats: Stats, fallback: str | None = None) -> Engine:
+    engine = open_compiled(bundle, options, stats, fallback)
+    if options.on.unit in ("", "CPU"):
+        proofs.prove(engine, bundle)
+    else:  # nothing tells when a GPU or its driver is another one
+        parity.prove(engine, bundle)
     return engine
 
 
 def _open_cuda(bundle: Bundle, options: EngineOptions, stats: Stats) -> Engine:
-    from declip_rt.backends import parity
     from declip_rt.backends.onnxrt.cuda import open_session
 
     engine = open_session(bundle, options, stats)

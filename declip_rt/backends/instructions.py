@@ -24,7 +24,12 @@ def flags() -> frozenset[str]:
 
 def multiplies_8_bits() -> bool:
     """Whether this CPU adds up 8-bit products in 32 bits, as INT8 graphs need. Older x86 ones do it in 16 bits."""
-    return platform.machine().lower() not in ("x86_64", "amd64") or not VNNI.isdisjoint(flags())
+    return platform.machine().lower() not in ("x86_64", "amd64") or has_vnni()
+
+
+def has_vnni() -> bool:
+    """Whether this is an x86 CPU that multiplies 8-bit numbers faster than FP32."""
+    return not VNNI.isdisjoint(flags())
 
 
 def gains_from_bf16() -> bool:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import platform
+from importlib.metadata import version
 from pathlib import Path
 
 import msgspec
@@ -15,17 +17,25 @@ from declip_rt.backends.parity import Proof
 from declip_rt.disk import write_whole
 from declip_rt.errors import ConfigError
 from declip_rt.model.bundle import Bundle
+from declip_rt.stats import cores
 
 logger = logging.getLogger(__name__)
 
 
-def prove(engine: Engine, bundle: Bundle) -> None:
-    """As `parity.prove`, but takes the figures that an engine alike has left on this machine, good or bad.
+class _Kept(msgspec.Struct, frozen=True):
+    """key: of the engine, so that a file that was renamed proves nothing."""
 
-    Engines are alike where graphs, library, device, CPU, precision and batch are.
+    key: str
+    proof: Proof
+
+
+def prove(engine: Engine, bundle: Bundle) -> None:
+    """As `parity.prove`, but takes the figures that an engine alike has left on this machine, within the limits or not.
+
+    Engines are alike where declip-rt, the graphs, the library, the CPU, the precision, the batch and the lanes are.
     """
     place, key = cache.folder(), _key(engine, bundle)
-    proof = _find(place / f"{key}.proof")
+    proof = _find(place, key)
     if proof is None:
         logger.info("comparing %s with the reference", engine.info)
         proof = parity.measure(engine, bundle)
@@ -36,20 +46,23 @@ def prove(engine: Engine, bundle: Bundle) -> None:
 def _key(engine: Engine, bundle: Bundle) -> str:
     graphs = sorted((name, graph.sha256) for name, graph in bundle.manifest.graphs.items())
     info = engine.info
-    parts = (graphs, info.name, info.precision, info.batch, info.lanes, sorted(flags()))
+    cpu = (platform.machine(), platform.processor(), sorted(flags()), cores())
+    parts = (version("declip-rt"), graphs, info.name, info.precision, info.batch, info.lanes, cpu)
     return hashlib.sha256(repr(parts).encode()).hexdigest()
 
 
-def _find(file: Path) -> Proof | None:
+def _find(place: Path, key: str) -> Proof | None:
+    file = place / f"{key}.proof"
     try:
-        return msgspec.json.decode(file.read_bytes(), type=Proof) if cache.is_trusted(file) else None
-    except (OSError, msgspec.DecodeError):
+        kept = msgspec.json.decode(file.read_bytes(), type=_Kept) if cache.is_trusted(file) else None
+    except (OSError, ValueError):
         return None
+    return kept.proof if kept and kept.key == key else None
 
 
 def _keep(place: Path, key: str, proof: Proof) -> None:
     try:
         with cache.locked(place, key):
-            write_whole(place / f"{key}.proof", msgspec.json.encode(proof))
+            write_whole(place / f"{key}.proof", msgspec.json.encode(_Kept(key, proof)))
     except ConfigError as error:  # a proof can be made again
         logger.info("the comparison is not kept: %s", error)

@@ -67,7 +67,7 @@ class Bundle:
 
     def verify(self) -> None:
         """Compares every file with its sha256, and sees that graphs have their weights inside. Raises BundleError."""
-        for part in dict.fromkeys(self.manifest.files):
+        for part in self.manifest.files:
             file = self.path / part.file
             try:
                 trust.check_regular(file)
@@ -81,9 +81,9 @@ class Bundle:
                     f"{file} was altered: sha256 is {found[:12]}…, bundle.json says {part.sha256[:12]}…; "
                     "export or install the bundle again"
                 )
-        text = (self.manifest.text.graph,) if self.manifest.text else ()
-        for graph in (*self.manifest.graphs.values(), *text):
-            onnx_file.check(self.path / graph.file)
+        text = [self.manifest.text.graph] if self.manifest.text else []
+        for name in sorted({graph.file for graph in (*self.manifest.graphs.values(), *text)}):
+            onnx_file.check(self.path / name)
 
     @property
     def mos(self) -> Mapping[str, MosMap]:
@@ -142,4 +142,6 @@ def _parse(text: bytes, file: Path) -> Manifest:
         raise BundleError(f"{file} names a file outside its folder")
     if not manifest.graphs:
         raise BundleError(f"{file} names no graph")
+    if (half := manifest.graphs.get("bf16")) and half.sha256 != getattr(manifest.graphs.get("fp32"), "sha256", None):
+        raise BundleError(f"{file} has a bf16 graph that is not its fp32 graph; export it again")
     return manifest

@@ -260,9 +260,9 @@ class Manifest(_Part, frozen=True):
 
     @property
     def files(self) -> tuple[File, ...]:
-        """Every file that the bundle has beside bundle.json."""
+        """Every file that the bundle has beside bundle.json, once."""
         text = (self.text.graph, self.text.tokenizer) if self.text else ()
-        return (*self.graphs.values(), *text)
+        return tuple({(each.file, each.sha256): each for each in (*self.graphs.values(), *text)}.values())
 
     def write(self, folder: Path) -> None:
         """Writes the folder's bundle.json. Raises OSError."""

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
+import msgspec
 import pytest
 
 from declip_rt import Bundle, EngineError, ParityError
 from declip_rt.backends import cache, parity, proofs
-from declip_rt.backends.contract import EngineOptions
+from declip_rt.backends.contract import EngineInfo, EngineOptions
 from declip_rt.backends.host import HostEngine
 from declip_rt.backends.onnxrt.cpu import open_onnx
 from declip_rt.stats import Stats
@@ -59,7 +63,7 @@ def test_a_refusal_is_kept_with_its_figures(
     said = set()
     for _ in range(2):
         engine = opened(bundle)
-        with pytest.raises(ParityError, match=r"lowest cosine 0\.9999") as caught:
+        with pytest.raises(ParityError, match="does not score as the reference does: lowest cosine") as caught:
             proofs.prove(engine, bundle)
         assert engine.is_closed
         said.add(str(caught.value))
@@ -71,8 +75,35 @@ def test_a_damaged_proof_is_made_again(bundle: Bundle, place: Path, compared: li
         engine = opened(bundle)
         proofs.prove(engine, bundle)
         engine.close()
-        next(place.glob("*.proof")).write_bytes(b'{"parity": 3}')
+        next(place.glob("*.proof")).write_bytes(b'{"parity": "\xff"}')
     assert len(compared) == 2
+
+
+def test_a_proof_by_another_name_proves_nothing(bundle: Bundle, place: Path, compared: list[parity.Proof]) -> None:
+    for batch in (2, 3):
+        engine = opened(bundle, batch)
+        for kept in place.glob("*.proof"):
+            kept.rename(place / f"{proofs._key(engine, bundle)}.proof")
+        proofs.prove(engine, bundle)
+        engine.close()
+    assert len(compared) == 2
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"name": "another"}, {"precision": "bf16"}, {"batch": 9}, {"lanes": 9}, {"flags": {"amx"}}, {"graphs": {}}],
+)
+def test_what_makes_another_engine(change: dict[str, Any], bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine, other = (SimpleNamespace(info=EngineInfo("openvino", None, "OpenVINO", "int8", 8, 4)) for _ in range(2))
+    before = proofs._key(engine, bundle)
+    assert proofs._key(other, bundle) == before
+    if "flags" in change:
+        monkeypatch.setattr(proofs, "flags", lambda: change["flags"])
+    elif "graphs" in change:
+        monkeypatch.setattr(bundle, "manifest", msgspec.structs.replace(bundle.manifest, **change))
+    else:
+        other.info = replace(other.info, **change)
+    assert proofs._key(other, bundle) != before
 
 
 def test_a_folder_that_cannot_be_used_is_no_obstacle(

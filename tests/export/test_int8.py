@@ -51,7 +51,7 @@ def test_a_transformer_is_rounded_by_ranges_and_by_rows(vit_bundle: Path, tmp_pa
     fp32, pixels = vit_bundle / "fp32.onnx", photos_of(Bundle(vit_bundle).views)
     made = write_int8(fp32, tmp_path, pixels)
     assert {each.file.stem for each in made} == {"by-ranges", "by-rows"}
-    assert made[0].best >= made[1].best
+    assert max(made[0].speedups.values()) >= max(made[1].speedups.values())
     domains = {each.file.stem: onnx_file.domains(each.file) for each in made}
     assert domains == {"by-ranges": {""}, "by-rows": {"", "com.microsoft"}}
     for each in made:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from collections.abc import Callable
+from importlib.machinery import ModuleSpec
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from msgspec.structs import replace
 
-from declip_rt import Bundle, EngineError, Scorer
+from declip_rt import Bundle, BundleError, EngineError, Scorer
 from declip_rt.backends.instructions import multiplies_8_bits
 from declip_rt.backends.openvino import engine as module
 from declip_rt.model.manifest import LIMITS, Graph, Limits, Parity
@@ -92,6 +95,48 @@ def test_what_is_not_proven_is_not_taken(proven: Callable[..., Path], monkeypatc
     for device, kind in (("auto", "cpu"), ("openvino", "openvino")):
         with Scorer(folder, device) as scorer:
             assert (scorer.engine.kind, scorer.engine.precision) == (kind, "fp32")
+
+
+def test_a_gpu_that_fails_is_told_beside_openvino(
+    proven: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(*_: object) -> None:
+        raise EngineError("no GPU")
+
+    monkeypatch.setattr("declip_rt.backends.choose.has_cuda", lambda: True)
+    monkeypatch.setattr("declip_rt.backends.choose._open_cuda", fail)
+    monkeypatch.setattr(module, "fastest", lambda bundle: "fp32")
+    monkeypatch.setattr("declip_rt.backends.choose.fastest", lambda bundle: "fp32")
+    folder = proven()
+    with Scorer(folder) as scorer:
+        assert (scorer.engine.kind, scorer.engine.fallback) == ("openvino", "no GPU")
+    monkeypatch.setattr("declip_rt.backends.choose.open_compiled", fail)
+    with Scorer(folder) as scorer:
+        assert (scorer.engine.kind, scorer.engine.fallback) == ("cpu", "no GPU; no GPU")
+    assert caplog.messages == 2 * ["computing on the CPU: no GPU"] + ["computing by ONNX Runtime: no GPU"]
+
+
+def test_a_bundle_is_hashed_once_and_its_bf16_graph_is_that_of_fp32(proven: Callable[..., Path]) -> None:
+    folder = proven(bf16=GOOD)
+    bundle = Bundle(folder)
+    assert sorted(each.file for each in bundle.manifest.files) == sorted({each.file for each in bundle.manifest.files})
+    named = bundle.manifest.graphs | {"bf16": bundle.manifest.graphs["fp16"]}
+    replace(bundle.manifest, graphs=named).write(folder)
+    with pytest.raises(BundleError, match="a bf16 graph that is not its fp32 graph"):
+        Bundle(folder)
+
+
+def test_an_openvino_that_does_not_start_is_passed_over(
+    proven: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module._core.cache_clear()
+    hollow = ModuleType("openvino")
+    hollow.__spec__ = ModuleSpec("openvino", None)
+    monkeypatch.setitem(sys.modules, "openvino", hollow)
+    monkeypatch.setattr(module, "gains_from_bf16", lambda: True)
+    with Scorer(proven(bf16=GOOD)) as scorer:
+        assert scorer.engine.kind == "cpu"
+        assert "OpenVINO does not start" in str(scorer.engine.fallback)
 
 
 @pytest.mark.parametrize("installed", [True, False])

@@ -115,8 +115,9 @@ def test_auto_takes_it_and_falls_back_aloud(gpu: Simulation, bundle: Bundle, cap
 
 @pytest.mark.usefixtures("_cuda")
 def test_int8_is_not_for_gpus(gpu: Simulation, bundle: Bundle) -> None:
-    with pytest.raises(EngineError, match="int8 graphs are for CPUs"):
-        open_engine(bundle, EngineOptions(device="cuda", precision="int8"))
+    for precision in ("bf16", "int8"):
+        with pytest.raises(EngineError, match=f"{precision} is for CPUs"):
+            open_engine(bundle, EngineOptions(device="cuda", precision=precision))
 
 
 @pytest.mark.usefixtures("_cuda")

@@ -211,8 +211,9 @@ def test_a_batch_beyond_the_recipe_gets_a_profile(gpu: Simulation, bundle: Bundl
 def test_what_it_cannot_do_names_a_remedy(gpu: Simulation, bundle: Bundle) -> None:
     with pytest.raises(EngineError, match="there is no device 3: CUDA sees 1"):
         open_engine(bundle, EngineOptions(device="tensorrt:3"))
-    with pytest.raises(EngineError, match="int8 graphs are for CPUs"):
-        opened(bundle, precision="int8")
+    for precision in ("bf16", "int8"):
+        with pytest.raises(EngineError, match=f"{precision} is for CPUs"):
+            opened(bundle, precision=precision)
     with pytest.raises(ConfigError, match="the recipe builds the fp32 graph"):
         opened(bundle, precision="fp16", recipe="fp32")
 

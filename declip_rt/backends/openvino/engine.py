@@ -10,11 +10,10 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from declip_rt.backends import cache as folder
 from declip_rt.backends import forks
 from declip_rt.backends.contract import EngineInfo, EngineOptions, Floats
 from declip_rt.backends.host import SPARE_LANES, HostEngine, share
-from declip_rt.backends.instructions import gains_from_bf16, multiplies_8_bits
+from declip_rt.backends.instructions import gains_from_bf16, has_vnni, multiplies_8_bits
 from declip_rt.backends.onnxrt.session import FIRST_RUN, check_names
 from declip_rt.errors import EngineError
 from declip_rt.extras import load
@@ -26,8 +25,10 @@ from declip_rt.stats import Stats
 HINTS = {"fp32": "f32", "bf16": "bf16", "int8": "f32"}  # of what is not in 8 bits
 
 
-def open_compiled(bundle: Bundle, options: EngineOptions, stats: Stats) -> HostEngine:
+def open_compiled(bundle: Bundle, options: EngineOptions, stats: Stats, fallback: str | None = None) -> HostEngine:
     """One of the bundle's graphs, compiled for a device of OpenVINO. bf16 is the FP32 graph, computed otherwise.
+
+    fallback: why the CPU computes where a GPU was asked for.
 
     Raises:
         EngineError: OpenVINO lacks the device, the device lacks the precision, or the graph cannot be compiled.
@@ -41,9 +42,6 @@ def open_compiled(bundle: Bundle, options: EngineOptions, stats: Stats) -> HostE
     settings = {"INFERENCE_PRECISION_HINT": HINTS[precision], "NUM_STREAMS": at_once}
     if unit == "CPU":  # its cores are shared with the decoders
         settings |= {"INFERENCE_NUM_THREADS": threads, "ENABLE_CPU_PINNING": False}
-    else:  # whose compilation takes long; a CPU's takes as long as reading it back
-        with folder.locked(folder.folder(), "openvino"):
-            settings |= {"CACHE_DIR": str(folder.folder() / "openvino")}
     graph = bundle.graph("fp32" if precision == "bf16" else precision)
     try:
         compiled = core.compile_model(core.read_model(graph), unit, settings)
@@ -53,7 +51,7 @@ def open_compiled(bundle: Bundle, options: EngineOptions, stats: Stats) -> HostE
     inputs, outputs = ([each.any_name for each in some] for some in (compiled.inputs, compiled.outputs))
     check_names(inputs, outputs, graph)
     name = f"OpenVINO {load('openvino').__version__.partition('-')[0]}, {unit}"
-    info = EngineInfo("openvino", None, name, precision, options.batch, at_once + SPARE_LANES)
+    info = EngineInfo("openvino", None, name, precision, options.batch, at_once + SPARE_LANES, fallback)
     return HostEngine(_Compute(compiled), bundle, info, at_once, stats, "OpenVINO")
 
 
@@ -77,13 +75,13 @@ def choose_precision(core: Any, unit: str, wanted: str, bundle: Bundle) -> str:
 
 
 def fastest(bundle: Bundle) -> Literal["bf16", "int8"] | None:
-    """The precision in which OpenVINO is faster than any other engine on this CPU, and proven by the bundle.
+    """The precision in which OpenVINO is faster than ONNX Runtime on such a CPU, as measured, if the bundle proves it.
 
-    None where it is neither, or not installed. OpenVINO is not imported for that.
+    None where there is none, or OpenVINO is not installed. It is not imported for that.
     """
     if find_spec("openvino") is None:
         return None
-    if bundle.proves("int8") and multiplies_8_bits() and _reads_int8(bundle):
+    if bundle.proves("int8") and has_vnni() and _reads_int8(bundle):
         return "int8"
     return "bf16" if bundle.proves("bf16") and gains_from_bf16() else None
 
@@ -112,6 +110,10 @@ class _Compute:
 
 @cache
 def _core() -> Any:
-    core = load("openvino").Core()
+    openvino = load("openvino")
+    try:
+        core = openvino.Core()
+    except Exception as error:  # an old version, or a folder of that name
+        raise EngineError(f'OpenVINO does not start: {error}; pip install "declip-rt[openvino]"') from error
     forks.never_free_in_a_child(core)
     return core

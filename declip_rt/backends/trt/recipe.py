@@ -69,8 +69,8 @@ def default_recipe() -> Recipe:
 def recipe_for(bundle: Bundle, options: EngineOptions) -> Recipe:
     """The recipe. Raises ConfigError where it cannot do what is asked, EngineError where TensorRT cannot."""
     precision, batch = options.precision, options.batch
-    if precision == "int8":
-        raise EngineError('int8 graphs are for CPUs; choose `device="cpu"`, or leave `precision` out')
+    if precision in ("bf16", "int8"):
+        raise EngineError(f'{precision} is for CPUs; choose `device="auto"`, or leave `precision` out')
     if options.recipe is not None:
         recipe = Recipe.find(options.recipe)
         if precision not in ("auto", recipe.graph):
