@@ -270,6 +270,7 @@ def _named(done: Scored, index: int | None = None) -> ImageError:
 def _on_gpu(engine: Engine) -> Callable[[bytes], Frame | None]:
     if engine.info.index is None:
         raise ConfigError('`decoder="gpu"` needs `device="tensorrt"` or `device="cuda"`')
+    from declip_rt.backends.cuda.context import Context
     from declip_rt.backends.cuda.decoder import GpuDecoder
 
-    return GpuDecoder(engine.info.index).decode
+    return GpuDecoder(Context(engine.info.index)).decode

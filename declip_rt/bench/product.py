@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from declip_rt.backends.cuda.context import Context
 from declip_rt.backends.trt import builder
-from declip_rt.backends.trt.library import shorten
 from declip_rt.backends.trt.network import execution_context, kernel_cache, load_plan
 from declip_rt.backends.trt.recipe import Recipe
 from declip_rt.errors import EngineError
@@ -45,7 +44,7 @@ class Product:
         with self._context.guarded("cannot multiply matrices"):
             self._stream.record(self._events[0])
             if not self._execution.execute_async_v3(int(self._stream.handle)):
-                raise EngineError(f"cannot multiply matrices: {shorten(self._loaded[1].lines)}")
+                raise EngineError(f"cannot multiply matrices: {self._loaded[1]}")
             self._stream.record(self._events[1])
             self._events[1].sync()
             return float(self._events[1] - self._events[0]) / 1e3

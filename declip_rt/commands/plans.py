@@ -25,7 +25,8 @@ def list_plans(_: argparse.Namespace) -> int:
     if not plans:
         print("no plans are built; declip-rt build makes one")
     for plan in plans:
-        print(f"{plan.key[:KEY_DIGITS]}  {plan.size / 1e6:8.1f} MB  {plan.model}, {_what(plan)}, built {plan.built}")
+        what = f"{plan.model}, {_what(plan)}, {'REFUSED, ' * bool(plan.refused)}built {plan.built}"
+        print(f"{plan.key[:KEY_DIGITS]}  {plan.size / 1e6:8.1f} MB  {what}")
     return 0
 
 

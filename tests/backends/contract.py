@@ -13,7 +13,7 @@ import pytest
 
 from declip_rt import Bundle, EngineError
 from declip_rt.backends.contract import Engine
-from declip_rt.backends.parity import BATCH_EFFECT
+from declip_rt.backends.parity import batch_effect
 
 Open = Callable[[], Engine]
 BATCH = 4
@@ -59,7 +59,7 @@ class Contract:
         images = pixels(1, bundle)
         together = scores(engine, 0, images)
         for i, image in enumerate(images):
-            assert np.abs(scores(engine, 1, image[None])[0] - together[i]).max() < BATCH_EFFECT
+            assert np.abs(scores(engine, 1, image[None])[0] - together[i]).max() < batch_effect(engine.info.precision)
 
     def test_lanes_in_flight_together_do_not_mix(self, engine: Engine, bundle: Bundle) -> None:
         batches = [pixels(seed, bundle, 2 + seed % 3) for seed in range(len(engine.lanes))]

@@ -53,6 +53,10 @@ class Frame:
     """RGB uint8 on the GPU, as other libraries hand it over, in any layout of `array`."""
 
     def __init__(self, context: Context, array: np.ndarray) -> None:
+        with context.current():
+            self._copy(context, array)
+
+    def _copy(self, context: Context, array: np.ndarray) -> None:
         stream = context.stream()
         base = array.base if isinstance(array.base, np.ndarray) else array
         host, pinned = context.pinned(base.shape)

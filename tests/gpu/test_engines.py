@@ -40,5 +40,5 @@ def test_memory_is_flat(engine: Engine, bundle: Bundle, context: Context) -> Non
     first = scores(engine.info.batch * 6)
     free = context.free()[0]
     again = scores(engine.info.batch * BATCHES)
-    assert np.abs(again[: len(first)] - first).max() < parity.BATCH_EFFECT
+    assert np.abs(again[: len(first)] - first).max() < parity.batch_effect(engine.info.precision)
     assert context.free()[0] >= free - 2**20

@@ -27,6 +27,14 @@ LAYOUTS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 SIZES = ((320, 260), (227, 900), (64, 48), (1500, 231))  # width, height: ragged, tall, small, wide
 
 
+@pytest.fixture
+def _current(context: Context) -> Iterator[None]:
+    """As in a lane's calls."""
+    with context.current():
+        yield
+
+
+@pytest.mark.usefixtures("_current")
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_views_are_those_of_the_cpu(layout: str, context: Context, bundle: Bundle) -> None:
     stream = context.stream()
@@ -45,6 +53,7 @@ def test_views_are_those_of_the_cpu(layout: str, context: Context, bundle: Bundl
     frames.close()
 
 
+@pytest.mark.usefixtures("_current")
 @pytest.mark.parametrize(
     "array",
     [np.zeros((8, 8), np.uint8), np.zeros((8, 8, 4), np.uint8), np.zeros((8, 8, 3), np.float32)],

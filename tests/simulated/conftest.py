@@ -23,6 +23,7 @@ from tests.backends.small import small_bundle
 
 HERE = Path(__file__).parent
 GIB = 1 << 30
+FOREIGN = ctypes.c_void_p(0x9000)  # a context of another library, which is current in the thread of a test
 
 
 class Span(ctypes.Structure):
@@ -101,12 +102,17 @@ def _built() -> ctypes.CDLL:
 
 @pytest.fixture
 def gpu(request: pytest.FixtureRequest) -> Iterator[Simulation]:
-    """A device of 1 GiB, fast and well; the test fails where it was misused."""
+    """A device of 1 GiB, fast and well; the test fails where it was misused, or another's context was replaced."""
     gc.collect()  # what an earlier test left would be freed in the middle of this one, and counted
+    request.config.simulated.cuMemPoolTrimTo(None, 0)  # type: ignore[attr-defined]
     simulation = Simulation(request.config.simulated)  # type: ignore[attr-defined]
     simulation.reset()
+    simulation.driver.cuCtxSetCurrent(FOREIGN)
     yield simulation
     assert simulation.faults == ""
+    current = ctypes.c_void_p()
+    simulation.driver.cuCtxGetCurrent(ctypes.byref(current))
+    assert current.value == FOREIGN.value, "the caller's context is no longer current"
 
 
 @pytest.fixture(scope="session")

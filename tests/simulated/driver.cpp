@@ -34,8 +34,18 @@ struct Span {  // of one piece of work
   double began, ended;  // seconds
 };
 
+const int devices = 2;
+thread_local CUcontext current = nullptr;
+const CUcontext primary[devices] = {reinterpret_cast<CUcontext>(0x1000), reinterpret_cast<CUcontext>(0x1100)};
+int device_of(CUcontext context) { return context == primary[1]; }
+CUresult in_context() {  // what works on the current device needs one; a foreign context is no device's primary one
+  return current == primary[0] || current == primary[1] ? CUDA_SUCCESS : CUDA_ERROR_INVALID_CONTEXT;
+}
+
 std::mutex big;  // over all below
 auto &allocated = *new std::map<uintptr_t, size_t>, &pinned = *new std::map<uintptr_t, size_t>;  // never destroyed
+auto& owner = *new std::map<uintptr_t, int>;  // the device of each allocation
+size_t reserved = 0;                           // of the pool: freed, but not given back
 size_t total = size_t(1) << 30;
 double slowness = 0;  // seconds that each piece of work lasts at least
 long launches_left = -1;  // until the device is lost
@@ -70,6 +80,7 @@ struct Stream {
   std::condition_variable wake, idle;
   std::deque<Work> queue;
   bool busy = false, ending = false;
+  CUcontext context = current;
   Graph* captured = nullptr;
   std::thread thread{[this] { run(); }};
 
@@ -127,6 +138,10 @@ Stream* of(CUstream stream) {
   return stream <= CU_STREAM_PER_THREAD ? usual : reinterpret_cast<Stream*>(stream);
 }
 Event* of(CUevent event) { return reinterpret_cast<Event*>(event); }
+CUresult on(CUstream stream) {  // whether work can be queued there
+  if (CUresult error = in_context()) return error;
+  return stream <= CU_STREAM_PER_THREAD || of(stream)->context == current ? CUDA_SUCCESS : CUDA_ERROR_INVALID_HANDLE;
+}
 
 void timed(char kind, Stream* stream, std::mutex& engine, const Work& work) {
   std::lock_guard held(engine);
@@ -141,10 +156,12 @@ void timed(char kind, Stream* stream, std::mutex& engine, const Work& work) {
 CUresult allocate(std::map<uintptr_t, size_t>& table, size_t bytes, void** pointer) {
   std::lock_guard held(big);
   if (lost) return CUDA_ERROR_ILLEGAL_ADDRESS;
+  if (CUresult error = in_context()) return error;
   if (&table == &allocated && used() + bytes > total) return CUDA_ERROR_OUT_OF_MEMORY;
   *pointer = aligned_alloc(256, (bytes + 255) / 256 * 256);
   memset(*pointer, 0xAB, bytes);  // what was never written is seen
   table[reinterpret_cast<uintptr_t>(*pointer)] = bytes;
+  owner[reinterpret_cast<uintptr_t>(*pointer)] = device_of(current);
   return CUDA_SUCCESS;
 }
 
@@ -166,8 +183,6 @@ CUresult health() {
   return lost ? CUDA_ERROR_ILLEGAL_ADDRESS : CUDA_SUCCESS;
 }
 
-thread_local CUcontext current = nullptr;
-const CUcontext primary = reinterpret_cast<CUcontext>(0x1000);
 int retained = 0;
 
 }  // namespace
@@ -179,7 +194,7 @@ EXPORT void sim_reset(size_t memory, double slow, long launches) {
   spans.clear(), faults.clear();
 }
 EXPORT void sim_fail(char kind) { std::lock_guard held(big); fatal = kind; }
-EXPORT size_t sim_used() { std::lock_guard held(big); return used(); }
+EXPORT size_t sim_used() { std::lock_guard held(big); return used() + reserved; }
 EXPORT size_t sim_pinned() { std::lock_guard held(big); return pinned.size(); }
 EXPORT int sim_spans(Span* out, int most) {
   std::lock_guard held(big);
@@ -201,7 +216,7 @@ FUNCTION(cuInit)(unsigned) { return CUDA_SUCCESS; }
 FUNCTION(cuDriverGetVersion)(int* version) { *version = 13000; return CUDA_SUCCESS; }
 FUNCTION(cuGetErrorName)(CUresult error, const char** name) {
   static const std::map<int, const char*> names = {{0, "CUDA_SUCCESS"}, {1, "CUDA_ERROR_INVALID_VALUE"},
-      {2, "CUDA_ERROR_OUT_OF_MEMORY"}, {201, "CUDA_ERROR_INVALID_CONTEXT"}, {700, "CUDA_ERROR_ILLEGAL_ADDRESS"}};
+      {2, "CUDA_ERROR_OUT_OF_MEMORY"}, {201, "CUDA_ERROR_INVALID_CONTEXT"}, {400, "CUDA_ERROR_INVALID_HANDLE"}, {700, "CUDA_ERROR_ILLEGAL_ADDRESS"}};
   auto found = names.find(error);
   *name = found == names.end() ? "CUDA_ERROR_UNKNOWN" : found->second;
   return CUDA_SUCCESS;
@@ -209,13 +224,13 @@ FUNCTION(cuGetErrorName)(CUresult error, const char** name) {
 FUNCTION(cuGetErrorString)(CUresult error, const char** text) { return cuGetErrorName(error, text); }
 
 // Devices and contexts
-FUNCTION(cuDeviceGetCount)(int* count) { *count = 1; return CUDA_SUCCESS; }
+FUNCTION(cuDeviceGetCount)(int* count) { *count = devices; return CUDA_SUCCESS; }
 FUNCTION(cuDeviceGet)(CUdevice* device, int index) {
   *device = index;
-  return index == 0 ? CUDA_SUCCESS : CUDA_ERROR_INVALID_DEVICE;
+  return index < devices ? CUDA_SUCCESS : CUDA_ERROR_INVALID_DEVICE;
 }
 FUNCTION(cuDeviceGetName)(char* name, int size, CUdevice) { snprintf(name, size, "Simulated GPU"); return CUDA_SUCCESS; }
-FUNCTION(cuDeviceGetUuid_v2)(CUuuid* uuid, CUdevice) { memset(uuid, 7, sizeof *uuid); return CUDA_SUCCESS; }
+FUNCTION(cuDeviceGetUuid_v2)(CUuuid* uuid, CUdevice device) { memset(uuid, 7 + device, sizeof *uuid); return CUDA_SUCCESS; }
 FUNCTION(cuDeviceGetPCIBusId)(char* id, int size, CUdevice) { snprintf(id, size, "0000:01:00.0"); return CUDA_SUCCESS; }
 FUNCTION(cuDeviceTotalMem_v2)(size_t* bytes, CUdevice) { *bytes = total; return CUDA_SUCCESS; }
 FUNCTION(cuDeviceGetAttribute)(int* value, CUdevice_attribute attribute, CUdevice) {
@@ -223,33 +238,72 @@ FUNCTION(cuDeviceGetAttribute)(int* value, CUdevice_attribute attribute, CUdevic
     case CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR: *value = 8; break;
     case CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR: *value = 9; break;
     case CU_DEVICE_ATTRIBUTE_UNIFIED_ADDRESSING: *value = 1; break;
+    case CU_DEVICE_ATTRIBUTE_MEMORY_POOLS_SUPPORTED: *value = 1; break;
     case CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT: *value = 4; break;
     default: *value = 0;
   }
   return CUDA_SUCCESS;
 }
-FUNCTION(cuDevicePrimaryCtxRetain)(CUcontext* context, CUdevice) { retained++; *context = primary; return CUDA_SUCCESS; }
+FUNCTION(cuDevicePrimaryCtxRetain)(CUcontext* context, CUdevice device) {
+  retained++, *context = primary[device];
+  return CUDA_SUCCESS;
+}
 FUNCTION(cuDevicePrimaryCtxRelease_v2)(CUdevice) { retained--; return CUDA_SUCCESS; }
 FUNCTION(cuCtxSetCurrent)(CUcontext context) { current = context; return CUDA_SUCCESS; }
 FUNCTION(cuCtxGetCurrent)(CUcontext* context) { *context = current; return CUDA_SUCCESS; }
 FUNCTION(cuCtxPushCurrent_v2)(CUcontext context) { current = context; return CUDA_SUCCESS; }
 FUNCTION(cuCtxPopCurrent_v2)(CUcontext* context) { *context = current; current = nullptr; return CUDA_SUCCESS; }
 FUNCTION(cuCtxGetDevice)(CUdevice* device) {
-  *device = 0;
-  return current ? CUDA_SUCCESS : CUDA_ERROR_INVALID_CONTEXT;
+  *device = device_of(current);
+  return in_context();
 }
-FUNCTION(cuCtxGetDevice_v2)(CUdevice* device, CUcontext) { *device = 0; return CUDA_SUCCESS; }
+FUNCTION(cuCtxGetDevice_v2)(CUdevice* device, CUcontext context) { *device = device_of(context); return CUDA_SUCCESS; }
 FUNCTION(cuCtxGetStreamPriorityRange)(int* least, int* greatest) { *least = 0; *greatest = -5; return CUDA_SUCCESS; }
 FUNCTION(cuCtxSynchronize)() { return health(); }
 
 // Memory
 FUNCTION(cuMemGetInfo_v2)(size_t* free, size_t* all) {
   std::lock_guard held(big);
-  *all = total, *free = total - used();
+  *all = total, *free = total - used() - reserved;
   return CUDA_SUCCESS;
 }
 FUNCTION(cuMemAlloc_v2)(CUdeviceptr* pointer, size_t bytes) { return allocate(allocated, bytes, (void**)pointer); }
 FUNCTION(cuMemFree_v2)(CUdeviceptr pointer) { return release(allocated, pointer); }
+
+// The device's pool: memory is freed in the order of a stream, and stays reserved until the pool is trimmed.
+const CUmemoryPool pool = reinterpret_cast<CUmemoryPool>(0x3000);
+static cuuint64_t threshold = 0;
+FUNCTION(cuDeviceGetMemPool)(CUmemoryPool* found, CUdevice) { *found = pool; return CUDA_SUCCESS; }
+FUNCTION(cuDeviceGetDefaultMemPool)(CUmemoryPool* found, CUdevice) { *found = pool; return CUDA_SUCCESS; }
+FUNCTION(cuMemPoolGetAttribute)(CUmemoryPool, CUmemPool_attribute name, void* value) {
+  std::lock_guard held(big);
+  *(cuuint64_t*)value = name == CU_MEMPOOL_ATTR_RELEASE_THRESHOLD ? threshold : 0;
+  return CUDA_SUCCESS;
+}
+FUNCTION(cuMemPoolSetAttribute)(CUmemoryPool, CUmemPool_attribute name, void* value) {
+  std::lock_guard held(big);
+  if (name == CU_MEMPOOL_ATTR_RELEASE_THRESHOLD) threshold = *(cuuint64_t*)value;
+  return CUDA_SUCCESS;
+}
+FUNCTION(cuMemPoolTrimTo)(CUmemoryPool, size_t) { std::lock_guard held(big); reserved = 0; return CUDA_SUCCESS; }
+FUNCTION(cuMemAllocFromPoolAsync)(CUdeviceptr* pointer, size_t bytes, CUmemoryPool, CUstream stream) {
+  if (CUresult error = on(stream)) return error;
+  CUresult made = allocate(allocated, bytes, (void**)pointer);
+  std::lock_guard held(big);
+  reserved -= std::min(reserved, bytes);
+  return made;
+}
+FUNCTION(cuMemFreeAsync)(CUdeviceptr pointer, CUstream stream) {
+  if (CUresult error = on(stream)) return error;
+  of(stream)->add([=] {
+    std::lock_guard held(big);
+    if (!allocated.count(pointer)) return;
+    if (threshold > 0) reserved += allocated[pointer];
+    allocated.erase(pointer);
+    free(reinterpret_cast<void*>(pointer));
+  });
+  return CUDA_SUCCESS;
+}
 FUNCTION(cuMemAllocHost_v2)(void** pointer, size_t bytes) { return allocate(pinned, bytes, pointer); }
 FUNCTION(cuMemFreeHost)(void* pointer) { return release(pinned, (uintptr_t)pointer); }
 FUNCTION(cuPointerGetAttributes)(unsigned count, CUpointer_attribute* names, void** values, CUdeviceptr pointer) {
@@ -260,7 +314,7 @@ FUNCTION(cuPointerGetAttributes)(unsigned count, CUpointer_attribute* names, voi
       case CU_POINTER_ATTRIBUTE_MEMORY_TYPE:
         *(unsigned*)values[i] = host ? CU_MEMORYTYPE_HOST : device ? CU_MEMORYTYPE_DEVICE : 0;
         break;
-      case CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL: *(int*)values[i] = device ? 0 : -2; break;
+      case CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL: *(int*)values[i] = device ? owner[pointer] : -2; break;
       case CU_POINTER_ATTRIBUTE_IS_MANAGED: *(unsigned*)values[i] = 0; break;
       default: return CUDA_ERROR_INVALID_VALUE;
     }
@@ -272,6 +326,7 @@ FUNCTION(cuPointerGetAttribute)(void* value, CUpointer_attribute name, CUdevicep
 }
 static CUresult copy(CUdeviceptr to, CUdeviceptr from, size_t bytes, CUstream stream) {
   if (CUresult error = health()) return error;
+  if (CUresult error = in_context()) return error;
   bool in;
   {
     std::lock_guard held(big);
@@ -280,8 +335,8 @@ static CUresult copy(CUdeviceptr to, CUdeviceptr from, size_t bytes, CUstream st
     if (!in && !out) faults.push_back("a copy is out of bounds, or not between pinned and device memory");
     if (!in && !out) return CUDA_ERROR_INVALID_VALUE;
   }
-  Stream* on = of(stream);
-  on->add([=] { timed(in ? 'i' : 'o', on, in ? copying_in : copying_out, [=] { memcpy((void*)to, (void*)from, bytes); }); });
+  Stream* it = of(stream);
+  it->add([=] { timed(in ? 'i' : 'o', it, in ? copying_in : copying_out, [=] { memcpy((void*)to, (void*)from, bytes); }); });
   return CUDA_SUCCESS;
 }
 FUNCTION(cuMemcpyAsync)(CUdeviceptr to, CUdeviceptr from, size_t bytes, CUstream stream) { return copy(to, from, bytes, stream); }
@@ -292,12 +347,14 @@ FUNCTION(cuMemcpyDtoHAsync_v2)(void* to, CUdeviceptr from, size_t bytes, CUstrea
   return copy((CUdeviceptr)to, from, bytes, stream);
 }
 FUNCTION(cuMemsetD8Async)(CUdeviceptr to, unsigned char value, size_t bytes, CUstream stream) {
+  if (CUresult error = on(stream)) return error;
   of(stream)->add([=] { memset((void*)to, value, bytes); });
   return CUDA_SUCCESS;
 }
 
 // Streams and events
 FUNCTION(cuStreamCreateWithPriority)(CUstream* stream, unsigned, int) {
+  if (CUresult error = in_context()) return error;
   Stream* made = new Stream;
   *stream = reinterpret_cast<CUstream>(made);
   std::lock_guard held(big);
@@ -313,12 +370,20 @@ FUNCTION(cuStreamDestroy_v2)(CUstream stream) {
   return CUDA_SUCCESS;
 }
 FUNCTION(cuStreamSynchronize)(CUstream stream) { of(stream)->sync(); return health(); }
-FUNCTION(cuStreamGetCtx)(CUstream, CUcontext* context) { *context = primary; return CUDA_SUCCESS; }
+FUNCTION(cuStreamGetCtx)(CUstream stream, CUcontext* context) {
+  *context = stream <= CU_STREAM_PER_THREAD ? current : of(stream)->context;
+  return CUDA_SUCCESS;
+}
 FUNCTION(cuStreamGetPriority)(CUstream, int* priority) { *priority = 0; return CUDA_SUCCESS; }
 FUNCTION(cuStreamGetFlags)(CUstream, unsigned* flags) { *flags = CU_STREAM_NON_BLOCKING; return CUDA_SUCCESS; }
-FUNCTION(cuEventCreate)(CUevent* event, unsigned) { *event = reinterpret_cast<CUevent>(new Event); return CUDA_SUCCESS; }
-FUNCTION(cuEventDestroy_v2)(CUevent event) { delete of(event); return CUDA_SUCCESS; }
+FUNCTION(cuEventCreate)(CUevent* event, unsigned) {
+  if (CUresult error = in_context()) return error;
+  *event = reinterpret_cast<CUevent>(new Event);
+  return CUDA_SUCCESS;
+}
+FUNCTION(cuEventDestroy_v2)(CUevent) { return CUDA_SUCCESS; }  // not deleted: a stream may still have to reach it
 FUNCTION(cuEventRecord)(CUevent event, CUstream stream) {
+  if (CUresult error = on(stream)) return error;
   Event* it = of(event);
   long which;
   {
@@ -419,6 +484,7 @@ FUNCTION(cuGraphReleaseUserObject)(CUgraph graph, CUuserObject, unsigned) {
   return CUDA_SUCCESS;
 }
 FUNCTION(cuGraphLaunch)(CUgraphExec graph, CUstream stream) {
+  if (CUresult error = on(stream)) return error;
   if (CUresult error = health()) return error;
   for (auto& work : *reinterpret_cast<Graph*>(graph)->work) of(stream)->add(work);
   return CUDA_SUCCESS;
@@ -429,9 +495,10 @@ FUNCTION(cuGraphExecDestroy)(CUgraphExec graph) { delete reinterpret_cast<Graph*
 // What TensorRT would launch: a function of the host, as compute
 FUNCTION(cuLaunchHostFunc)(CUstream stream, CUhostFn function, void* data) {
   if (CUresult error = health()) return error;
-  Stream* on = of(stream);
-  on->add([=] {
-    timed('c', on, computing, [=] { function(data); });
+  if (CUresult error = on(stream)) return error;
+  Stream* it = of(stream);
+  it->add([=] {
+    timed('c', it, computing, [=] { function(data); });
     std::lock_guard held(big);
     if (launches_left > 0 && --launches_left == 0) lost = true;
   });
@@ -476,6 +543,7 @@ FUNCTION(cuLibraryGetKernel)(CUkernel* kernel, CUlibrary, const char* name) {
 }
 static CUresult launch(void* kernel, int count, void** arguments, CUstream stream) {
   if (CUresult error = health()) return error;
+  if (CUresult error = on(stream)) return error;
   auto [function, number] = *static_cast<const std::pair<Kernel, int>*>(kernel);
   auto kept = std::make_shared<std::vector<uint64_t>>(number);
   for (int i = 0; i < number; i++) memcpy(&(*kept)[i], arguments[i], i == 1 ? 4 : 8);

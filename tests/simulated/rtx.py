@@ -22,6 +22,10 @@ driver = b"580"  # that kernels are compiled for
 compiled: list[bytes] = []  # kernels, in their order
 
 
+class BuilderFlag(enum.IntEnum):
+    TF32, REQUIRE_USER_ALLOCATION = 0, 1
+
+
 class ComputeCapability(enum.IntEnum):
     SM89 = 0
 

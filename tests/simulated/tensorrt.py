@@ -16,8 +16,11 @@ import numpy as np
 import onnxruntime
 
 __version__ = "11.0.0"
-faults = set(os.environ.get("SIMULATED_FAULTS", "").split())  # what goes wrong: refuse, enqueue, nan, moved, host
+faults = set(
+    os.environ.get("SIMULATED_FAULTS", "").split()
+)  # what goes wrong: start, refuse, enqueue, nan, moved, short
 built: list[IBuilderConfig] = []  # how plans were built
+loggers: list[ILogger] = []  # that were given
 Callback = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
 
 
@@ -32,6 +35,10 @@ class IProgressMonitor: ...
 
 class NetworkDefinitionCreationFlag(enum.IntEnum):
     STRONGLY_TYPED = 0
+
+
+class BuilderFlag(enum.IntEnum):
+    TF32 = 0
 
 
 class HardwareCompatibilityLevel(enum.IntEnum):
@@ -69,10 +76,17 @@ class IBuilderConfig:
 
     def __init__(self) -> None:
         self.profiles: list[IOptimizationProfile] = []
+        self.flags = {BuilderFlag.TF32}  # as in the real ones
         self.cache = ITimingCache(b"")
 
     def add_optimization_profile(self, profile: IOptimizationProfile) -> None:
         self.profiles.append(profile)
+
+    def set_flag(self, flag: enum.IntEnum) -> None:
+        self.flags.add(flag)
+
+    def clear_flag(self, flag: enum.IntEnum) -> None:
+        self.flags.discard(flag)
 
     def create_timing_cache(self, content: bytes) -> ITimingCache | None:
         return ITimingCache(content) if content in (b"", b"measured ") else None
@@ -85,7 +99,11 @@ class IBuilderConfig:
 
 
 class Builder:
-    def __init__(self, log: ILogger) -> None: ...
+    def __init__(self, log: ILogger) -> None:
+        loggers.append(log)
+        if "start" in faults:
+            log.log(ILogger.ERROR, "CUDA initialization failure with error: 35")
+            raise TypeError("pybind11::init(): factory function returned nullptr")
 
     def create_network(self, flags: int) -> INetworkDefinition:
         assert flags == 1 << NetworkDefinitionCreationFlag.STRONGLY_TYPED
@@ -113,6 +131,7 @@ class OnnxParser:
 
 class Runtime:
     def __init__(self, log: ILogger) -> None:
+        loggers.append(log)
         self.log, self.engine_host_code_allowed = log, False
 
     def deserialize_cuda_engine(self, plan: bytes) -> ICudaEngine | None:
@@ -142,7 +161,11 @@ class ICudaEngine:
         shape = next(each.shape for each in tensors if each.name == name)
         return (-1, *shape[1:])
 
-    def create_execution_context(self, strategy: ExecutionContextAllocationStrategy) -> IExecutionContext:
+    def create_execution_context(self, strategy: ExecutionContextAllocationStrategy) -> IExecutionContext | None:
+        if "short" in faults:
+            faults.remove("short")  # a smaller batch fits
+            loggers[-1].log(ILogger.ERROR, "Error Code 1: Cuda Runtime (out of memory)")
+            return None
         return IExecutionContext(self)
 
 

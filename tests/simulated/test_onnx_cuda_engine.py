@@ -157,3 +157,28 @@ def test_every_session_has_its_batch_alone_and_computes_in_whole_fp32(
     programs = [lane._program for lane in engine.lanes]
     engine.close()
     assert [(program._sessions, program._bindings) for program in programs] == [({}, {})] * 2
+
+
+@pytest.mark.usefixtures("_cuda")
+def test_libraries_of_pip_are_loaded_before_the_first_session(
+    gpu: Simulation, bundle: Bundle, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The provider does not search site-packages for CUDA and cuDNN."""
+    events: list[str] = []
+    runtime, opened = session.runtime_module(), session.open_session
+
+    def preload() -> None:
+        print("libcudart.so.13 not found")
+        events.append("preload")
+
+    def count(graph: object, options: object, provider: object = session.CPU) -> object:
+        if provider != session.CPU:
+            events.append("session")
+        return opened(graph, options, provider)
+
+    monkeypatch.setattr(runtime, "preload_dlls", preload)
+    monkeypatch.setattr(session, "open_session", count)
+    session._load_cuda.cache_clear()
+    open_engine(bundle, EngineOptions(device="cuda", batch=4, lanes=2)).close()
+    assert events == ["preload", *4 * ["session"]]
+    assert capsys.readouterr().out == "", "rows go there"

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import ctypes
+import gc
 import json
 import logging
+import re
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,13 +16,17 @@ import numpy as np
 import pytest
 import rtx
 import tensorrt
+from cuda.bindings import driver
 
-from declip_rt import Bundle, ConfigError, EngineError, ParityError, Scorer, Unavailable
+from declip_rt import Bundle, ConfigError, EngineError, ImageError, ParityError, Scorer, Unavailable
 from declip_rt.backends.choose import open_engine
 from declip_rt.backends.contract import Engine, EngineOptions
+from declip_rt.backends.cuda.context import Context
+from declip_rt.backends.trt.plans import Plans
 from declip_rt.backends.trt.recipe import Recipe
 from tests.conftest import encoded, picture
-from tests.simulated.conftest import Simulation, pixels
+from tests.gpu.conftest import Frame
+from tests.simulated.conftest import FOREIGN, Simulation, pixels
 
 Write = Callable[[str], Path]
 
@@ -107,12 +115,12 @@ def test_kernels_are_compiled_once_for_all_lanes_and_runs(
     gpu: Simulation, bundle: Bundle, compiled: list[bytes]
 ) -> None:
     opened(bundle, 4, lanes=3).close()
-    assert len(compiled) == 2, "for batches of 1 and 8"
+    assert len(compiled) == 2, "for batches of 1 and 4"
     opened(bundle, 4, lanes=3).close()
     assert len(compiled) == 2
     opened(bundle, 32).close()
     opened(bundle, 32).close()
-    assert len(compiled) == 3, "a larger batch adds its own"
+    assert len(compiled) == 5, "another batch is another plan, with kernels for 1, 8 and 32"
 
 
 @pytest.mark.parametrize("change", ["another driver", "damage"])
@@ -156,6 +164,130 @@ def test_a_plan_that_scores_otherwise_is_refused(
     assert gpu.used == 0
 
 
+def test_a_refused_plan_is_not_built_again(gpu: Simulation, bundle: Bundle) -> None:
+    tensorrt.faults.add("moved")
+    with pytest.raises(ParityError, match=r"change of a score 0\.02"):
+        opened(bundle)
+    built, said = len(tensorrt.built), r"change of a score 0\.02.*found when it was built.*declip-rt plans clear"
+    for _ in range(2):
+        with pytest.raises(ParityError, match=said):
+            opened(bundle)
+    assert len(tensorrt.built) == built
+    tensorrt.faults.clear()
+    Plans().clear()
+    opened(bundle).close()
+
+
+def test_a_library_that_cannot_start_is_quoted(gpu: Simulation, bundle: Bundle) -> None:
+    tensorrt.faults.add("start")
+    with pytest.raises(EngineError, match=r"cannot start a builder: CUDA initialization failure.*nvidia-smi"):
+        opened(bundle)
+
+
+def test_fp32_is_not_tf32_unless_a_recipe_asks(gpu: Simulation, bundle: Bundle, recipe: Write) -> None:
+    opened(bundle, lanes=1, precision="fp32").close()
+    assert tensorrt.BuilderFlag.TF32 not in tensorrt.built[-1].flags
+    opened(bundle, lanes=1, recipe=recipe('graph = "fp32"\ntf32 = true')).close()
+    assert tensorrt.BuilderFlag.TF32 in tensorrt.built[-1].flags
+
+
+def test_tensorrt_for_rtx_allocates_no_memory_of_its_own(
+    gpu: Simulation, bundle: Bundle, compiled: list[bytes]
+) -> None:
+    opened(bundle, lanes=1).close()
+    assert rtx.BuilderFlag.REQUIRE_USER_ALLOCATION in tensorrt.built[-1].flags
+
+
+def test_the_batch_that_is_asked_for_is_computed_whole(gpu: Simulation, bundle: Bundle) -> None:
+    """A batch of 9 would take as long as one of 32."""
+    engine = opened(bundle, 9, lanes=1)
+    assert [profile.shape[0] for profile in tensorrt.built[-1].profiles] == [1, 8, 9, 32]
+    assert engine.lanes[0]._buckets == [1, 8, 9]
+    engine.close()
+
+
+def test_one_logger_serves_all(gpu: Simulation, bundle: Bundle) -> None:
+    """TensorRT goes on using the first that it was given."""
+    tensorrt.loggers.clear()
+    first = opened(bundle, lanes=1)
+    opened(bundle, 16, lanes=1).close()
+    first.close()
+    assert len(tensorrt.loggers) >= 4
+    assert len({id(each) for each in tensorrt.loggers}) == 1
+
+
+def test_a_library_that_is_short_of_memory_gets_a_smaller_batch(gpu: Simulation, bundle: Bundle) -> None:
+    tensorrt.faults.add("short")
+    engine = opened(bundle, 32, lanes=1)
+    assert engine.info.batch == 8
+    assert re.search(r"cannot prepare a lane: .* MiB are free", str(engine.info.fallback))
+    engine.close()
+
+
+@pytest.mark.parametrize("index", [0, 1])
+def test_the_callers_context_stays_current(index: int, gpu: Simulation, bundle: Bundle, folder: Path) -> None:
+    """On the second device, too; the fixture sees what is current at the end, and this what is after each call."""
+    driver.cuCtxSetCurrent(driver.cuDevicePrimaryCtxRetain(1 - index)[1])
+
+    def current() -> int:
+        return int(driver.cuCtxGetCurrent()[1])
+
+    before = current()
+    with Scorer(bundle.path, f"tensorrt:{index}", batch=2, lanes=2) as scorer:
+        assert current() == before
+        assert scorer.engine.where == f"tensorrt:{index}"
+        scorer.score(picture())
+        assert current() == before
+        frames = [Frame(Context(index), picture(seed)) for seed in range(3)]
+        assert current() == before
+        assert len(list(scorer.score_many(frames))) == 3
+        assert current() == before
+    assert current() == before
+    driver.cuCtxSetCurrent(FOREIGN.value)
+
+
+def test_closing_gives_the_pools_memory_back(gpu: Simulation, bundle: Bundle) -> None:
+    opened(bundle, 8).close()
+    assert gpu.used == 0
+    free, total = Context(0).free()
+    assert free == total
+
+
+def test_a_frame_of_no_stream_is_waited_for_on_the_default_one(gpu: Simulation, bundle: Bundle) -> None:
+    """As one of pycuda: its kernels run on the default stream, and it names none."""
+    context = Context(0)
+    grey, right = np.full_like(picture(), 128), picture()
+    frame = Frame(context, grey)
+
+    @ctypes.CFUNCTYPE(None, ctypes.c_void_p)
+    def write(_: object) -> None:
+        time.sleep(0.2)
+        address, _ = frame.__cuda_array_interface__["data"]
+        ctypes.memmove(address, right.ctypes.data, right.nbytes)
+
+    with Scorer(bundle.path, "tensorrt", batch=1, lanes=1) as scorer:
+        expected = scorer.score(right)
+        assert scorer.score(grey) != expected
+        with context.current():
+            gpu.driver.cuLaunchHostFunc(None, write, None)
+        assert scorer.score(frame).technical == pytest.approx(expected.technical, abs=1e-4)
+
+
+@pytest.mark.parametrize("what", ["a failing producer", "another library's error", "another GPU"])
+def test_one_bad_frame_is_one_error(what: str, gpu: Simulation, bundle: Bundle) -> None:
+    class Failing:
+        def __dlpack__(self, **_: object) -> object:
+            raise AssertionError("stream 0") if what == "a failing producer" else NotImplementedError("bfloat16")
+
+        def __dlpack_device__(self) -> tuple[int, int]:
+            return 2, 0
+
+    with Scorer(bundle.path, "tensorrt", batch=2, lanes=1) as scorer:
+        bad = Frame(Context(1), picture()) if what == "another GPU" else Failing()
+        found = list(scorer.score_many([picture(), bad, picture()], return_errors=True))
+        assert [isinstance(each, ImageError) for each in found] == [False, True, False]
+
+
 def test_a_plan_outlives_what_is_not_its_fault(
     gpu: Simulation, bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -196,6 +328,8 @@ def test_short_memory_halves_the_batch_once(gpu: Simulation, bundle: Bundle, cap
     gpu.reset(memory=1 << 20)
     with pytest.raises(EngineError, match=r"of \d+ MiB are free; take a smaller `batch`"):
         opened(bundle, 32, lanes=1)
+    gc.collect()  # the lane that was not finished
+    Context(0).trim()
     assert gpu.used == 0
 
 
@@ -209,7 +343,7 @@ def test_a_batch_beyond_the_recipe_gets_a_profile(gpu: Simulation, bundle: Bundl
 
 
 def test_what_it_cannot_do_names_a_remedy(gpu: Simulation, bundle: Bundle) -> None:
-    with pytest.raises(EngineError, match="there is no device 3: CUDA sees 1"):
+    with pytest.raises(EngineError, match="there is no device 3: CUDA sees 2"):
         open_engine(bundle, EngineOptions(device="tensorrt:3"))
     for precision in ("bf16", "int8"):
         with pytest.raises(EngineError, match=f"{precision} is for CPUs"):

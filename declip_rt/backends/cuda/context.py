@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import math
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -15,10 +16,13 @@ from declip_rt.errors import DeclipError, EngineError, OutOfMemory
 from declip_rt.extras import load
 
 ALIGNMENT = 256  # bytes; TensorRT takes only addresses that are multiples of it
+SHORT = re.compile("out.?of.?memory|failed to allocate", re.IGNORECASE)  # as CUDA and its libraries say it
 
 
 class Context:
     """A GPU's primary context. torch, ONNX Runtime and TensorRT use it, too, in the same process.
+
+    Each method makes it current for as long as it takes, and then the context again that the caller had.
 
     Raises:
         Unavailable: cuda.core is not installed.
@@ -38,24 +42,33 @@ class Context:
         if index >= len(devices):
             raise EngineError(f"there is no device {index}: CUDA sees {len(devices)}; nvidia-smi lists those there are")
         with self.guarded("cannot open the device"):
-            self.enter()
             device = self._core.Device(index)
             self.name: str = device.name
             self.capability = "{}.{}".format(*device.compute_capability)
             self.target = "sm" + self.capability.replace(".", "")  # as TensorRT for RTX names it
 
-    def enter(self) -> None:
-        """Makes the context current in this thread."""
+    @contextmanager
+    def current(self) -> Iterator[None]:
+        """Makes the context current in this thread, and then the one again that was."""
+        from cuda.bindings import driver
+
+        _, before = driver.cuCtxGetCurrent()
         self._core.Device(self.index).set_current()
+        try:
+            yield
+        finally:
+            driver.cuCtxSetCurrent(before)
 
     def stream(self) -> Any:
         """A cuda.core.Stream that does not wait for the default stream."""
-        return self._core.Device(self.index).create_stream()
+        with self.guarded("no stream"):
+            return self._core.Device(self.index).create_stream()
 
     def event(self) -> Any:
         """A cuda.core.Event that measures time. Threads that wait for it sleep: decoders want the cores."""
         options = self._core.EventOptions(timing_enabled=True, blocking_sync=True)
-        return self._core.Device(self.index).create_event(options)
+        with self.guarded("no event"):
+            return self._core.Device(self.index).create_event(options)
 
     def memory(self, size: int, stream: Any) -> Any:
         """A cuda.core.Buffer of `size` bytes on the GPU. Raises OutOfMemory."""
@@ -80,26 +93,51 @@ class Context:
         return self._core.Buffer.from_handle(int(buffer.handle) + offset, size)
 
     def view(self, image: object, stream: Any) -> Any:
-        """A cuda.core StridedMemoryView of an array on the GPU. `stream` waits until its producer has written it."""
+        """A cuda.core StridedMemoryView of an array on the GPU. `stream` waits until its producer has written it.
+
+        A producer that names no stream, as pycuda, writes on the legacy default stream, for which ours do not wait by
+        themselves.
+        """
+        facts = getattr(image, "__cuda_array_interface__", {})
+        if not hasattr(image, "__dlpack__") and facts.get("stream") is None:
+            stream.wait(self._core.LEGACY_DEFAULT_STREAM)
         return self._utils.StridedMemoryView.from_any_interface(image, stream_ptr=int(stream.handle))
+
+    def is_well(self) -> bool:
+        """Whether the device still works. An error of CUDA that it does not survive comes up in each later call."""
+        from cuda.bindings import driver
+
+        with self.current():
+            (status,) = driver.cuCtxSynchronize()
+        return int(status) == 0
 
     def free(self) -> tuple[int, int]:
         """The free bytes and all bytes of the GPU's memory."""
         from cuda.bindings import driver
 
-        self.enter()
-        _, free, total = driver.cuMemGetInfo()
+        with self.current():
+            _, free, total = driver.cuMemGetInfo()
         return int(free), int(total)
+
+    def trim(self) -> None:
+        """Gives the memory back to the device that buffers have left in the process's pool."""
+        from cuda.bindings import driver
+
+        status, pool = driver.cuDeviceGetMemPool(self.index)
+        if int(status) == 0:  # else the device has no pools
+            driver.cuMemPoolTrimTo(pool, 0)
 
     @contextmanager
     def guarded(self, what: str) -> Iterator[None]:
-        """Turns errors of CUDA and its libraries into EngineErrors that name a remedy."""
+        """Makes the context current, and turns errors of CUDA and its libraries into EngineErrors with a remedy."""
         try:
-            yield
-        except DeclipError:
-            raise
+            with self.current():
+                yield
         except Exception as error:  # cuda.core's own CUDAError is not public
-            if "OUT_OF_MEMORY" in str(error):
+            is_short = SHORT.search(str(error))
+            if isinstance(error, DeclipError) and not (is_short and type(error) is EngineError):
+                raise
+            if is_short:
                 free, total = self.free()
                 raise OutOfMemory(
                     f"cuda:{self.index}: {what}: {free / 2**20:.0f} of {total / 2**20:.0f} MiB are free; "

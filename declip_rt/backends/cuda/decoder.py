@@ -2,20 +2,35 @@
 
 from __future__ import annotations
 
+import io
 from typing import Any
 
+from PIL import Image
+
+from declip_rt.backends.cuda.context import Context
+from declip_rt.errors import Unavailable
 from declip_rt.extras import load
 
 JPEG = b"\xff\xd8\xff"
+KINDS = ("HW_GPU_ONLY", "GPU_ONLY", "HYBRID_CPU_GPU")  # of nvImageCodec's backends; its CPU one is slower than ours
 MOST_PIXELS = 178_956_970  # a larger photo is decoded where there is a budget for it
 
 
 class GpuDecoder:
-    """A decoder on the GPU `index` for each thread that decodes at once. Raises Unavailable without nvImageCodec."""
+    """A decoder on the context's GPU for each thread that decodes at once.
 
-    def __init__(self, index: int) -> None:
-        self._codec, self._index = load("nvidia.nvimgcodec"), index
+    Raises Unavailable without nvImageCodec, or where it decodes no JPEG on the GPU.
+    """
+
+    def __init__(self, context: Context) -> None:
+        self._codec, self._context = load("nvidia.nvimgcodec"), context
         self._idle: list[Any] = []
+        if self.decode(_probe()) is None:
+            raise Unavailable(
+                "nvImageCodec decodes no JPEG on this GPU; check that nvJPEG is installed: "
+                'pip install "declip-rt[gpu-decode]", or leave `decoder="gpu"` out',
+                name="nvidia.nvimgcodec",
+            )
 
     def decode(self, data: bytes) -> Any:
         """The image upright, RGB uint8 (H, W, 3) on the GPU. None where the CPU must decode it.
@@ -24,17 +39,34 @@ class GpuDecoder:
         """
         if not data.startswith(JPEG):
             return None
-        decoder = self._take()
-        try:
-            source = self._codec.CodeStream(data)
-            return decoder.decode(source) if source.width * source.height <= MOST_PIXELS else None
-        except RuntimeError:
-            return None
-        finally:
-            self._idle.append(decoder)
+        with self._context.current():  # it allocates on the current device
+            try:
+                decoder = self._take()
+            except RuntimeError:  # no room for one more
+                return None
+            try:
+                source = self._codec.CodeStream(data)
+                return decoder.decode(source) if source.width * source.height <= MOST_PIXELS else None
+            except RuntimeError:
+                return None
+            finally:
+                self._idle.append(decoder)
 
     def _take(self) -> Any:
         try:
             return self._idle.pop()
         except IndexError:  # all are at work
-            return self._codec.Decoder(self._index, max_num_cpu_threads=1, options=":fancy_upsampling=1")
+            kinds = self._codec.BackendKind
+            return self._codec.Decoder(
+                self._context.index,
+                max_num_cpu_threads=1,
+                backends=[self._codec.Backend(getattr(kinds, kind)) for kind in KINDS],
+                options=":fancy_upsampling=1",
+            )
+
+
+def _probe() -> bytes:
+    """A JPEG."""
+    made = io.BytesIO()
+    Image.new("RGB", (64, 64), "gray").save(made, "JPEG")
+    return made.getvalue()

@@ -28,7 +28,7 @@ class GpuEngine:
     """
 
     def __init__(self, context: Context, network: Network, views: ViewSpec, info: EngineInfo, stats: Stats) -> None:
-        self.info, self._lanes, self._closed = info, list[GpuLane](), False
+        self.info, self._lanes, self._closed, self._context = info, list[GpuLane](), False, context
         short = None
         try:
             self._open(context, network, views, stats)
@@ -57,7 +57,8 @@ class GpuEngine:
     def _open(self, context: Context, network: Network, views: ViewSpec, stats: Stats) -> None:
         try:
             for _ in range(self.info.lanes):
-                self._lanes.append(GpuLane(context, network, views, self.info.batch, stats))
+                with context.current():
+                    self._lanes.append(GpuLane(context, network, views, self.info.batch, stats))
         except EngineError:
             self._free()
             raise
@@ -65,3 +66,4 @@ class GpuEngine:
     def _free(self) -> None:
         while self._lanes:
             self._lanes.pop().close()
+        self._context.trim()

@@ -35,7 +35,9 @@ class Frames:
         """
         try:
             view = self._context.view(frame, self._stream)
-        except (BufferError, TypeError, ValueError) as error:
+        except Exception as error:  # other libraries' arrays fail in their own ways
+            if not self._context.is_well():
+                raise
             raise ImageError(f"cannot read a {type(frame).__name__} on the GPU: {error}") from error
         image = _image(view, self._context.index)
         self._held[i] = view, image

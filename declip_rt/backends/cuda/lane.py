@@ -104,14 +104,12 @@ class GpuLane:
     def put(self, i: int, frame: object) -> tuple[int, int]:
         self._check()
         with self._context.guarded("cannot read a frame"):
-            self._context.enter()
             return self._frames.put(i, frame)
 
     def launch(self, n: int) -> None:
         self._check()
         bucket = next(bucket for bucket in self._buckets if bucket >= n)
         with self._context.guarded("cannot start a batch"):
-            self._context.enter()
             began, copied, computed, done = self._events
             self._stream.record(began)
             self._copy_in(n)
@@ -132,7 +130,6 @@ class GpuLane:
             raise EngineError("nothing was launched on this lane")
         n, self._launched = self._launched, 0
         with self._context.guarded("a batch failed"):
-            self._context.enter()
             self._events[-1].sync()
             for stage, before, after in zip(LANE_STAGES, self._events, self._events[1:], strict=False):
                 self._stats.add(stage, (after - before) / 1e3)
@@ -144,7 +141,6 @@ class GpuLane:
         self._closed = True
         held = (*self._graphs.values(), self._program, self._frames)
         held += self._pixels, self._outputs, self._pinned_in, self._pinned_out
-        self._try(self._context.enter)
         self._try(self._stream.sync)
         for each in held:
             if each is not None:

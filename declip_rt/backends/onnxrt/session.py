@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 import threading
+from contextlib import redirect_stdout
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -88,13 +91,23 @@ def run_first(session: Any, pixels: Any) -> list[Any]:
     return found
 
 
+@cache
+def _load_cuda() -> None:
+    """Loads CUDA and cuDNN from where pip puts them, which the provider does not search."""
+    preload = getattr(runtime_module(), "preload_dlls", None)
+    if preload is not None:
+        with redirect_stdout(sys.stderr):  # it prints what it does not find
+            preload()
+
+
 def open_cuda_session(graph: Path | bytes, options: Any, index: int, **more: str) -> Any:
     """An InferenceSession on the GPU `index`, in whole FP32. more: options of the provider. Raises EngineError."""
+    _load_cuda()
     # With the 10 bits of TF32, a variance that is a difference comes out wrong.
     session = open_session(graph, options, (CUDA, {"device_id": index, "use_tf32": "0", **more}))
     if CUDA not in session.get_providers():
         raise EngineError(
-            f"ONNX Runtime could not open cuda:{index}; check that nvidia-smi lists it, "
-            "and that CUDA and cuDNN match onnxruntime-gpu"
+            f"ONNX Runtime could not open cuda:{index}; check that nvidia-smi lists it, and that CUDA and cuDNN match "
+            'onnxruntime-gpu: pip install "declip-rt[cuda]" brings those that do'
         )
     return session

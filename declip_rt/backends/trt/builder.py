@@ -7,7 +7,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from declip_rt.backends.trt.library import library, logger, shorten
+from declip_rt.backends.trt.library import Said, library
 from declip_rt.backends.trt.recipe import Recipe
 from declip_rt.disk import write_whole
 from declip_rt.errors import ConfigError, EngineError, Unavailable
@@ -49,13 +49,14 @@ def build_graph(
 ) -> bytes:
     """The plan of any ONNX graph. profiles: for each optimisation profile, the shapes of the graph's inputs."""
     trt = library(recipe)
-    log = logger(trt)
-    builder = _check(trt.Builder(log), log, "cannot start a builder; check that nvidia-smi lists the GPU")
+    said = Said(trt)
+    builder = said.started(trt.Builder, f"{recipe.library} cannot start a builder")
     network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
-    parser = trt.OnnxParser(network, log)
+    parser = trt.OnnxParser(network, said.log)
     if not parser.parse_from_file(str(graph)):
         reasons = [parser.get_error(i).desc() for i in range(parser.num_errors)]
-        raise EngineError(f"{recipe.library} {trt.__version__} cannot parse {graph}: {shorten(reasons + log.lines)}")
+        why = " | ".join([*reasons, str(said)])
+        raise EngineError(f"{recipe.library} {trt.__version__} cannot parse {graph}: {why}")
     config = _configure(trt, builder, recipe, profiles, targets)
     if progress is not None:
         config.progress_monitor = _monitor(trt, progress)
@@ -64,7 +65,9 @@ def build_graph(
         cache = config.create_timing_cache(known) or config.create_timing_cache(b"")  # None where it is damaged
         config.set_timing_cache(cache, ignore_mismatch=False)
     plan = builder.build_serialized_network(network, config)
-    built = bytes(_check(plan, log, f"{recipe.library} {trt.__version__} cannot build {graph}"))
+    if plan is None:
+        raise EngineError(f"{recipe.library} {trt.__version__} cannot build {graph}: {said}")
+    built = bytes(plan)
     if timing is not None and not targets:
         measured = bytes(config.get_timing_cache().serialize())
         write_whole(timing, measured, shared=True)  # another process may build for this GPU, too
@@ -88,6 +91,10 @@ def _configure(
         config.builder_optimization_level = recipe.optimization_level
     if recipe.workspace_mb is not None:
         config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, recipe.workspace_mb * 2**20)
+    if not recipe.tf32:
+        config.clear_flag(trt.BuilderFlag.TF32)
+    if hasattr(trt.BuilderFlag, "REQUIRE_USER_ALLOCATION"):  # of TensorRT for RTX, which needs it for CUDA graphs
+        config.set_flag(trt.BuilderFlag.REQUIRE_USER_ALLOCATION)
     if recipe.hardware_compatible:
         config.hardware_compatibility_level = trt.HardwareCompatibilityLevel.AMPERE_PLUS
     if targets:
@@ -107,12 +114,6 @@ def _aim(trt: ModuleType, config: Any, recipe: Recipe, targets: Sequence[str]) -
                 'TensorRT builds for others where they are: pip install "declip-rt[tensorrt]"'
             )
         config.set_compute_capability(known[target], i)
-
-
-def _check(thing: Any, log: Any, what: str) -> Any:
-    if thing is None:
-        raise EngineError(f"{what}: {shorten(log.lines)}")
-    return thing
 
 
 def _monitor(trt: ModuleType, progress: Progress) -> Any:

@@ -25,15 +25,18 @@ def open_plan(bundle: Bundle, options: EngineOptions, stats: Stats) -> GpuEngine
     Raises:
         Unavailable: a library is missing.
         EngineError: the driver or the GPU is missing, or TensorRT fails.
-        ParityError: the plan does not score as the reference does; it is removed.
+        ParityError: the plan does not score as the reference does. It is removed, and its figures are kept.
     """
     recipe = recipe_for(bundle, options)
     context, plans = Context(options.on.index), Plans()
     origin = Origin.of(bundle, recipe, context=context)
+    if why := plans.refusal(origin):
+        raise ParityError(f"{why} (found when it was built; to build it again: declip-rt plans clear)")
     timing = plans.timing(origin)
-    plan = plans.get(origin, bundle.name, lambda: builder.build(bundle, recipe, origin.targets, timing=timing))
-    proof = plans.proof(origin)
-    network = TensorRtNetwork(plan, recipe, proof.kernels if proof else b"")
+    with context.current():  # TensorRT works on the current device
+        plan = plans.get(origin, bundle.name, lambda: builder.build(bundle, recipe, origin.targets, timing=timing))
+        proof = plans.proof(origin)
+        network = TensorRtNetwork(plan, recipe, proof.kernels if proof else b"")
     name = f"{context.name}, {recipe.library} {origin.version}"
     info = EngineInfo("tensorrt", context.index, name, recipe.graph, options.batch, options.lanes or LANES)
     engine = GpuEngine(context, network, bundle.views, info, stats)
@@ -42,8 +45,8 @@ def open_plan(bundle: Bundle, options: EngineOptions, stats: Stats) -> GpuEngine
         proven = Proof(passed, network.compiled())
         if proven != proof:
             plans.prove(origin, proven)
-    except ParityError:
-        plans.remove(origin.key)
+    except ParityError as error:
+        plans.refuse(origin, str(error))
         raise
     except DeclipError:
         engine.close()

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable
+from functools import cache
 from types import ModuleType
 from typing import Any
 
 from declip_rt.backends.trt.recipe import Recipe
+from declip_rt.errors import EngineError
 from declip_rt.extras import load
 
-LOG_LINES = 3  # lines of TensorRT's log that an error shows
+FIRST_LINES = 2  # of TensorRT's log that an error shows
 
 
 def library(recipe: Recipe) -> ModuleType:
@@ -17,13 +19,36 @@ def library(recipe: Recipe) -> ModuleType:
     return load(recipe.library)
 
 
-def shorten(lines: Sequence[str]) -> str:
-    """The first LOG_LINES of the library's log, for an error."""
-    return " | ".join(lines[:LOG_LINES]) or "it gave no reason"
+class Said:
+    """What a library has said of errors since it was made; as text the first words, which name the cause, and the last."""
+
+    def __init__(self, trt: ModuleType) -> None:
+        self.log = logger(trt)
+        self._before = len(self.log.lines)
+
+    def __str__(self) -> str:
+        lines = self.log.lines[self._before :]
+        return " | ".join(dict.fromkeys([*lines[:FIRST_LINES], *lines[-1:]])) or "it gave no reason"
+
+    def started(self, start: Callable[[Any], Any], what: str) -> Any:
+        """What `start` makes, given the logger. Raises EngineError where the library makes nothing."""
+        try:
+            made = start(self.log)
+        except TypeError as error:  # pybind11's, for a factory that returns nothing
+            raise EngineError(
+                f"{what}: {self}; check that nvidia-smi lists the GPU, and its driver's version"
+            ) from error
+        if made is None:
+            raise EngineError(f"{what}: {self}")
+        return made
 
 
+@cache
 def logger(trt: ModuleType) -> Any:
-    """A trt.ILogger that keeps TensorRT's errors."""
+    """The trt.ILogger that keeps a library's errors.
+
+    There is one for the life of the process: TensorRT goes on using the first that it was given.
+    """
 
     class Log(trt.ILogger):  # type: ignore[name-defined, misc]
         def __init__(self) -> None:

@@ -6,7 +6,7 @@ from types import ModuleType
 from typing import Any
 
 from declip_rt.backends.cuda.lane import Buffers
-from declip_rt.backends.trt.library import library, logger, shorten
+from declip_rt.backends.trt.library import Said, library
 from declip_rt.backends.trt.recipe import Recipe
 from declip_rt.errors import EngineError
 from declip_rt.model.manifest import INPUT, OUTPUTS
@@ -23,7 +23,7 @@ class TensorRtNetwork:
     """
 
     def __init__(self, plan: bytes, recipe: Recipe, kernels: bytes = b"") -> None:
-        self.trt, self.log, self._runtime, self.engine = load_plan(plan, recipe)
+        self.trt, self.said, self._runtime, self.engine = load_plan(plan, recipe)
         self.cache = kernel_cache(self.trt, self.engine)
         self.fits = self.cache is None or (bool(kernels) and bool(self.cache.deserialize(kernels)))
         self.profiles = {batch: profile for profile, batch in enumerate(recipe.batches)}
@@ -71,23 +71,23 @@ class TensorRtProgram:
 
     def _check(self, thing: Any, what: str) -> Any:
         if not thing:
-            raise EngineError(f"{what}: {shorten(self._network.log.lines)}")
+            raise EngineError(f"{what}: {self._network.said}")
         return thing
 
 
 def load_plan(plan: bytes, recipe: Recipe) -> tuple[ModuleType, Any, Any, Any]:
-    """The recipe's library, its log, a runtime and the plan's engine. The runtime must outlive the engine."""
+    """The recipe's library, what it says, a runtime and the plan's engine. The runtime must outlive the engine."""
     trt = library(recipe)
-    log = logger(trt)
-    runtime = trt.Runtime(log)
+    said = Said(trt)
+    runtime = said.started(trt.Runtime, f"{recipe.library} cannot start")
     runtime.engine_host_code_allowed = False  # a plan is data, and brings no code
     engine = runtime.deserialize_cuda_engine(plan)
     if engine is None:
         raise EngineError(
-            f"{recipe.library} {trt.__version__} refuses the plan: {shorten(log.lines)}; "
+            f"{recipe.library} {trt.__version__} refuses the plan: {said}; "
             "see the driver's version by nvidia-smi, or build it again: declip-rt plans clear"
         )
-    return trt, log, runtime, engine
+    return trt, said, runtime, engine
 
 
 def kernel_cache(trt: ModuleType, engine: Any) -> Any:

@@ -42,6 +42,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     size: int  # bytes
     built: str  # ISO 8601, UTC
     passed: Parity | None = None  # its parity with the reference, when it first ran
+    refused: str = ""  # why it may not run, with its figures
     kernels_sha256: str = ""  # of the kernels that it passed with; empty where there are none
 
     @property
@@ -95,6 +96,20 @@ class Plans:
                     write_whole(self.kernels(origin.key), proof.kernels)
                 proven = msgspec.structs.replace(plan, passed=proof.passed, kernels_sha256=digest)
                 write_whole(self.sidecar(origin.key), _text(proven))
+
+    def refusal(self, origin: Origin) -> str:
+        """Why this origin's plan may not run; empty where nothing is known against it."""
+        plan = self._read(self.sidecar(origin.key))
+        return plan.refused if plan else ""
+
+    def refuse(self, origin: Origin, why: str) -> None:
+        """Keeps that the plan may not run, in place of the plan. Raises ConfigError where that cannot be written."""
+        with locked(self.folder, origin.key):
+            plan = self._read(self.sidecar(origin.key))
+            if plan is not None:
+                write_whole(self.sidecar(origin.key), _text(msgspec.structs.replace(plan, refused=why)))
+                for path in (self.file(origin.key), self.kernels(origin.key)):
+                    path.unlink(missing_ok=True)
 
     def timing(self, origin: Origin) -> Path:
         """The file of TensorRT's timing cache, which plans for the same library and GPU share."""

@@ -25,6 +25,7 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     batches: Annotated[tuple[Batch, ...], msgspec.Meta(min_length=1)] = (1, 8, 32)  # an optimisation profile for each
     optimization_level: Annotated[int, msgspec.Meta(ge=0, le=5)] | None = None  # of TensorRT; None is its default
     workspace_mb: Annotated[int, msgspec.Meta(ge=1)] | None = None  # the most scratch memory; None is all of the GPU's
+    tf32: bool = False  # FP32 products round their inputs to 10 bits of mantissa
     hardware_compatible: bool = False  # the plan runs on all GPUs from Ampere on, but slower
 
     @staticmethod
@@ -82,4 +83,4 @@ def recipe_for(bundle: Bundle, options: EngineOptions) -> Recipe:
         return recipe
     graph = precision if precision != "auto" else "fp16" if "fp16" in bundle.manifest.graphs else "fp32"
     chosen = replace(default_recipe(), graph=graph)
-    return chosen if batch <= max(chosen.batches) else replace(chosen, batches=(*chosen.batches, batch))
+    return replace(chosen, batches=tuple(sorted({*chosen.batches, batch})))
