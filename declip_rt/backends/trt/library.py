@@ -20,7 +20,7 @@ def library(recipe: Recipe) -> ModuleType:
 
 
 class Said:
-    """What a library has said of errors since it was made; as text the first words, which name the cause, and the last."""
+    """What a library has said of errors since it was made; as text the first words, with the cause, and the last."""
 
     def __init__(self, trt: ModuleType) -> None:
         self.log = logger(trt)
