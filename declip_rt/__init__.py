@@ -19,7 +19,7 @@ from declip_rt.errors import (
     ParityError,
     Unavailable,
 )
-from declip_rt.images.load import Frame, ImageLike
+from declip_rt.images.load import Frame, ImageLike, OnStream
 from declip_rt.model.bundle import Bundle
 from declip_rt.model.manifest import Head
 from declip_rt.prompts import Prompts
@@ -38,6 +38,7 @@ __all__ = [
     "Head",
     "ImageError",
     "ImageLike",
+    "OnStream",
     "OutOfMemory",
     "ParityError",
     "Prompts",

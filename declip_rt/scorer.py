@@ -11,7 +11,18 @@ from typing import Literal, NoReturn, TypeAlias, TypeVar, get_args, overload
 from declip_rt.backends.choose import open_engine
 from declip_rt.backends.contract import Engine, EngineInfo, EngineOptions, Precision
 from declip_rt.errors import ConfigError, DeclipError, ImageError
-from declip_rt.images.load import Broken, DecodeScale, Facts, Frame, ImageLike, Loaded, Loader, is_on_gpu, is_one
+from declip_rt.images.load import (
+    Broken,
+    DecodeScale,
+    Facts,
+    Frame,
+    ImageLike,
+    Loaded,
+    Loader,
+    OnStream,
+    is_on_gpu,
+    is_one,
+)
 from declip_rt.images.memory import Budget
 from declip_rt.images.patience import TIMEOUT
 from declip_rt.model.bundle import Bundle
@@ -131,22 +142,24 @@ class Scorer:
         )
         self.engine: EngineInfo = engine.info
 
-    def score(self, image: ImageLike) -> Score:
+    def score(self, image: ImageLike, *, stream: object = None) -> Score:
         """The score of one image.
 
         image: a path, encoded bytes, a Pillow image, or RGB uint8 (H, W, 3) of NumPy or another library. Transparency
         is laid over white; of several frames the first counts, of a TIFF's pages the largest. On a GPU it may be
         (3, H, W) too, and must not change before its score is there; `device` is then that GPU.
+        stream: of a frame on a GPU, the CUDA stream that writes it; see OnStream. Without one, it is what the frame's
+            library says, or the default stream.
 
         Raises:
             ImageError: it cannot be read or decoded; `error.image` is its path.
             EngineError: the engine failed, or the scorer is closed or another process's.
         """
-        return self._one(image, self._score_of)
+        return self._one(image if stream is None else OnStream(image, stream), self._score_of)
 
-    def embed(self, image: ImageLike) -> Embedding:
+    def embed(self, image: ImageLike, *, stream: object = None) -> Embedding:
         """The perceptual and the semantic feature of one image, given as to `score`. Raises what `score` raises."""
-        return self._one(image, _embedding_of)
+        return self._one(image if stream is None else OnStream(image, stream), _embedding_of)
 
     @overload
     def score_many(self, images: Iterable[ImageLike], *, return_errors: Literal[False] = False) -> Generator[Score]: ...

@@ -21,6 +21,7 @@ NAMES = [
     "Head",
     "ImageError",
     "ImageLike",
+    "OnStream",
     "OutOfMemory",
     "ParityError",
     "Prompts",
@@ -41,8 +42,8 @@ SIGNATURES = {
     "memory: 'int | None' = None, icc: 'bool' = True, strict: 'bool' = False, "
     "timeout: 'float | None' = 300.0, precision: 'Precision' = 'auto', lanes: 'int | None' = None, "
     "recipe: 'str | os.PathLike[str] | None' = None, decoder: 'Decoder' = 'cpu') -> 'None'",
-    "Scorer.score": "(self, image: 'ImageLike') -> 'Score'",
-    "Scorer.embed": "(self, image: 'ImageLike') -> 'Embedding'",
+    "Scorer.score": "(self, image: 'ImageLike', *, stream: 'object' = None) -> 'Score'",
+    "Scorer.embed": "(self, image: 'ImageLike', *, stream: 'object' = None) -> 'Embedding'",
     "Scorer.score_many": "(self, images: 'Iterable[ImageLike]', *, return_errors: 'bool' = False) -> "
     "'Generator[Score] | Generator[Score | ImageError]'",
     "Scorer.embed_many": "(self, images: 'Iterable[ImageLike]', *, return_errors: 'bool' = False) -> "

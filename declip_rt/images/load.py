@@ -24,7 +24,7 @@ from declip_rt.stats import Stats
 SMALL = 128 * 2**20  # bytes that each worker may use without asking
 PROFILE, PROFILE_WITHIN = b"ICC_PROFILE", 2**18  # what announces one in a JPEG, and the bytes that it comes in
 CUDA = 2  # DLPack's number for CUDA devices
-ImageLike: TypeAlias = "str | os.PathLike[str] | bytes | NDArray[np.uint8] | Image.Image | Frame"
+ImageLike: TypeAlias = "str | os.PathLike[str] | bytes | NDArray[np.uint8] | Image.Image | Frame | OnStream"
 DecodeScale: TypeAlias = Literal["full", "auto"]
 
 
@@ -36,6 +36,18 @@ class Frame(Protocol):
 
     def __dlpack__(self) -> object: ...
     def __dlpack_device__(self) -> tuple[int, int]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class OnStream:
+    """A frame on a GPU, and the CUDA stream that writes it: its score waits for what is queued there now.
+
+    frame: as Frame. stream: its address as an integer, or a stream of torch, CuPy, pycuda, numba, cuda.core, or what
+    else has `__cuda_stream__`.
+    """
+
+    frame: Any
+    stream: Any
 
 
 class Slot(Protocol):
@@ -233,6 +245,8 @@ class Loader:
 
 def is_on_gpu(image: Any) -> bool:
     """Whether an image is a frame in a GPU's memory."""
+    if isinstance(image, OnStream):
+        return True
     if hasattr(image, "__dlpack_device__"):
         try:
             return bool(image.__dlpack_device__()[0] == CUDA)
@@ -243,7 +257,7 @@ def is_on_gpu(image: Any) -> bool:
 
 def is_one(images: Any) -> bool:
     """Whether a caller gave one image in place of an iterable of images."""
-    if isinstance(images, (str, os.PathLike, bytes, bytearray, memoryview, Image.Image)):
+    if isinstance(images, (str, os.PathLike, bytes, bytearray, memoryview, Image.Image, OnStream)):
         return True
     if hasattr(images, "__cuda_array_interface__"):
         return len(images.__cuda_array_interface__["shape"]) < 4

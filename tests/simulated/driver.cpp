@@ -45,6 +45,7 @@ CUresult in_context() {  // what works on the current device needs one; a foreig
 std::mutex big;  // over all below
 auto &allocated = *new std::map<uintptr_t, size_t>, &pinned = *new std::map<uintptr_t, size_t>;  // never destroyed
 auto& owner = *new std::map<uintptr_t, int>;  // the device of each allocation
+auto& foreign = *new std::set<uintptr_t>;  // memory of another library's own context
 size_t reserved = 0;                           // of the pool: freed, but not given back
 size_t total = size_t(1) << 30;
 double slowness = 0;  // seconds that each piece of work lasts at least
@@ -191,9 +192,10 @@ int retained = 0;
 EXPORT void sim_reset(size_t memory, double slow, long launches) {
   std::lock_guard held(big);
   total = memory, slowness = slow, launches_left = launches, lost = false, fatal = 0;
-  spans.clear(), faults.clear();
+  spans.clear(), faults.clear(), foreign.clear();
 }
 EXPORT void sim_fail(char kind) { std::lock_guard held(big); fatal = kind; }
+EXPORT void sim_own(uintptr_t pointer) { std::lock_guard held(big); foreign.insert(pointer); }
 EXPORT size_t sim_used() { std::lock_guard held(big); return used() + reserved; }
 EXPORT size_t sim_pinned() { std::lock_guard held(big); return pinned.size(); }
 EXPORT int sim_spans(Span* out, int most) {
@@ -315,6 +317,9 @@ FUNCTION(cuPointerGetAttributes)(unsigned count, CUpointer_attribute* names, voi
         *(unsigned*)values[i] = host ? CU_MEMORYTYPE_HOST : device ? CU_MEMORYTYPE_DEVICE : 0;
         break;
       case CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL: *(int*)values[i] = device ? owner[pointer] : -2; break;
+      case CU_POINTER_ATTRIBUTE_CONTEXT:  // pools are of no context
+        *(CUcontext*)values[i] = foreign.count(pointer) ? reinterpret_cast<CUcontext>(0x9000) : nullptr;
+        break;
       case CU_POINTER_ATTRIBUTE_IS_MANAGED: *(unsigned*)values[i] = 0; break;
       default: return CUDA_ERROR_INVALID_VALUE;
     }

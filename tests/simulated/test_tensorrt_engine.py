@@ -8,9 +8,11 @@ import json
 import logging
 import re
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -18,7 +20,7 @@ import rtx
 import tensorrt
 from cuda.bindings import driver
 
-from declip_rt import Bundle, ConfigError, EngineError, ImageError, ParityError, Scorer, Unavailable
+from declip_rt import Bundle, ConfigError, EngineError, ImageError, OnStream, ParityError, Scorer, Unavailable
 from declip_rt.backends.choose import open_engine
 from declip_rt.backends.contract import Engine, EngineOptions
 from declip_rt.backends.cuda.context import Context
@@ -271,6 +273,77 @@ def test_a_frame_of_no_stream_is_waited_for_on_the_default_one(gpu: Simulation, 
         with context.current():
             gpu.driver.cuLaunchHostFunc(None, write, None)
         assert scorer.score(frame).technical == pytest.approx(expected.technical, abs=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["address", "protocol", "torch", "CuPy", "pycuda", "numba"])
+def test_a_frame_is_waited_for_on_the_stream_that_is_named(kind: str, gpu: Simulation, bundle: Bundle) -> None:
+    context, right = Context(0), picture()
+    frame, stream = Frame(context, np.full_like(right, 128)), context.stream()
+    address = int(stream.handle)
+    named: object = {
+        "address": address,
+        "protocol": SimpleNamespace(__cuda_stream__=lambda: (0, address)),
+        "torch": SimpleNamespace(cuda_stream=address),
+        "CuPy": SimpleNamespace(ptr=address),
+        "pycuda": SimpleNamespace(handle=address),
+        "numba": SimpleNamespace(handle=ctypes.c_void_p(address)),
+    }[kind]
+
+    @ctypes.CFUNCTYPE(None, ctypes.c_void_p)
+    def write(_: object) -> None:
+        time.sleep(0.1)
+        ctypes.memmove(frame.__cuda_array_interface__["data"][0], right.ctypes.data, right.nbytes)
+
+    def queue() -> None:
+        ctypes.memset(frame.__cuda_array_interface__["data"][0], 128, right.nbytes)
+        with context.current():
+            gpu.driver.cuLaunchHostFunc(ctypes.c_void_p(address), write, None)
+
+    with Scorer(bundle.path, "tensorrt", batch=2, lanes=1) as scorer:
+        expected = scorer.score(right).technical
+        queue()
+        assert scorer.score(frame, stream=named).technical == pytest.approx(expected, abs=1e-4)
+        queue()
+        (found,) = scorer.score_many([OnStream(frame, named)])
+        assert found.technical == pytest.approx(expected, abs=1e-4)
+        queue()
+        assert scorer.embed(frame, stream=named).perceptual == pytest.approx(scorer.embed(right).perceptual, abs=1e-4)
+        with pytest.raises(ImageError, match="a str is no CUDA stream"):
+            scorer.score(frame, stream="mine")
+        with pytest.raises(ImageError, match="cannot read a ndarray on the GPU"):
+            scorer.score(right, stream=named)
+
+
+def test_memory_of_another_context_is_refused(gpu: Simulation, bundle: Bundle) -> None:
+    """As that of pycuda.autoinit."""
+    frame = Frame(Context(0), picture())
+    gpu.driver.sim_own(ctypes.c_void_p(frame.__cuda_array_interface__["data"][0]))
+    with Scorer(bundle.path, "tensorrt", batch=1, lanes=1) as scorer:
+        with pytest.raises(ImageError, match=r"another CUDA context.*import pycuda\.autoprimaryctx"):
+            scorer.score(frame)
+        assert scorer.score(picture())
+
+
+def test_frames_are_let_go_in_the_thread_that_gave_them(gpu: Simulation, bundle: Bundle) -> None:
+    """pycuda frees an array's memory in the thread of its context alone."""
+    threads: list[int] = []
+
+    class Watched(Frame):
+        def __del__(self) -> None:
+            threads.append(threading.get_ident())
+
+    context = Context(0)
+    with Scorer(bundle.path, "tensorrt", batch=4, lanes=2, workers=3) as scorer:
+        list(scorer.score_many(Watched(context, picture(seed)) for seed in range(6)))
+        abandoned = scorer.score_many(Watched(context, picture(seed)) for seed in range(30))
+        next(abandoned)
+        abandoned.close()
+        del abandoned
+        list(scorer.score_many([picture(seed) for seed in range(12)]))  # which other threads put into the lanes
+        scorer.score(Watched(context, picture()))
+    gc.collect()
+    assert len(threads) > 10
+    assert set(threads) == {threading.get_ident()}
 
 
 @pytest.mark.parametrize("what", ["a failing producer", "another library's error", "another GPU"])

@@ -19,6 +19,18 @@ ALIGNMENT = 256  # bytes; TensorRT takes only addresses that are multiples of it
 SHORT = re.compile("out.?of.?memory|failed to allocate", re.IGNORECASE)  # as CUDA and its libraries say it
 
 
+def address_of(stream: Any) -> int:
+    """A CUDA stream's address, of an integer or a stream of any library. Raises TypeError for anything else."""
+    if hasattr(stream, "__cuda_stream__"):
+        return int(stream.__cuda_stream__()[1])
+    named = (getattr(stream, name) for name in ("cuda_stream", "ptr", "handle") if hasattr(stream, name))
+    found = next(named, stream)  # of torch, CuPy, or numba and pycuda
+    found = getattr(found, "value", found)  # numba's is of ctypes, where 0 is None
+    if found is None or isinstance(found, int):
+        return found or 0
+    raise TypeError(f"a {type(stream).__name__} is no CUDA stream; give its address, or one with __cuda_stream__")
+
+
 class Context:
     """A GPU's primary context. torch, ONNX Runtime and TensorRT use it, too, in the same process.
 
@@ -92,16 +104,41 @@ class Context:
         """A cuda.core.Buffer of `size` bytes of `buffer`, which must outlive it."""
         return self._core.Buffer.from_handle(int(buffer.handle) + offset, size)
 
-    def view(self, image: object, stream: Any) -> Any:
+    def view(self, image: object, stream: Any, writer: object = None) -> Any:
         """A cuda.core StridedMemoryView of an array on the GPU. `stream` waits until its producer has written it.
 
-        A producer that names no stream, as pycuda, writes on the legacy default stream, for which ours do not wait by
-        themselves.
+        writer: the producer's stream; None is the one that the array names. One that names none, as pycuda's, is
+        written on the legacy default stream, for which ours do not wait by themselves. To be called in the context.
+
+        Raises TypeError for what is no stream, ValueError for memory of another context.
         """
         facts = getattr(image, "__cuda_array_interface__", {})
-        if not hasattr(image, "__dlpack__") and facts.get("stream") is None:
+        if writer is not None:
+            stream.wait(self._stream_at(address_of(writer)))
+        elif not hasattr(image, "__dlpack__") and facts.get("stream") is None:
             stream.wait(self._core.LEGACY_DEFAULT_STREAM)
-        return self._utils.StridedMemoryView.from_any_interface(image, stream_ptr=int(stream.handle))
+        view = self._utils.StridedMemoryView.from_any_interface(image, stream_ptr=int(stream.handle))
+        if view.is_device_accessible and view.device_id == self.index:
+            self._check_owner(view.ptr)
+        return view
+
+    def _stream_at(self, address: int) -> Any:
+        usual = {0: self._core.LEGACY_DEFAULT_STREAM, 1: self._core.LEGACY_DEFAULT_STREAM}
+        usual[2] = self._core.PER_THREAD_DEFAULT_STREAM
+        return usual.get(address) or self._core.Stream.from_handle(address)
+
+    def _check_owner(self, pointer: int) -> None:
+        """Raises ValueError for memory of a context that is not this one; memory of a pool is of none."""
+        from cuda.bindings import driver
+
+        attribute = driver.CUpointer_attribute.CU_POINTER_ATTRIBUTE_CONTEXT
+        status, owner = driver.cuPointerGetAttribute(attribute, pointer)
+        _, ours = driver.cuCtxGetCurrent()
+        if int(status) == 0 and int(owner or 0) not in (0, int(ours)):
+            raise ValueError(
+                "it was made in another CUDA context, whose memory this one cannot read: with pycuda, "
+                "import pycuda.autoprimaryctx in place of pycuda.autoinit, or copy it to the host"
+            )
 
     def is_well(self) -> bool:
         """Whether the device still works. An error of CUDA that it does not survive comes up in each later call."""

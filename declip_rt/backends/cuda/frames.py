@@ -9,6 +9,7 @@ import numpy as np
 from declip_rt.backends.cuda.context import Context
 from declip_rt.backends.cuda.kernels import JOB, DeviceImage, ViewJobs, ViewKernels
 from declip_rt.errors import ImageError
+from declip_rt.images.load import OnStream
 from declip_rt.images.views import boxes
 from declip_rt.model.manifest import ViewSpec
 from declip_rt.native import LONGEST
@@ -20,6 +21,7 @@ class Frames:
     def __init__(self, context: Context, views: ViewSpec, stream: Any) -> None:
         self._context, self._views, self._stream = context, views, stream
         self._held: dict[int, tuple[Any, DeviceImage]] = {}  # slot -> what keeps the frame alive, and its address
+        self._gone: list[tuple[Any, DeviceImage]] = []  # forgotten, but not let go
         self._kernels: ViewKernels | None = None
         self._table_of: tuple[Any, Any] | None = None
         self._room: dict[str, Any] = {}  # buffers on the GPU; too small ones are replaced
@@ -30,15 +32,17 @@ class Frames:
     def put(self, i: int, frame: object) -> tuple[int, int]:
         """Takes a frame for slot i and returns its width and height in pixels.
 
-        frame: uint8 RGB (H, W, 3) or (3, H, W) of any strides, with `__dlpack__` or `__cuda_array_interface__`. It must
-        not change before its score. Raises ImageError for any other.
+        frame: uint8 RGB (H, W, 3) or (3, H, W) of any strides, with `__dlpack__` or `__cuda_array_interface__`, or such
+        a one OnStream. It must not change before its score. Raises ImageError for any other.
         """
+        self._gone.clear()
+        given = frame if isinstance(frame, OnStream) else OnStream(frame, None)
         try:
-            view = self._context.view(frame, self._stream)
+            view = self._context.view(given.frame, self._stream, given.stream)
         except Exception as error:  # other libraries' arrays fail in their own ways
             if not self._context.is_well():
                 raise
-            raise ImageError(f"cannot read a {type(frame).__name__} on the GPU: {error}") from error
+            raise ImageError(f"cannot read a {type(given.frame).__name__} on the GPU: {error}") from error
         image = _image(view, self._context.index)
         self._held[i] = view, image
         return image.width, image.height
@@ -66,12 +70,14 @@ class Frames:
         self._kernels.launch(self._stream, views, int(on_gpu.handle), int(scratch.handle), pixels)
 
     def drop(self, i: int) -> None:
-        """Forgets the frame of slot i, if it has one."""
-        self._held.pop(i, None)
+        """Forgets the frame of slot i. The next `put` or `clear` lets it go: pycuda frees in its own thread."""
+        if i in self._held:
+            self._gone.append(self._held.pop(i))
 
     def clear(self) -> None:
-        """Forgets the frames. Call it once they are computed."""
+        """Lets the frames go. Call it once they are computed, in the thread that gave them."""
         self._held.clear()
+        self._gone.clear()
 
     def close(self) -> None:
         for buffer in self._room.values():
