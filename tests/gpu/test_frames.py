@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+import threading
+import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -69,6 +72,23 @@ def _floats(context: Context) -> Frame:
     frame = Frame(context, np.zeros((8, 8, 12), np.uint8))
     frame.__cuda_array_interface__ |= {"shape": (8, 8, 3), "typestr": "<f4", "strides": None}
     return frame
+
+
+@pytest.mark.usefixtures("_current")
+def test_a_frame_that_another_thread_forgets_is_let_go_here(context: Context, bundle: Bundle) -> None:
+    """pycuda frees an array's memory in the thread of its context alone."""
+    freed = []
+    frames, frame = Frames(context, bundle.views, context.stream()), Frame(context, picture())
+    weakref.finalize(frame, lambda: freed.append(threading.get_ident()))
+    frames.put(0, frame)
+    del frame
+    forgets = threading.Thread(target=frames.drop, args=(0,))
+    forgets.start()
+    forgets.join()
+    assert (0 in frames, freed) == (False, [])
+    frames.clear()
+    gc.collect()
+    assert freed == [threading.get_ident()]
 
 
 @pytest.fixture
