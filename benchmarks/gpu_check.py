@@ -1,7 +1,8 @@
 """`make gpu-check`: all that needs an NVIDIA GPU, in one run of less than ten minutes.
 
-Writes benchmarks/results/gpu-NAME.json and .md: each check passed, failed or not run, and why; and the figures beside
-what they should be. The model of the figures is ViT-B/32 with random weights, or that of --checkpoint or --bundle.
+Writes benchmarks/results/gpu-NAME.json and .md after each check: it passed, failed or was not run, and why; and the
+figures beside what they should be. A check that fails, in whatever way, stops no other; each ends when the ten minutes
+do. The model of the figures is ViT-B/32 with random weights, or that of --checkpoint or --bundle.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
@@ -34,15 +35,20 @@ from declip_rt import Bundle, DeclipError, Scorer, native
 from declip_rt.backends.choose import open_engine
 from declip_rt.backends.contract import EngineOptions
 from declip_rt.backends.cuda.context import Context
+from declip_rt.backends.onnxrt.session import has_cuda
 from declip_rt.bench.machine import Machine, peak_memory
 from declip_rt.bench.measure import Effort, fill, throughput
 from declip_rt.commands.bench import made_up
 from declip_rt.errors import Unavailable
 
 ROOT = Path(__file__).parents[1]
-BATCHES = "1,8,32,64"
+MINUTES = 10.0
+LEAST = 10.0  # seconds that a check needs
+BATCHES, RIVAL_BATCHES = "1,8,32,64", "1,64"
 SECONDS = 2.0  # of each measurement of the bench
 BUSY = 10.0  # seconds of full lanes
+IMAGES = 20_000  # from files: fewer would measure how a DataLoader starts
+ENGINES = {"tensorrt": ("tensorrt", None), "rtx": ("tensorrt", "rtx"), "cuda": ("cuda", None)}  # device, recipe
 AIMS = {  # figure: the least, the most
     "engine over compiled torch": (1.3, None),
     "from JPEG files over a torch DataLoader": (5.0, None),
@@ -55,6 +61,21 @@ AIMS = {  # figure: the least, the most
 
 class NotRun(Exception):
     """What a check needs is not here."""
+
+
+class Clock:
+    """The time that all checks share."""
+
+    def __init__(self, minutes: float = MINUTES) -> None:
+        self._end = time.monotonic() + 60 * minutes
+
+    @property
+    def left(self) -> float:
+        """Seconds. Raises NotRun where they are too few."""
+        left = self._end - time.monotonic()
+        if left < LEAST:
+            raise NotRun(f"the {MINUTES:.0f} minutes are over; --only runs some of the checks")
+        return left
 
 
 @dataclass
@@ -72,9 +93,9 @@ class Check:
             function(self)
             self._judge()
         except (NotRun, Unavailable) as error:
-            self.state, self.said = "not run", [str(error)]
-        except (DeclipError, subprocess.SubprocessError, RuntimeError, OSError) as error:
-            self.state, self.said = "failed", [f"{type(error).__name__}: {error}"]
+            self.state, self.said = "not run", [*self.said, str(error)]
+        except Exception as error:  # no library's failure may take the other checks along
+            self.state, self.said = "failed", [*self.said, f"{type(error).__name__}: {error}"]
         print(f"  {self.state}: {'; '.join(self.said)} {self.figures or ''}", flush=True)
         return self
 
@@ -93,12 +114,12 @@ def kernels(check: Check) -> None:
     check.said.append(f"a fatbin of {size} bytes")
 
 
-def tests(check: Check) -> None:
+def tests(clock: Clock, check: Check) -> None:
     """tests/gpu, whose skipped tests are said."""
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.xml"
         command = [sys.executable, "-m", "pytest", "-q", "-rs", "tests/gpu", f"--junitxml={report}"]
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=clock.left, check=False)
         if not report.exists():
             raise NotRun(f"pytest does not start: {(done.stderr or done.stdout)[-300:]}")
         cases = list(ElementTree.parse(report).iter("testcase"))
@@ -112,35 +133,43 @@ def tests(check: Check) -> None:
 
 @dataclass(frozen=True)
 class Model:
+    """What the figures are of. engine: one of ENGINES."""
+
     checkpoint: Path | None
     bundle: Path | None
+    engine: str
+    clock: Clock
 
-    @staticmethod
-    @contextmanager
-    def made(checkpoint: Path | None, bundle: Path | None) -> Iterator[Model]:
-        """The bundle; or the checkpoint, or a random ViT-B/32, exported; or, where that cannot be, the embedded one."""
-        if bundle or any(importlib.util.find_spec(name) is None for name in ("torch", "open_clip", "onnx")):
-            yield Model(checkpoint, bundle)
-            return
-        from export.__main__ import export
+    @property
+    def options(self) -> dict[str, str]:
+        """The device, and the recipe if it needs one."""
+        device, recipe = ENGINES[self.engine]
+        return {"device": device} | ({"recipe": recipe} if recipe else {})
 
-        with tempfile.TemporaryDirectory() as folder:
-            found = checkpoint or random_model("ViT-B-32", Path(folder))
-            export(found, Path(folder) / "bundle", None)
-            yield Model(found, Path(folder) / "bundle")
+    def bench(self, check: Check) -> None:
+        """`declip-rt bench` alone."""
+        best = self._bench(check, BATCHES, [])
+        check.figures |= {f"{name}, images/s": speed for name, speed in best.items()}
 
-    def bench(self, device: str, check: Check) -> None:
-        """`declip-rt bench`, beside compiled torch where that is installed."""
+    def rivals(self, check: Check) -> None:
+        """The same, beside torch that is compiled."""
+        if self.checkpoint is None:
+            raise NotRun("it needs torch, open_clip and onnx, or --bundle and --checkpoint")
+        best = self._bench(check, RIVAL_BATCHES, ["--against", "torch-compile", "--checkpoint", str(self.checkpoint)])
+        check.figures = {f"{name}, images/s": speed for name, speed in best.items()}
+        check.figures["engine over compiled torch"] = best["declip-rt"] / best["torch-compile"]
+
+    def _bench(self, check: Check, batches: str, more: list[str]) -> dict[str, float]:
+        """The best images/s of each contender."""
         with tempfile.TemporaryDirectory() as folder:
             report = Path(folder) / "report.json"
-            command = [sys.executable, "-m", "benchmarks.bench", "--device", device, "--batch", BATCHES]
-            command += ["--seconds", str(SECONDS), "--json", str(report)]
-            command += ["--model", str(self.bundle)] if self.bundle else []
-            if self.checkpoint:
-                command += ["--against", "torch-compile", "--checkpoint", str(self.checkpoint)]
-            done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
+            command = [sys.executable, "-m", "benchmarks.bench", "--batch", batches, "--seconds", str(SECONDS)]
+            command += [part for name, value in self.options.items() for part in (f"--{name}", value)]
+            command += ["--json", str(report), *(["--model", str(self.bundle)] if self.bundle else []), *more]
+            left = self.clock.left
+            done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=left, check=False)
             if not report.exists():
-                options = EngineOptions(device=device, batch=1)
+                options = EngineOptions(batch=1, **self.options)  # type: ignore[arg-type]
                 open_engine(Bundle(self.bundle), options).close()  # raises where it is not installed
                 raise RuntimeError(done.stderr[-300:])
             found = json.loads(report.read_text())
@@ -151,16 +180,15 @@ class Model:
             best[name] = max(best.get(name, 0.0), speed)
             if name == "declip-rt" and row["batch"] == 1:
                 check.figures["p99 over p50 at batch 1"] = row["latency"]["p99"] / row["latency"]["p50"]
-        check.figures |= {f"{name}, images/s": speed for name, speed in best.items()}
-        if "torch-compile" in best and device == "tensorrt":
-            check.figures["engine over compiled torch"] = best["declip-rt"] / best["torch-compile"]
+        return best
 
     def busy(self, check: Check) -> None:
         """All lanes full of images that are decoded already, while nvidia-smi watches."""
         bundle = Bundle(self.bundle)
-        with closing(open_engine(bundle, EngineOptions(device="tensorrt", batch=32))) as engine, watched() as shares:
+        options = EngineOptions(batch=32, **self.options)  # type: ignore[arg-type]
+        with closing(open_engine(bundle, options)) as engine, watched() as shares:
             fill(engine, bundle.views)
-            throughput(engine, Effort(seconds=BUSY))
+            throughput(engine, Effort(seconds=min(BUSY, self.clock.left)))
         if not shares[2:]:
             raise NotRun("nvidia-smi does not say how busy the GPU is")
         check.figures["share of time that the GPU is busy"] = float(np.median(shares[2:]))
@@ -170,23 +198,29 @@ class Model:
         if self.checkpoint is None or self.bundle is None:
             raise NotRun("it needs torch, open_clip and onnx, or --bundle and --checkpoint")
         with tempfile.TemporaryDirectory() as folder:
-            paths = made_up(Path(folder), 500, 500) * 256
+            made = made_up(Path(folder), 500, 500)
+            paths = made * -(-IMAGES // len(made))
             speeds = {}
             for name, score in (
-                ("declip-rt", ours(self.checkpoint, self.bundle, "tensorrt")),
+                ("declip-rt", ours(self.checkpoint, self.bundle, **self.options)),
                 ("DataLoader", torch_loader(self.checkpoint, self.bundle, device="cuda", workers=os.cpu_count() or 2)),
             ):
                 score(paths[:128])
-                began = time.perf_counter()
-                score(paths)
-                speeds[name] = len(paths) / (time.perf_counter() - began)
+                began, done = time.perf_counter(), 0
+                share = self.clock.left / 2
+                while done < len(paths) and (spent := time.perf_counter() - began) < share:
+                    part = paths[done : done + max(IMAGES // 4, 1)]
+                    score(part)
+                    done += len(part)
+                speeds[name] = done / (time.perf_counter() - began)
+                check.said.append(f"{name}: {done} files in {spent:.0f} s or more")
         check.figures = {f"{name}, 500x500 JPEGs/s": speed for name, speed in speeds.items()}
         check.figures["from JPEG files over a torch DataLoader"] = speeds["declip-rt"] / speeds["DataLoader"]
 
     def stress(self, seconds: float, check: Check) -> None:
         """Photos and broken files, over and over: memory must be flat once warm."""
-        context = Context(0)
-        with tempfile.TemporaryDirectory() as folder, Scorer(self.bundle, "tensorrt") as scorer:
+        context, seconds = Context(0), min(seconds, self.clock.left)
+        with tempfile.TemporaryDirectory() as folder, Scorer(self.bundle, **self.options) as scorer:  # type: ignore[arg-type]
             images: list[str | bytes] = [*made_up(Path(folder), 640, 480), b"no image"]
             began, held, resident, count = time.perf_counter(), list[float](), list[float](), 0
             with closing(scorer.score_many(itertools.cycle(images), return_errors=True)) as scores:
@@ -198,6 +232,19 @@ class Model:
         check.said.append(f"{count} images in {seconds:.0f} s")
         check.figures["growth of GPU memory, MB"] = held[-1] - held[warm]
         check.figures["growth of resident memory, MB"] = resident[-1] - resident[warm]
+
+
+def export_model(checkpoint: Path | None, folder: Path, check: Check) -> None:
+    """The checkpoint, or a random ViT-B/32, as a bundle in the folder."""
+    missing = [name for name in ("torch", "open_clip", "onnx", "nncf") if importlib.util.find_spec(name) is None]
+    if missing:
+        raise NotRun(f"{', '.join(missing)} not installed: the embedded model is measured")
+    from export.__main__ import export
+
+    began, found = time.perf_counter(), checkpoint or random_model("ViT-B-32", folder)
+    export(found, folder / "bundle", None)
+    (folder / "checkpoint").write_text(str(found))
+    check.said.append(f"exported in {time.perf_counter() - began:.0f} s")
 
 
 @contextmanager
@@ -220,8 +267,20 @@ def watched() -> Iterator[list[float]]:
         thread.join()
 
 
+def installed_engine() -> str:
+    """The first of ENGINES whose library is here. Raises Unavailable."""
+    for name, modules in (("tensorrt", ("tensorrt",)), ("rtx", ("tensorrt_rtx",))):
+        if all(map(importlib.util.find_spec, modules)):
+            return name
+    if has_cuda():
+        return "cuda"
+    raise Unavailable("no engine for GPUs is installed: see the extras tensorrt, rtx and cuda")
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu_check", description=__doc__)
+    parser.add_argument("--device", choices=["auto", *ENGINES], default="auto", help="auto is what is installed")
+    parser.add_argument("--only", action="append", metavar="WORD", help="checks with this word; repeatable")
     parser.add_argument("--checkpoint", type=Path, metavar="FILE", help="of train, instead of a random ViT-B/32")
     parser.add_argument(
         "--bundle", type=Path, metavar="DIR", help="exported already, from --checkpoint if that is given"
@@ -231,20 +290,36 @@ def main() -> int:
     options = parser.parse_args()
     try:
         name = Context(0).name
+        engine = installed_engine() if options.device == "auto" else options.device
     except DeclipError as error:
         print(f"gpu-check: NOT RUN: {error}", file=sys.stderr)
         return 2
-    checks = [Check("the kernels are built").run(kernels), Check("tests/gpu").run(tests)]
-    with Model.made(options.checkpoint, options.bundle) as model:
-        for device in ("tensorrt", "cuda"):
-            checks.append(Check(f"declip-rt bench --device {device}").run(partial(model.bench, device)))
-        checks.append(Check("the GPU is kept busy").run(model.busy))
-        checks.append(Check("from files to scores").run(model.end_to_end))
-        checks.append(Check("stress").run(partial(model.stress, options.stress)))
+    clock, checks = Clock(), list[Check]()
+
+    def run(what: str, function: Callable[[Check], None]) -> None:
+        if not options.only or any(word in what for word in options.only):
+            checks.append(Check(what).run(function))
+            write(options.out / f"gpu-{name.replace(' ', '-').lower()}", name, checks)
+
+    run("the kernels are built", kernels)
+    run("tests/gpu", partial(tests, clock))
+    with ExitStack() as stack:
+        checkpoint, bundle = options.checkpoint, options.bundle
+        if bundle is None:
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+            checks.append(Check("the model").run(partial(export_model, checkpoint, folder)))
+            if (folder / "checkpoint").exists():
+                checkpoint, bundle = Path((folder / "checkpoint").read_text()), folder / "bundle"
+        model = Model(checkpoint, bundle, engine, clock)
+        run(f"declip-rt bench, {engine}", model.bench)
+        run("the GPU is kept busy", model.busy)
+        run("stress", partial(model.stress, options.stress))
+        run("from files to scores", model.end_to_end)
+        run("beside compiled torch", model.rivals)
     unmeasured = [aim for aim in AIMS if not any(aim in check.figures for check in checks)]
     if unmeasured:
         checks.append(Check("aims without a figure", "not run", unmeasured))
-    write(options.out / f"gpu-{name.replace(' ', '-').lower()}", name, checks)
+        write(options.out / f"gpu-{name.replace(' ', '-').lower()}", name, checks)
     return int(any(check.state == "failed" for check in checks))
 
 

@@ -17,7 +17,7 @@ from tests.simulated.conftest import Simulation
 
 
 def test_a_run(gpu: Simulation, bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gpu_check, "tests", lambda check: check.said.append("are run by make test"))
+    monkeypatch.setattr(gpu_check, "tests", lambda clock, check: check.said.append("are run by make test"))
     monkeypatch.setattr(gpu_check, "BATCHES", "1,4")
     monkeypatch.setattr(gpu_check, "BUSY", 0.1)
     monkeypatch.setattr(gpu_check, "SECONDS", 0.2)
@@ -28,15 +28,49 @@ def test_a_run(gpu: Simulation, bundle: Bundle, tmp_path: Path, monkeypatch: pyt
     found = json.loads((tmp_path / "gpu-simulated-gpu.json").read_text())
     checks = {check["name"]: check for check in found["checks"]}
     assert checks["the kernels are built"]["state"] == "passed"
-    assert checks["declip-rt bench --device tensorrt"]["figures"]["declip-rt, images/s"] > 0
-    assert checks["declip-rt bench --device tensorrt"]["figures"]["p99 over p50 at batch 1"] >= 1
-    assert checks["declip-rt bench --device cuda"]["state"] == "not run"
-    assert "no CUDA provider" in checks["declip-rt bench --device cuda"]["said"][0]
-    assert checks["from files to scores"]["state"] == "not run"
+    assert checks["declip-rt bench, tensorrt"]["figures"]["declip-rt, images/s"] > 0
+    assert checks["declip-rt bench, tensorrt"]["figures"]["p99 over p50 at batch 1"] >= 1
+    assert checks["from files to scores"]["state"] == checks["beside compiled torch"]["state"] == "not run"
     assert checks["stress"]["state"] == "passed", checks["stress"]
     assert "engine over compiled torch" in checks["aims without a figure"]["said"]
     page = (tmp_path / "gpu-simulated-gpu.md").read_text()
     assert "| from files to scores | not run |" in page
+
+
+def test_one_check_alone_on_an_engine_that_is_not_here(
+    gpu: Simulation, bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    line = ["", "--bundle", str(bundle.path), "--out", str(tmp_path), "--device", "cuda", "--only", "bench"]
+    monkeypatch.setattr(sys, "argv", line)
+    assert gpu_check.main() == 0
+    bench, aims = json.loads((tmp_path / "gpu-simulated-gpu.json").read_text())["checks"]
+    assert (bench["name"], bench["state"]) == ("declip-rt bench, cuda", "not run")
+    assert "no CUDA provider" in bench["said"][0]
+    assert set(aims["said"]) == set(gpu_check.AIMS)
+
+
+def test_a_check_that_breaks_takes_no_other_along(
+    gpu: Simulation, bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was found before is written already."""
+    written: list[list[str]] = []
+
+    def broken(*_: object) -> None:
+        raise AssertionError("a library's own")
+
+    monkeypatch.setattr(gpu_check, "write", lambda path, name, checks: written.append([each.name for each in checks]))
+    for name in ("bench", "busy", "stress", "end_to_end", "rivals"):
+        monkeypatch.setattr(Model, name, broken)
+    monkeypatch.setattr(gpu_check, "tests", broken)
+    monkeypatch.setattr(sys, "argv", ["", "--bundle", str(bundle.path), "--out", str(tmp_path)])
+    assert gpu_check.main() == 1
+    assert [len(names) for names in written] == [1, 2, 3, 4, 5, 6, 7, 8]
+
+
+def test_a_check_ends_with_the_time(bundle: Bundle) -> None:
+    check = Check("bench").run(Model(None, bundle.path, "tensorrt", gpu_check.Clock(minutes=0)).bench)
+    assert check.state == "not run"
+    assert "minutes are over" in check.said[0]
 
 
 def test_an_aim_that_is_missed_fails_the_check() -> None:
@@ -54,8 +88,8 @@ def test_an_engine_that_is_wrong_fails_and_one_that_is_missing_is_not_run(
     monkeypatch.setenv("SIMULATED_FAULTS", "moved")  # for the processes that it starts
     monkeypatch.setenv("PYTEST_ADDOPTS", "-k parity_gate")
     bench, tests = (
-        Check("bench").run(partial(Model(None, bundle.path).bench, "tensorrt")),
-        Check("tests").run(gpu_check.tests),
+        Check("bench").run(Model(None, bundle.path, "tensorrt", gpu_check.Clock()).bench),
+        Check("tests").run(partial(gpu_check.tests, gpu_check.Clock())),
     )
     assert (bench.state, tests.state) == ("failed", "failed")
     assert "does not score as the reference does" in bench.said[0]
@@ -63,7 +97,9 @@ def test_an_engine_that_is_wrong_fails_and_one_that_is_missing_is_not_run(
     assert [line for line in tests.said if line.startswith("skipped: ") and "no CUDA provider" in line]
 
 
-@pytest.mark.parametrize(("error", "state"), [(NotRun("no torch"), "not run"), (EngineError("lost"), "failed")])
+@pytest.mark.parametrize(
+    ("error", "state"), [(NotRun("no torch"), "not run"), (EngineError("lost"), "failed"), (KeyError("row"), "failed")]
+)
 def test_what_stops_a_check_is_said(error: Exception, state: str) -> None:
     def stopped(check: Check) -> None:
         raise error
