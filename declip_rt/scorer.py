@@ -47,7 +47,7 @@ class Scorer:
 
     Args:
         model: a bundle's folder, or the name of an embedded one; None is `declip-tiny`.
-        device: auto, cpu, cuda[:i], tensorrt[:i] or openvino[:CPU|GPU|NPU].
+        device: auto, cpu, cuda[:i|i,j|all], tensorrt[:i|i,j|all] or openvino[:CPU|GPU|NPU].
         prompts: own scores, one for each; the bundle needs a text tower for them.
         batch: images that are computed together. The scores do not depend on it. 1 is for latency: all threads
             compute one image; with more each batch has its share of them, and several compute at once.
@@ -282,7 +282,7 @@ def _named(done: Scored, index: int | None = None) -> ImageError:
 
 def _on_gpu(engine: Engine) -> Callable[[bytes], Frame | None]:
     if engine.info.index is None:
-        raise ConfigError('`decoder="gpu"` needs `device="tensorrt"` or `device="cuda"`')
+        raise ConfigError('`decoder="gpu"` needs `device="tensorrt"` or `device="cuda"`, of one GPU')
     from declip_rt.backends.cuda.context import Context
     from declip_rt.backends.cuda.decoder import GpuDecoder
 

@@ -32,6 +32,8 @@ def open_engine(bundle: Bundle, options: EngineOptions | None = None, stats: Sta
     """
     options, stats = options or EngineOptions(), stats or Stats()
     kind, fallback = options.on.kind, None
+    if options.on.others != ():
+        return _open_several(bundle, options, stats)
     if kind == "tensorrt":
         from declip_rt.backends.trt.engine import open_plan
 
@@ -57,6 +59,15 @@ def open_engine(bundle: Bundle, options: EngineOptions | None = None, stats: Sta
             logger.warning("computing by ONNX Runtime: %s", error)
             fallback = "; ".join(filter(None, (fallback, str(error))))
     return open_onnx(bundle, options, stats, fallback)
+
+
+def _open_several(bundle: Bundle, options: EngineOptions, stats: Stats) -> Engine:
+    from declip_rt.backends.cuda.context import count
+    from declip_rt.backends.several import Several
+
+    on = options.on
+    indexes = range(count()) if on.others is None else (on.index, *on.others)
+    return Several(lambda i: open_engine(bundle, replace(options, device=f"{on.kind}:{i}"), stats), indexes)
 
 
 def _open_openvino(bundle: Bundle, options: EngineOptions, stats: Stats, fallback: str | None = None) -> Engine:

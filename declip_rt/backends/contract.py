@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from declip_rt.errors import ConfigError, ParityError
 
 Floats: TypeAlias = NDArray[np.float32]
-DEVICES = "auto, cpu, cuda[:i], tensorrt[:i] or openvino[:CPU|GPU|NPU]"
+DEVICES = "auto, cpu, cuda[:i|i,j|all], tensorrt[:i|i,j|all] or openvino[:CPU|GPU|NPU]"
 Kind: TypeAlias = Literal["cpu", "cuda", "tensorrt", "openvino"]
 Precision: TypeAlias = Literal["auto", "fp32", "fp16", "bf16", "int8"]
 
@@ -60,9 +60,9 @@ class Lane(Protocol):
 class EngineInfo:
     """Where an engine computes, and how.
 
-    kind: cpu, cuda, tensorrt or openvino. index: the GPU's; None on a CPU and for OpenVINO. name: the library and its
-    version, and the device where that matters. precision: fp32, fp16, bf16 or int8. batch: images that are computed
-    together. lanes: batches in flight. fallback: why this is not what was asked for; None where it is.
+    kind: cpu, cuda, tensorrt or openvino. index: the GPU's; None on a CPU, for OpenVINO and for several GPUs. name: the
+    library and its version, and the device where that matters. precision: fp32, fp16, bf16 or int8. batch: images that
+    are computed together. lanes: batches in flight. fallback: why this is not what was asked for; None where it is.
     """
 
     kind: Kind
@@ -101,19 +101,24 @@ class Engine(Protocol):
 
 @dataclass(frozen=True)
 class Device:
-    """A device as users name it: auto, cpu, cuda[:i], tensorrt[:i], openvino[:CPU|GPU|NPU]."""
+    """A device as users name it, see DEVICES."""
 
     kind: Literal["auto", "cpu", "cuda", "tensorrt", "openvino"]
-    index: int = 0
+    index: int = 0  # of the first GPU
     unit: str = ""  # OpenVINO's device
+    others: tuple[int, ...] | None = ()  # more GPUs; None is all there are
 
     @staticmethod
     def parse(text: str) -> Device:
         """Raises ConfigError."""
         if match := re.fullmatch(r"openvino(?::(CPU|GPU|NPU))?", text):
             return Device("openvino", unit=match[1] or "CPU")
-        if match := re.fullmatch(r"(auto|cpu)|(cuda|tensorrt)(?::(\d{1,4}))?", text):
-            return Device(cast(Kind, match[1] or match[2]), int(match[3] or 0))
+        if match := re.fullmatch(r"(cuda|tensorrt):all", text):
+            return Device(cast(Kind, match[1]), others=None)
+        if match := re.fullmatch(r"(auto|cpu)|(cuda|tensorrt)(?::(\d{1,4}(?:,\d{1,4})*))?", text):
+            index, *others = map(int, (match[3] or "0").split(","))
+            if index not in others and len(set(others)) == len(others):
+                return Device(cast(Kind, match[1] or match[2]), index, others=tuple(others))
         raise ConfigError(f"no device is called {text!r}; choose {DEVICES}")
 
 

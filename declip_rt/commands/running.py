@@ -16,7 +16,7 @@ from typing import Any, TypeVar, get_args
 import msgspec
 from tqdm import tqdm
 
-from declip_rt.backends.contract import EngineOptions, Precision
+from declip_rt.backends.contract import DEVICES, EngineOptions, Precision
 from declip_rt.images.load import DecodeScale
 from declip_rt.images.patience import TIMEOUT
 from declip_rt.output.terminal import printable
@@ -48,7 +48,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """All others."""
     add = parser.add_argument
     add("--model", metavar="BUNDLE", help="a bundle's folder, or an embedded model's name (default: declip-tiny)")
-    add("--device", default="auto", help="auto (default), cpu, cuda[:i], tensorrt[:i] or openvino[:CPU|GPU|NPU]")
+    add("--device", default="auto", help=f"{DEVICES} (default: auto)")
     add(
         "--precision",
         default="auto",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -19,15 +21,17 @@ from declip_rt.backends.onnxrt.session import has_cuda
         ("cuda", ("cuda", 0)),
         ("cuda:3", ("cuda", 3)),
         ("tensorrt:1", ("tensorrt", 1)),
+        ("tensorrt:2,0", ("tensorrt", 2, "", (0,))),
+        ("cuda:all", ("cuda", 0, "", None)),
     ],
 )
-def test_devices_as_users_write_them(text: str, device: tuple[str, int]) -> None:
+def test_devices_as_users_write_them(text: str, device: tuple[Any, ...]) -> None:
     assert Device.parse(text) == Device(*device)
 
 
-@pytest.mark.parametrize("text", ["gpu", "cpu:1", "cuda:", "cuda:-1", "CUDA", ""])
+@pytest.mark.parametrize("text", ["gpu", "cpu:1", "cuda:", "cuda:-1", "cuda:1,1", "cuda:0,", "cpu:all", "CUDA", ""])
 def test_other_names_list_the_choices(text: str) -> None:
-    with pytest.raises(ConfigError, match=r"auto, cpu, cuda\[:i\], tensorrt\[:i\] or openvino\[:CPU\|GPU\|NPU\]"):
+    with pytest.raises(ConfigError, match=r"auto, cpu, cuda\[:i\|i,j\|all\], tensorrt.* or openvino\[:CPU\|GPU\|NPU\]"):
         Device.parse(text)
 
 

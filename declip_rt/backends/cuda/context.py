@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from declip_rt.errors import DeclipError, EngineError, OutOfMemory
+from declip_rt.errors import DeclipError, EngineError, OutOfMemory, Unavailable
 from declip_rt.extras import load
 
 ALIGNMENT = 256  # bytes; TensorRT takes only addresses that are multiples of it
@@ -31,6 +31,19 @@ def address_of(stream: Any) -> int:
     raise TypeError(f"a {type(stream).__name__} is no CUDA stream; give its address, or one with __cuda_stream__")
 
 
+def count() -> int:
+    """The number of GPUs. Raises Unavailable, and EngineError where CUDA cannot be used."""
+    try:
+        return len(load("cuda.core").Device.get_all_devices())
+    except Unavailable:
+        raise
+    except Exception as error:  # no driver, or one that is too old for cuda.bindings: each fails in its own way
+        raise EngineError(
+            f"CUDA cannot be used: {error}; check that nvidia-smi runs, and that its driver is new enough: "
+            "at least 580 for CUDA 13, or install cuda-bindings 12 for an older one"
+        ) from error
+
+
 class Context:
     """A GPU's primary context. torch, ONNX Runtime and TensorRT use it, too, in the same process.
 
@@ -44,15 +57,8 @@ class Context:
     def __init__(self, index: int) -> None:
         self._core, self._utils = load("cuda.core"), load("cuda.core.utils")
         self.index = index
-        try:
-            devices = self._core.Device.get_all_devices()
-        except Exception as error:  # no driver, or one that is too old for cuda.bindings: each fails in its own way
-            raise EngineError(
-                f"CUDA cannot be used: {error}; check that nvidia-smi runs, and that its driver is new enough: "
-                "at least 580 for CUDA 13, or install cuda-bindings 12 for an older one"
-            ) from error
-        if index >= len(devices):
-            raise EngineError(f"there is no device {index}: CUDA sees {len(devices)}; nvidia-smi lists those there are")
+        if index >= (found := count()):
+            raise EngineError(f"there is no device {index}: CUDA sees {found}; nvidia-smi lists those there are")
         with self.guarded("cannot open the device"):
             device = self._core.Device(index)
             self.name: str = device.name
