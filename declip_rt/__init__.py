@@ -51,10 +51,7 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     """`__version__`, which only who asks for it waits for."""
     if name == "__version__":
-        from importlib.metadata import PackageNotFoundError, version
+        from declip_rt.extras import own_version
 
-        try:
-            return version("declip-rt")
-        except PackageNotFoundError:  # a checkout that is not installed
-            return "unknown"
+        return own_version()
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

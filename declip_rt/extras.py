@@ -55,6 +55,16 @@ EXTRAS = (
 )
 
 
+def own_version() -> str:
+    """That of declip-rt."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("declip-rt")
+    except PackageNotFoundError:  # a checkout that is not installed
+        return "unknown"
+
+
 def load(module: str) -> ModuleType:
     """Imports one of EXTRAS, or a module in it, such as `scipy.stats`.
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import logging
 import platform
-from importlib.metadata import version
 from pathlib import Path
 
 import msgspec
@@ -16,6 +15,7 @@ from declip_rt.backends.instructions import flags
 from declip_rt.backends.parity import Proof
 from declip_rt.disk import write_whole
 from declip_rt.errors import ConfigError
+from declip_rt.extras import own_version
 from declip_rt.model.bundle import Bundle
 from declip_rt.stats import cores
 
@@ -47,7 +47,7 @@ def _key(engine: Engine, bundle: Bundle) -> str:
     graphs = sorted((name, graph.sha256) for name, graph in bundle.manifest.graphs.items())
     info = engine.info
     cpu = (platform.machine(), platform.processor(), sorted(flags()), cores())
-    parts = (version("declip-rt"), graphs, info.name, info.precision, info.batch, info.lanes, cpu)
+    parts = (own_version(), graphs, info.name, info.precision, info.batch, info.lanes, cpu)
     return hashlib.sha256(repr(parts).encode()).hexdigest()
 
 

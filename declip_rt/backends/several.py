@@ -7,7 +7,21 @@ from dataclasses import replace
 from itertools import chain, zip_longest
 
 from declip_rt.backends.contract import Engine, Lane
-from declip_rt.errors import DeclipError
+from declip_rt.errors import ImageError
+
+
+class _OneOfSeveral:
+    """A lane, but for frames: which GPU's lane is free next is chance."""
+
+    def __init__(self, lane: Lane) -> None:
+        self.inner = lane
+        self.slot, self.launch, self.result = lane.slot, lane.launch, lane.result
+
+    def put(self, i: int, frame: object) -> tuple[int, int]:
+        self.inner.slot(i)  # which a closed engine refuses
+        raise ImageError(
+            "frames on a GPU are for one GPU: choose `device` as that of the frame, or copy it to the host"
+        )
 
 
 class Several:
@@ -22,7 +36,7 @@ class Several:
         try:
             for index in indexes:
                 self._engines.append(open(index))
-        except DeclipError:
+        except BaseException:
             self.close()
             raise
         first, batch = self._engines[0].info, min(each.info.batch for each in self._engines)
@@ -34,7 +48,7 @@ class Several:
     @property
     def lanes(self) -> Sequence[Lane]:
         turns = chain.from_iterable(zip_longest(*(each.lanes for each in self._engines)))
-        return [lane for lane in turns if lane is not None]
+        return [_OneOfSeveral(lane) for lane in turns if lane is not None]
 
     @property
     def is_closed(self) -> bool:

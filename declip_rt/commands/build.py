@@ -43,16 +43,17 @@ def build(model: str | None, recipe: str | None, targets: str, index: int) -> in
     bundle, plans = Bundle(model), Plans()
     chosen = Recipe.find(recipe) if recipe else Recipe(library="tensorrt_rtx") if named else default_recipe()
     if named:
-        origins = [Origin.of(bundle, chosen, [name]) for name in named]
-    else:
-        origins = [Origin.of(bundle, chosen, context=_here(chosen, index))]
-    for origin in origins:
-        _get(plans, origin, bundle)
-        print(plans.file(origin.key))
+        for origin in [Origin.of(bundle, chosen, [name]) for name in named]:
+            _get(plans, origin, bundle)
+        return 0
+    context = _here(chosen, index)
+    with context.current():  # TensorRT builds for the current device
+        _get(plans, Origin.of(bundle, chosen, context=context), bundle)
     return 0
 
 
 def _get(plans: Plans, origin: Origin, bundle: Bundle) -> None:
+    """Builds the plan, or finds it, and prints its path."""
     with tqdm(file=sys.stderr, disable=not sys.stderr.isatty(), unit="step") as bar:
 
         def progress(phase: str, done: int, steps: int) -> None:
@@ -64,6 +65,7 @@ def _get(plans: Plans, origin: Origin, bundle: Bundle) -> None:
             return builder.build(bundle, origin.recipe, origin.targets, progress, plans.timing(origin))
 
         plans.get(origin, bundle.name, make)
+    print(plans.file(origin.key))
 
 
 def _here(recipe: Recipe, index: int) -> Context:

@@ -162,8 +162,9 @@ class Loader:
             return Loaded(self._decode(image))
 
     def close(self) -> None:
-        """Frees its threads."""
+        """Frees its threads, and the decoder on a GPU."""
         self._patience.close()
+        self._on_gpu = None
 
     def _load(self, image: str | os.PathLike[str] | bytes) -> Loaded:
         if isinstance(image, bytes):

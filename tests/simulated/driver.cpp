@@ -50,7 +50,7 @@ size_t reserved = 0;                           // of the pool: freed, but not gi
 size_t total = size_t(1) << 30;
 double slowness = 0;  // seconds that each piece of work lasts at least
 long launches_left = -1;  // until the device is lost
-bool lost = false;
+bool lost = false, full = false;  // full: there is no room for a context
 char fatal = 0;  // the kind of work by which the device is lost
 auto& spans = *new std::vector<Span>;
 auto& faults = *new std::vector<std::string>;  // misuse that a real driver may let pass
@@ -191,10 +191,11 @@ int retained = 0;
 // For the tests, through ctypes.
 EXPORT void sim_reset(size_t memory, double slow, long launches) {
   std::lock_guard held(big);
-  total = memory, slowness = slow, launches_left = launches, lost = false, fatal = 0;
+  total = memory, slowness = slow, launches_left = launches, lost = full = false, fatal = 0;
   spans.clear(), faults.clear(), foreign.clear();
 }
 EXPORT void sim_fail(char kind) { std::lock_guard held(big); fatal = kind; }
+EXPORT void sim_fill() { full = true; }
 EXPORT void sim_own(uintptr_t pointer) { std::lock_guard held(big); foreign.insert(pointer); }
 EXPORT size_t sim_used() { std::lock_guard held(big); return used() + reserved; }
 EXPORT size_t sim_pinned() { std::lock_guard held(big); return pinned.size(); }
@@ -247,6 +248,7 @@ FUNCTION(cuDeviceGetAttribute)(int* value, CUdevice_attribute attribute, CUdevic
   return CUDA_SUCCESS;
 }
 FUNCTION(cuDevicePrimaryCtxRetain)(CUcontext* context, CUdevice device) {
+  if (full) return CUDA_ERROR_OUT_OF_MEMORY;
   retained++, *context = primary[device];
   return CUDA_SUCCESS;
 }
@@ -261,7 +263,12 @@ FUNCTION(cuCtxGetDevice)(CUdevice* device) {
 }
 FUNCTION(cuCtxGetDevice_v2)(CUdevice* device, CUcontext context) { *device = device_of(context); return CUDA_SUCCESS; }
 FUNCTION(cuCtxGetStreamPriorityRange)(int* least, int* greatest) { *least = 0; *greatest = -5; return CUDA_SUCCESS; }
-FUNCTION(cuCtxSynchronize)() { return health(); }
+FUNCTION(cuCtxSynchronize)() {
+  std::lock_guard held(big);
+  for (Stream* each : streams)
+    if (each->captured) return CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED;
+  return lost ? CUDA_ERROR_ILLEGAL_ADDRESS : CUDA_SUCCESS;
+}
 
 // Memory
 FUNCTION(cuMemGetInfo_v2)(size_t* free, size_t* all) {
@@ -375,6 +382,11 @@ FUNCTION(cuStreamDestroy_v2)(CUstream stream) {
   return CUDA_SUCCESS;
 }
 FUNCTION(cuStreamSynchronize)(CUstream stream) { of(stream)->sync(); return health(); }
+FUNCTION(cuStreamQuery)(CUstream stream) {
+  if (CUresult error = health()) return error;
+  std::lock_guard held(of(stream)->lock);
+  return of(stream)->queue.empty() && !of(stream)->busy ? CUDA_SUCCESS : CUDA_ERROR_NOT_READY;
+}
 FUNCTION(cuStreamGetCtx)(CUstream stream, CUcontext* context) {
   *context = stream <= CU_STREAM_PER_THREAD ? current : of(stream)->context;
   return CUDA_SUCCESS;

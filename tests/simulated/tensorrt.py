@@ -20,8 +20,14 @@ faults = set(
     os.environ.get("SIMULATED_FAULTS", "").split()
 )  # what goes wrong: start, refuse, enqueue, nan, moved, short
 built: list[IBuilderConfig] = []  # how plans were built
+devices: list[int] = []  # that were current when a plan was built; -1 is none
 loggers: list[ILogger] = []  # that were given
 Callback = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
+
+
+def current_device() -> int:
+    found = ctypes.c_int()
+    return found.value if ctypes.CDLL("libcuda.so.1").cuCtxGetDevice(ctypes.byref(found)) == 0 else -1
 
 
 class ILogger:
@@ -117,6 +123,7 @@ class Builder:
 
     def build_serialized_network(self, network: INetworkDefinition, config: IBuilderConfig) -> bytes:
         built.append(config)
+        devices.append(current_device())
         return json.dumps([profile.shape for profile in config.profiles]).encode() + b"\n" + network.graph
 
 

@@ -34,7 +34,7 @@ def test_lanes_take_turns_and_equal_gpus_share_a_plan(gpu: Simulation, bundle: B
     tensorrt.built.clear()
     engine = open_engine(bundle, EngineOptions(device="tensorrt:1,0", batch=4, lanes=2))
     assert len(tensorrt.built) == 1
-    assert [lane._context.index for lane in engine.lanes] == [1, 0, 1, 0]  # type: ignore[attr-defined]
+    assert [lane.inner._context.index for lane in engine.lanes] == [1, 0, 1, 0]  # type: ignore[attr-defined]
     assert str(engine.info).startswith("tensorrt (GPUs 1, 0: Simulated GPU, tensorrt")
     assert (engine.info.lanes, engine.info.batch, engine.info.index) == (4, 4, None)
     engine.close()
@@ -64,8 +64,8 @@ def test_a_lost_gpu_is_named_and_rows_are_kept(gpu: Simulation, bundle: Bundle, 
     assert 1 <= len(found) <= 3
 
 
-def test_a_frame_needs_a_lane_of_its_gpu(gpu: Simulation, bundle: Bundle) -> None:
+def test_frames_are_for_one_gpu(gpu: Simulation, bundle: Bundle) -> None:
     with Scorer(bundle.path, "tensorrt:all", batch=1, lanes=1) as scorer:
         frame = Frame(Context(1), picture())
-        with pytest.raises(ImageError, match="the frame is on device 1, and the scorer on cuda:0"):
+        with pytest.raises(ImageError, match="frames on a GPU are for one GPU"):
             list(scorer.score_many([frame, frame]))

@@ -116,17 +116,24 @@ class Context:
         writer: the producer's stream; None is the one that the array names. One that names none, as pycuda's, is
         written on the legacy default stream, for which ours do not wait by themselves. To be called in the context.
 
-        Raises TypeError for what is no stream, ValueError for memory of another context.
+        Raises TypeError for what is no stream, ValueError for memory of another context or device.
         """
         facts = getattr(image, "__cuda_array_interface__", {})
+        if facts:  # before anything is queued on streams of two contexts
+            self._check_owner(facts["data"][0])
+        elif hasattr(image, "__dlpack_device__") and image.__dlpack_device__()[1] != self.index:
+            raise ValueError(self._elsewhere(image.__dlpack_device__()[1]))
         if writer is not None:
             stream.wait(self._stream_at(address_of(writer)))
         elif not hasattr(image, "__dlpack__") and facts.get("stream") is None:
             stream.wait(self._core.LEGACY_DEFAULT_STREAM)
         view = self._utils.StridedMemoryView.from_any_interface(image, stream_ptr=int(stream.handle))
-        if view.is_device_accessible and view.device_id == self.index:
+        if not facts and view.is_device_accessible:
             self._check_owner(view.ptr)
         return view
+
+    def _elsewhere(self, device: int) -> str:
+        return f"the frame is on device {device}, and the scorer on cuda:{self.index}; copy it there"
 
     def _stream_at(self, address: int) -> Any:
         usual = {0: self._core.LEGACY_DEFAULT_STREAM, 1: self._core.LEGACY_DEFAULT_STREAM}
@@ -134,11 +141,14 @@ class Context:
         return usual.get(address) or self._core.Stream.from_handle(address)
 
     def _check_owner(self, pointer: int) -> None:
-        """Raises ValueError for memory of a context that is not this one; memory of a pool is of none."""
+        """Raises ValueError for memory of another device, or of another context. Memory of a pool is of no context."""
         from cuda.bindings import driver
 
-        attribute = driver.CUpointer_attribute.CU_POINTER_ATTRIBUTE_CONTEXT
-        status, owner = driver.cuPointerGetAttribute(attribute, pointer)
+        names = driver.CUpointer_attribute
+        status, device = driver.cuPointerGetAttribute(names.CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL, pointer)
+        if int(status) == 0 and int(device) >= 0 and int(device) != self.index:
+            raise ValueError(self._elsewhere(int(device)))
+        status, owner = driver.cuPointerGetAttribute(names.CU_POINTER_ATTRIBUTE_CONTEXT, pointer)
         _, ours = driver.cuCtxGetCurrent()
         if int(status) == 0 and int(owner or 0) not in (0, int(ours)):
             raise ValueError(
@@ -146,13 +156,13 @@ class Context:
                 "import pycuda.autoprimaryctx in place of pycuda.autoinit, or copy it to the host"
             )
 
-    def is_well(self) -> bool:
+    def is_well(self, stream: Any) -> bool:
         """Whether the device still works. An error of CUDA that it does not survive comes up in each later call."""
         from cuda.bindings import driver
 
         with self.current():
-            (status,) = driver.cuCtxSynchronize()
-        return int(status) == 0
+            (status,) = driver.cuStreamQuery(int(stream.handle))
+        return status in (driver.CUresult.CUDA_SUCCESS, driver.CUresult.CUDA_ERROR_NOT_READY)
 
     def free(self) -> tuple[int, int]:
         """The free bytes and all bytes of the GPU's memory."""
@@ -161,6 +171,13 @@ class Context:
         with self.current():
             _, free, total = driver.cuMemGetInfo()
         return int(free), int(total)
+
+    def _room(self) -> str:
+        try:
+            free, total = self.free()
+        except Exception:  # there may be no room for a context
+            return "the GPU is full"
+        return f"{free / 2**20:.0f} of {total / 2**20:.0f} MiB are free"
 
     def trim(self) -> None:
         """Gives the memory back to the device that buffers have left in the process's pool."""
@@ -181,9 +198,8 @@ class Context:
             if isinstance(error, DeclipError) and not (is_short and type(error) is EngineError):
                 raise
             if is_short:
-                free, total = self.free()
                 raise OutOfMemory(
-                    f"cuda:{self.index}: {what}: {free / 2**20:.0f} of {total / 2**20:.0f} MiB are free; "
+                    f"cuda:{self.index}: {what}: {self._room()}; "
                     "take a smaller `batch` or fewer `lanes`, or end what else runs there (nvidia-smi)"
                 ) from error
             raise EngineError(

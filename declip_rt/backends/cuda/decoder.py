@@ -27,7 +27,7 @@ class GpuDecoder:
         self._idle: list[Any] = []
         if self.decode(_probe()) is None:
             raise Unavailable(
-                "nvImageCodec decodes no JPEG on this GPU; check that nvJPEG is installed: "
+                "nvImageCodec decodes no JPEG on this GPU; check that it has memory left and nvJPEG is installed: "
                 'pip install "declip-rt[gpu-decode]", or leave `decoder="gpu"` out',
                 name="nvidia.nvimgcodec",
             )
@@ -39,7 +39,7 @@ class GpuDecoder:
         """
         if not data.startswith(JPEG):
             return None
-        with self._context.current():  # it allocates on the current device
+        with self._context.guarded("cannot decode"):  # it allocates on the current device
             try:
                 decoder = self._take()
             except RuntimeError:  # no room for one more

@@ -38,6 +38,7 @@ class GpuEngine:
                 raise
             short = str(error)  # not the error itself: its traceback holds memory
         if short:
+            context.trim()
             self.info = replace(info, batch=fitting[-1], fallback=short)
             logger.warning("%s; going on with a batch of %d", short, fitting[-1])
             self._open(context, network, views, stats)

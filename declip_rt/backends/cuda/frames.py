@@ -40,9 +40,10 @@ class Frames:
         try:
             view = self._context.view(given.frame, self._stream, given.stream)
         except Exception as error:  # other libraries' arrays fail in their own ways
-            if not self._context.is_well():
+            if not self._context.is_well(self._stream):
                 raise
-            raise ImageError(f"cannot read a {type(given.frame).__name__} on the GPU: {error}") from error
+            why = str(error) or type(error).__name__
+            raise ImageError(f"cannot read a {type(given.frame).__name__} on the GPU: {why}") from error
         image = _image(view, self._context.index)
         self._held[i] = view, image
         return image.width, image.height
@@ -80,7 +81,8 @@ class Frames:
         self._gone.clear()
 
     def close(self) -> None:
-        for buffer in self._room.values():
+        self.clear()
+        for buffer in (*self._room.values(), *(self._table_of or ())[1:]):
             buffer.close()
 
     def _table(self, count: int) -> tuple[Any, Any]:

@@ -133,7 +133,7 @@ class GpuLane:
             self._events[-1].sync()
             for stage, before, after in zip(LANE_STAGES, self._events, self._events[1:], strict=False):
                 self._stats.add(stage, (after - before) / 1e3)
-        self._frames.clear()
+            self._frames.clear()
         return Outputs(**{name: rows[:n].copy() for name, rows in self._results.items()})
 
     def close(self) -> None:
@@ -145,6 +145,7 @@ class GpuLane:
         for each in held:
             if each is not None:
                 self._try(each.close)
+        self._try(self._stream.sync)  # only what is freed by then goes back to the device
 
     def _try(self, free: Callable[[], object]) -> None:
         with suppress(EngineError), self._context.guarded("cannot free a lane"):  # a lost device has freed it

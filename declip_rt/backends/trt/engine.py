@@ -12,6 +12,7 @@ from declip_rt.backends.trt.origin import Origin
 from declip_rt.backends.trt.plans import Plans, Proof
 from declip_rt.backends.trt.recipe import recipe_for
 from declip_rt.errors import DeclipError, ParityError
+from declip_rt.extras import own_version
 from declip_rt.model.bundle import Bundle
 from declip_rt.stats import Stats
 
@@ -30,7 +31,8 @@ def open_plan(bundle: Bundle, options: EngineOptions, stats: Stats) -> GpuEngine
     recipe = recipe_for(bundle, options)
     context, plans = Context(options.on.index), Plans()
     origin = Origin.of(bundle, recipe, context=context)
-    if why := plans.refusal(origin):
+    by = f"declip-rt {own_version()}, {context.name}"
+    if why := plans.refusal(origin, by):
         raise ParityError(f"{why} (found when it was built; to build it again: declip-rt plans clear)")
     timing = plans.timing(origin)
     with context.current():  # TensorRT works on the current device
@@ -41,13 +43,19 @@ def open_plan(bundle: Bundle, options: EngineOptions, stats: Stats) -> GpuEngine
     info = EngineInfo("tensorrt", context.index, name, recipe.graph, options.batch, options.lanes or LANES)
     engine = GpuEngine(context, network, bundle.views, info, stats)
     try:
-        passed = proof.passed if proof and network.fits else parity.prove(engine, bundle)
+        if proof is None or not network.fits:
+            found = parity.measure(engine, bundle)
+            try:
+                parity.check(engine, found)
+            except ParityError as error:
+                plans.refuse(origin, str(error), by)
+                raise
+            passed = found.parity
+        else:
+            passed = proof.passed
         proven = Proof(passed, network.compiled())
         if proven != proof:
             plans.prove(origin, proven)
-    except ParityError as error:
-        plans.refuse(origin, str(error))
-        raise
     except DeclipError:
         engine.close()
         raise

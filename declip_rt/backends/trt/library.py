@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from functools import cache
 from types import ModuleType
@@ -12,6 +13,7 @@ from declip_rt.errors import EngineError
 from declip_rt.extras import load
 
 FIRST_LINES = 2  # of TensorRT's log that an error shows
+MOST_LINES = 1000  # that are kept
 
 
 def library(recipe: Recipe) -> ModuleType:
@@ -24,10 +26,11 @@ class Said:
 
     def __init__(self, trt: ModuleType) -> None:
         self.log = logger(trt)
-        self._before = len(self.log.lines)
+        self._before = self.log.count
 
     def __str__(self) -> str:
-        lines = self.log.lines[self._before :]
+        lines = list(self.log.lines)
+        lines = lines[len(lines) - min(len(lines), self.log.count - self._before) :]
         return " | ".join(dict.fromkeys([*lines[:FIRST_LINES], *lines[-1:]])) or "it gave no reason"
 
     def started(self, start: Callable[[Any], Any], what: str) -> Any:
@@ -53,10 +56,11 @@ def logger(trt: ModuleType) -> Any:
     class Log(trt.ILogger):  # type: ignore[name-defined, misc]
         def __init__(self) -> None:
             trt.ILogger.__init__(self)
-            self.lines: list[str] = []
+            self.lines, self.count = deque[str](maxlen=MOST_LINES), 0
 
         def log(self, severity: Any, message: str) -> None:
             if severity in (trt.ILogger.INTERNAL_ERROR, trt.ILogger.ERROR):
                 self.lines.append(message.strip())
+                self.count += 1
 
     return Log()

@@ -23,7 +23,7 @@ class TensorRtNetwork:
     """
 
     def __init__(self, plan: bytes, recipe: Recipe, kernels: bytes = b"") -> None:
-        self.trt, self.said, self._runtime, self.engine = load_plan(plan, recipe)
+        self.trt, _, self._runtime, self.engine = load_plan(plan, recipe)
         self.cache = kernel_cache(self.trt, self.engine)
         self.fits = self.cache is None or (bool(kernels) and bool(self.cache.deserialize(kernels)))
         self.profiles = {batch: profile for profile, batch in enumerate(recipe.batches)}
@@ -42,7 +42,8 @@ class TensorRtProgram:
     """An execution context for each bucket. They share their scratch memory, as one lane runs one of them at a time."""
 
     def __init__(self, network: TensorRtNetwork, buffers: Buffers) -> None:
-        self._network, engine = network, network.engine  # both must outlive the contexts
+        self._network: TensorRtNetwork | None = network  # it and its engine must outlive the contexts
+        self._trt, self._said, engine = network.trt, Said(network.trt), network.engine
         self._scratch = buffers.context.memory(max(engine.device_memory_size_v2, 1), buffers.stream)
         shape = tuple(engine.get_tensor_shape(INPUT))[1:]
         self._contexts = {}
@@ -59,6 +60,7 @@ class TensorRtProgram:
         buffers.stream.sync()
 
     def enqueue(self, bucket: int, stream: int) -> None:
+        self._said = Said(self._trt)
         self._check(self._contexts[bucket].execute_async_v3(stream), f"cannot compute a batch of {bucket}")
 
     def can_be_captured(self, bucket: int, stream: int) -> bool:
@@ -68,10 +70,11 @@ class TensorRtProgram:
     def close(self) -> None:
         self._contexts.clear()
         self._scratch.close()
+        self._network = None  # the last program frees the engine, while its GPU is current
 
     def _check(self, thing: Any, what: str) -> Any:
         if not thing:
-            raise EngineError(f"{what}: {self._network.said}")
+            raise EngineError(f"{what}: {self._said}")
         return thing
 
 

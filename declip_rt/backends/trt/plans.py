@@ -43,6 +43,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     built: str  # ISO 8601, UTC
     passed: Parity | None = None  # its parity with the reference, when it first ran
     refused: str = ""  # why it may not run, with its figures
+    refused_by: str = ""  # which declip-rt found that, on which GPU
     kernels_sha256: str = ""  # of the kernels that it passed with; empty where there are none
 
     @property
@@ -97,17 +98,22 @@ class Plans:
                 proven = msgspec.structs.replace(plan, passed=proof.passed, kernels_sha256=digest)
                 write_whole(self.sidecar(origin.key), _text(proven))
 
-    def refusal(self, origin: Origin) -> str:
-        """Why this origin's plan may not run; empty where nothing is known against it."""
-        plan = self._read(self.sidecar(origin.key))
-        return plan.refused if plan else ""
+    def refusal(self, origin: Origin, by: str) -> str:
+        """Why this origin's plan may not run. Empty where nothing is known against it, or another found that."""
+        sidecar = self.sidecar(origin.key)
+        plan = self._read(sidecar)
+        return plan.refused if plan and plan.refused_by == by and is_trusted(sidecar) else ""
 
-    def refuse(self, origin: Origin, why: str) -> None:
-        """Keeps that the plan may not run, in place of the plan. Raises ConfigError where that cannot be written."""
+    def refuse(self, origin: Origin, why: str, by: str) -> None:
+        """Keeps that the plan may not run, in place of the plan. by: this declip-rt, and the GPU.
+
+        Raises ConfigError where that cannot be written.
+        """
         with locked(self.folder, origin.key):
             plan = self._read(self.sidecar(origin.key))
             if plan is not None:
-                write_whole(self.sidecar(origin.key), _text(msgspec.structs.replace(plan, refused=why)))
+                refused = msgspec.structs.replace(plan, refused=why, refused_by=by)
+                write_whole(self.sidecar(origin.key), _text(refused))
                 for path in (self.file(origin.key), self.kernels(origin.key)):
                     path.unlink(missing_ok=True)
 
