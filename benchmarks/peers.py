@@ -110,7 +110,8 @@ def write_bundle(checkpoint: Path, folder: Path, sets: Sets) -> bool:
     manifest = export(checkpoint, folder, None)
     pixels = np.stack([by_pillow(path, manifest.views) for path in next(iter(sets.values()))[:BATCH]])
     with tempfile.TemporaryDirectory() as temporary:
-        made = write_int8(folder / "fp32.onnx", Path(temporary), pixels) if multiplies_8_bits() else []
+        found = write_int8(folder / "fp32.onnx", Path(temporary), pixels) if multiplies_8_bits() else []
+        made = [each for each in found if each.pays]
         for fastest in made[:1]:
             print(f"int8.onnx: {fastest}")
             shutil.copy(fastest.file, folder / "int8.onnx")

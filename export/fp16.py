@@ -8,6 +8,7 @@ their weights are stored in FP16.
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -96,7 +97,8 @@ def write_fp16(fp32: Path, fp16: Path, pixels: NDArray[np.uint8]) -> Fp16:
 def _measure_largest(fp32: Path, pixels: NDArray[np.uint8]) -> dict[str, float]:
     """The largest absolute value of each float activation, by name."""
     with TemporaryDirectory() as folder:
-        calibrator = create_calibrator(fp32, augmented_model_path=f"{folder}/ranges.onnx")
+        copy = Path(shutil.copy(fp32, folder))  # it writes beside the graph
+        calibrator = create_calibrator(copy, augmented_model_path=f"{folder}/ranges.onnx")
         calibrator.collect_data(Photos(pixels))
         ranges = calibrator.compute_data()
         return {name: float(np.abs(ranges[name].range_value).max()) for name in ranges.data}

@@ -114,7 +114,9 @@ def test_every_kind_of_tower_passes_the_gate(kind: str, small: Small, tmp_path: 
 def test_ranks_are_compared_where_there_are_enough_images(bundle: Bundle, tmp_path: Path) -> None:
     images = parity.pictures(bundle.views)
     pixels = np.concatenate([images // share for share in range(1, 8)])[:50]
+    before = sorted(bundle.path.iterdir())
     found = write_fp16(bundle.graph(), tmp_path / "fp16.onnx", pixels)
+    assert sorted(bundle.path.iterdir()) == before
     assert found.parity.srcc is not None
     assert 0.99 < found.parity.srcc <= 1
     assert f"lowest SRCC {found.parity.srcc:.4f} on 50 images" in str(found)
