@@ -269,8 +269,8 @@ def watched() -> Iterator[list[float]]:
 
 def installed_engine() -> str:
     """The first of ENGINES whose library is here. Raises Unavailable."""
-    for name, modules in (("tensorrt", ("tensorrt",)), ("rtx", ("tensorrt_rtx",))):
-        if all(map(importlib.util.find_spec, modules)):
+    for name, module in (("tensorrt", "tensorrt"), ("rtx", "tensorrt_rtx")):
+        if importlib.util.find_spec(module):
             return name
     if has_cuda():
         return "cuda"

@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-import ctypes
 import gc
 import json
 import logging
 import re
 import subprocess
 import sys
-import threading
-import time
 import weakref
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import rtx
 import tensorrt
-from cuda.bindings import driver
 
-from declip_rt import Bundle, ConfigError, EngineError, ImageError, OnStream, ParityError, Scorer, Unavailable
+from declip_rt import Bundle, ConfigError, EngineError, ParityError, Scorer, Unavailable
 from declip_rt.backends.choose import open_engine
 from declip_rt.backends.contract import Engine, EngineOptions
 from declip_rt.backends.cuda.context import Context
@@ -31,8 +26,7 @@ from declip_rt.backends.trt.plans import Plans
 from declip_rt.backends.trt.recipe import Recipe
 from declip_rt.commands.build import build
 from tests.conftest import encoded, picture
-from tests.gpu.conftest import Frame
-from tests.simulated.conftest import FOREIGN, Simulation, pixels
+from tests.simulated.conftest import Simulation, pixels
 
 Write = Callable[[str], Path]
 
@@ -232,28 +226,6 @@ def test_a_library_that_is_short_of_memory_gets_a_smaller_batch(gpu: Simulation,
     engine.close()
 
 
-@pytest.mark.parametrize("index", [0, 1])
-def test_the_callers_context_stays_current(index: int, gpu: Simulation, bundle: Bundle, folder: Path) -> None:
-    """On the second device, too; the fixture sees what is current at the end, and this what is after each call."""
-    driver.cuCtxSetCurrent(driver.cuDevicePrimaryCtxRetain(1 - index)[1])
-
-    def current() -> int:
-        return int(driver.cuCtxGetCurrent()[1])
-
-    before = current()
-    with Scorer(bundle.path, f"tensorrt:{index}", batch=2, lanes=2) as scorer:
-        assert current() == before
-        assert scorer.engine.where == f"tensorrt:{index}"
-        scorer.score(picture())
-        assert current() == before
-        frames = [Frame(Context(index), picture(seed)) for seed in range(3)]
-        assert current() == before
-        assert len(list(scorer.score_many(frames))) == 3
-        assert current() == before
-    assert current() == before
-    driver.cuCtxSetCurrent(FOREIGN.value)
-
-
 def test_a_plan_is_built_and_its_engine_freed_on_its_own_gpu(
     gpu: Simulation, bundle: Bundle, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -286,18 +258,6 @@ except OutOfMemory as error:
     assert re.search(r"cuda:0: cannot open the device: the GPU is full; take a smaller `batch`", done.stdout)
 
 
-def test_a_bad_frame_leaves_captures_of_others_alone(gpu: Simulation, bundle: Bundle) -> None:
-    """torch may capture a graph in another thread: nothing may wait for the whole context then."""
-    with Scorer(bundle.path, "tensorrt", batch=1, lanes=1) as scorer:
-        other = Context(0).stream()
-        capture = other.create_graph_builder().begin_building()
-        with pytest.raises(ImageError, match="a str is no CUDA stream"):
-            scorer.score(Frame(Context(0), picture()), stream="mine")
-        capture.end_building()
-        capture.close()
-        assert scorer.score(picture())
-
-
 def test_what_a_library_said_before_is_no_cause() -> None:
     said = Said(tensorrt)
     said.log.log(tensorrt.ILogger.ERROR, "out of memory")
@@ -325,113 +285,6 @@ def test_closing_gives_the_pools_memory_back(gpu: Simulation, bundle: Bundle) ->
     assert gpu.used == 0
     free, total = Context(0).free()
     assert free == total
-
-
-def test_a_frame_of_no_stream_is_waited_for_on_the_default_one(gpu: Simulation, bundle: Bundle) -> None:
-    """As one of pycuda: its kernels run on the default stream, and it names none."""
-    context = Context(0)
-    grey, right = np.full_like(picture(), 128), picture()
-    frame = Frame(context, grey)
-
-    @ctypes.CFUNCTYPE(None, ctypes.c_void_p)
-    def write(_: object) -> None:
-        time.sleep(0.2)
-        address, _ = frame.__cuda_array_interface__["data"]
-        ctypes.memmove(address, right.ctypes.data, right.nbytes)
-
-    with Scorer(bundle.path, "tensorrt", batch=1, lanes=1) as scorer:
-        expected = scorer.score(right)
-        assert scorer.score(grey) != expected
-        with context.current():
-            gpu.driver.cuLaunchHostFunc(None, write, None)
-        assert scorer.score(frame).technical == pytest.approx(expected.technical, abs=1e-4)
-
-
-@pytest.mark.parametrize("kind", ["address", "protocol", "torch", "CuPy", "pycuda", "numba"])
-def test_a_frame_is_waited_for_on_the_stream_that_is_named(kind: str, gpu: Simulation, bundle: Bundle) -> None:
-    context, right = Context(0), picture()
-    frame, stream = Frame(context, np.full_like(right, 128)), context.stream()
-    address = int(stream.handle)
-    named: object = {
-        "address": address,
-        "protocol": SimpleNamespace(__cuda_stream__=lambda: (0, address)),
-        "torch": SimpleNamespace(cuda_stream=address),
-        "CuPy": SimpleNamespace(ptr=address),
-        "pycuda": SimpleNamespace(handle=address),
-        "numba": SimpleNamespace(handle=ctypes.c_void_p(address)),
-    }[kind]
-
-    @ctypes.CFUNCTYPE(None, ctypes.c_void_p)
-    def write(_: object) -> None:
-        time.sleep(0.1)
-        ctypes.memmove(frame.__cuda_array_interface__["data"][0], right.ctypes.data, right.nbytes)
-
-    def queue() -> None:
-        ctypes.memset(frame.__cuda_array_interface__["data"][0], 128, right.nbytes)
-        with context.current():
-            gpu.driver.cuLaunchHostFunc(ctypes.c_void_p(address), write, None)
-
-    with Scorer(bundle.path, "tensorrt", batch=2, lanes=1) as scorer:
-        expected = scorer.score(right).technical
-        queue()
-        assert scorer.score(frame, stream=named).technical == pytest.approx(expected, abs=1e-4)
-        queue()
-        (found,) = scorer.score_many([OnStream(frame, named)])
-        assert found.technical == pytest.approx(expected, abs=1e-4)
-        queue()
-        assert scorer.embed(frame, stream=named).perceptual == pytest.approx(scorer.embed(right).perceptual, abs=1e-4)
-        with pytest.raises(ImageError, match="a str is no CUDA stream"):
-            scorer.score(frame, stream="mine")
-        with pytest.raises(ImageError, match="cannot read a ndarray on the GPU"):
-            scorer.score(right, stream=named)
-
-
-def test_memory_of_another_context_is_refused(gpu: Simulation, bundle: Bundle) -> None:
-    """As that of pycuda.autoinit."""
-    frame = Frame(Context(0), picture())
-    gpu.driver.sim_own(ctypes.c_void_p(frame.__cuda_array_interface__["data"][0]))
-    with Scorer(bundle.path, "tensorrt", batch=1, lanes=1) as scorer:
-        for stream in (None, FOREIGN.value):
-            with pytest.raises(ImageError, match=r"another CUDA context.*import pycuda\.autoprimaryctx"):
-                scorer.score(frame, stream=stream)
-        assert scorer.score(picture())
-
-
-def test_frames_are_let_go_in_the_thread_that_gave_them(gpu: Simulation, bundle: Bundle) -> None:
-    """pycuda frees an array's memory in the thread of its context alone."""
-    threads: list[int] = []
-
-    class Watched(Frame):
-        def __del__(self) -> None:
-            threads.append(threading.get_ident())
-
-    context = Context(0)
-    with Scorer(bundle.path, "tensorrt", batch=4, lanes=2, workers=3) as scorer:
-        list(scorer.score_many(Watched(context, picture(seed)) for seed in range(6)))
-        abandoned = scorer.score_many(Watched(context, picture(seed)) for seed in range(30))
-        next(abandoned)
-        abandoned.close()
-        del abandoned
-        list(scorer.score_many([picture(seed) for seed in range(12)]))  # which other threads put into the lanes
-        scorer.score(Watched(context, picture()))
-    gc.collect()
-    assert len(threads) > 10
-    assert set(threads) == {threading.get_ident()}
-
-
-@pytest.mark.parametrize("what", ["a failing producer", "another library's error", "another GPU"])
-def test_one_bad_frame_is_one_error(what: str, gpu: Simulation, bundle: Bundle) -> None:
-    class Failing:
-        def __dlpack__(self, **_: object) -> object:
-            raise AssertionError("stream 0") if what == "a failing producer" else NotImplementedError("bfloat16")
-
-        def __dlpack_device__(self) -> tuple[int, int]:
-            return 2, 0
-
-    with Scorer(bundle.path, "tensorrt", batch=2, lanes=1) as scorer:
-        bad = Frame(Context(1), picture()) if what == "another GPU" else Failing()
-        found = list(scorer.score_many([picture(), bad, picture()], return_errors=True))
-        assert [isinstance(each, ImageError) for each in found] == [False, True, False]
 
 
 def test_a_plan_outlives_what_is_not_its_fault(

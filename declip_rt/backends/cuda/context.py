@@ -136,9 +136,9 @@ class Context:
         return f"the frame is on device {device}, and the scorer on cuda:{self.index}; copy it there"
 
     def _stream_at(self, address: int) -> Any:
-        usual = {0: self._core.LEGACY_DEFAULT_STREAM, 1: self._core.LEGACY_DEFAULT_STREAM}
-        usual[2] = self._core.PER_THREAD_DEFAULT_STREAM
-        return usual.get(address) or self._core.Stream.from_handle(address)
+        if address in (0, 1):
+            return self._core.LEGACY_DEFAULT_STREAM
+        return self._core.PER_THREAD_DEFAULT_STREAM if address == 2 else self._core.Stream.from_handle(address)
 
     def _check_owner(self, pointer: int) -> None:
         """Raises ValueError for memory of another device, or of another context. Memory of a pool is of no context."""
