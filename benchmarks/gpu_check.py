@@ -20,8 +20,8 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing, contextmanager
-from dataclasses import asdict, dataclass, field
+from contextlib import closing, contextmanager
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from xml.etree import ElementTree
@@ -49,6 +49,7 @@ SECONDS = 2.0  # of each measurement of the bench
 BUSY = 10.0  # seconds of full lanes
 IMAGES = 20_000  # from files: fewer would measure how a DataLoader starts
 ENGINES = {"tensorrt": ("tensorrt", None), "rtx": ("tensorrt", "rtx"), "cuda": ("cuda", None)}  # device, recipe
+FIGURES = ("the GPU is kept busy", "stress", "from files to scores", "beside compiled torch")  # checks after the bench
 AIMS = {  # figure: the least, the most
     "engine over compiled torch": (1.3, None),
     "from JPEG files over a torch DataLoader": (5.0, None),
@@ -146,6 +147,18 @@ class Model:
         device, recipe = ENGINES[self.engine]
         return {"device": device} | ({"recipe": recipe} if recipe else {})
 
+    def exported(self, folder: Path, check: Check) -> Model:
+        """With a bundle, in the folder, of the checkpoint or of a random ViT-B/32."""
+        missing = [name for name in ("torch", "open_clip", "onnx", "nncf") if importlib.util.find_spec(name) is None]
+        if missing:
+            raise NotRun(f"{', '.join(missing)} not installed: the embedded model is measured")
+        from export.__main__ import export
+
+        began, found = time.perf_counter(), self.checkpoint or random_model("ViT-B-32", folder)
+        export(found, folder / "bundle", None)
+        check.said.append(f"exported in {time.perf_counter() - began:.0f} s")
+        return replace(self, checkpoint=found, bundle=folder / "bundle")
+
     def bench(self, check: Check) -> None:
         """`declip-rt bench` alone."""
         best = self._bench(check, BATCHES, [])
@@ -234,19 +247,6 @@ class Model:
         check.figures["growth of resident memory, MB"] = resident[-1] - resident[warm]
 
 
-def export_model(checkpoint: Path | None, folder: Path, check: Check) -> None:
-    """The checkpoint, or a random ViT-B/32, as a bundle in the folder."""
-    missing = [name for name in ("torch", "open_clip", "onnx", "nncf") if importlib.util.find_spec(name) is None]
-    if missing:
-        raise NotRun(f"{', '.join(missing)} not installed: the embedded model is measured")
-    from export.__main__ import export
-
-    began, found = time.perf_counter(), checkpoint or random_model("ViT-B-32", folder)
-    export(found, folder / "bundle", None)
-    (folder / "checkpoint").write_text(str(found))
-    check.said.append(f"exported in {time.perf_counter() - began:.0f} s")
-
-
 @contextmanager
 def watched() -> Iterator[list[float]]:
     """The shares of time that nvidia-smi saw the GPU busy, once a second."""
@@ -294,32 +294,34 @@ def main() -> int:
     except DeclipError as error:
         print(f"gpu-check: NOT RUN: {error}", file=sys.stderr)
         return 2
-    clock, checks = Clock(), list[Check]()
+    clock, checks, out = Clock(), list[Check](), options.out / f"gpu-{name.replace(' ', '-').lower()}"
+
+    def is_wanted(what: str) -> bool:
+        return not options.only or any(word in what for word in options.only)
 
     def run(what: str, function: Callable[[Check], None]) -> None:
-        if not options.only or any(word in what for word in options.only):
+        if is_wanted(what):
             checks.append(Check(what).run(function))
-            write(options.out / f"gpu-{name.replace(' ', '-').lower()}", name, checks)
+            write(out, name, checks)
 
     run("the kernels are built", kernels)
     run("tests/gpu", partial(tests, clock))
-    with ExitStack() as stack:
-        checkpoint, bundle = options.checkpoint, options.bundle
-        if bundle is None:
-            folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-            checks.append(Check("the model").run(partial(export_model, checkpoint, folder)))
-            if (folder / "checkpoint").exists():
-                checkpoint, bundle = Path((folder / "checkpoint").read_text()), folder / "bundle"
-        model = Model(checkpoint, bundle, engine, clock)
-        run(f"declip-rt bench, {engine}", model.bench)
-        run("the GPU is kept busy", model.busy)
-        run("stress", partial(model.stress, options.stress))
-        run("from files to scores", model.end_to_end)
-        run("beside compiled torch", model.rivals)
+    bench = f"declip-rt bench, {engine}"
+    with tempfile.TemporaryDirectory() as folder:
+        model = Model(options.checkpoint, options.bundle, engine, clock)
+        if model.bundle is None and any(map(is_wanted, (bench, *FIGURES))):
+            made: list[Model] = []
+            checks.append(Check("the model").run(lambda check: made.append(model.exported(Path(folder), check))))
+            model = made[0] if made else model
+        run(bench, model.bench)
+        for what, function in zip(
+            FIGURES, (model.busy, partial(model.stress, options.stress), model.end_to_end, model.rivals), strict=True
+        ):
+            run(what, function)
     unmeasured = [aim for aim in AIMS if not any(aim in check.figures for check in checks)]
     if unmeasured:
         checks.append(Check("aims without a figure", "not run", unmeasured))
-        write(options.out / f"gpu-{name.replace(' ', '-').lower()}", name, checks)
+        write(out, name, checks)
     return int(any(check.state == "failed" for check in checks))
 
 

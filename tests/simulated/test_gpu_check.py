@@ -49,6 +49,18 @@ def test_one_check_alone_on_an_engine_that_is_not_here(
     assert set(aims["said"]) == set(gpu_check.AIMS)
 
 
+@pytest.mark.parametrize(("only", "exports"), [("kernels", 0), ("busy", 1)])
+def test_a_model_is_exported_for_figures_alone(
+    only: str, exports: int, gpu: Simulation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[Model] = []
+    monkeypatch.setattr(Model, "exported", lambda self, folder, check: made.append(self) or self)
+    monkeypatch.setattr(Model, "busy", lambda self, check: None)
+    monkeypatch.setattr(sys, "argv", ["", "--out", str(tmp_path), "--only", only])
+    assert gpu_check.main() == 0
+    assert len(made) == exports
+
+
 def test_a_check_that_breaks_takes_no_other_along(
     gpu: Simulation, bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
