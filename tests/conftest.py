@@ -44,8 +44,12 @@ def picture(seed: int = 0, width: int = 320, height: int = 260) -> np.ndarray:
 
 
 def encoded(rgb: np.ndarray, kind: str = "JPEG", **options: object) -> bytes:
+    return saved(Image.fromarray(rgb), kind, **options)
+
+
+def saved(image: Image.Image, kind: str = "PNG", **options: object) -> bytes:
     buffer = io.BytesIO()
-    Image.fromarray(rgb).save(buffer, kind, **options)
+    image.save(buffer, kind, **options)
     return buffer.getvalue()
 
 

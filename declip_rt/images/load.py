@@ -14,7 +14,8 @@ from PIL import Image
 
 from declip_rt.errors import ImageError
 from declip_rt.images import color, decode, sources
-from declip_rt.images.decode import Decoded, Encoded, Scratch
+from declip_rt.images.decode import Decoded, Encoded
+from declip_rt.images.jpeg import Scratch
 from declip_rt.images.memory import Budget, allowance
 from declip_rt.images.patience import TIMEOUT, Patience
 from declip_rt.images.views import least_side, write_views
@@ -213,7 +214,7 @@ class Loader:
         """Whether an image has a profile that the GPU's decoder would pass over."""
         if not self._icc or PROFILE not in data[:PROFILE_WITHIN]:
             return False
-        return bool(color.profile_of(Encoded(data).image))
+        return bool(Encoded(data).profile)
 
     def _decode_bytes(self, data: bytes) -> Decoded | Seen:
         encoded = Encoded(data)
@@ -221,7 +222,7 @@ class Loader:
             return self._checked(encoded)
         with ExitStack() as borrowed:
             with self._patience.standing():
-                what = "x".join(map(str, encoded.image.size))
+                what = "x".join(map(str, encoded.size))
                 give_up = borrowed.enter_context(self._budget.lent(encoded.cost, what))
             self._patience.if_given_up(give_up)
             # Pixels that waited for their turn in a lane would hold what an image before them needs.

@@ -1,4 +1,4 @@
-"""Bicubic resampling in C++, equal to Pillow's bit by bit. Where the extension was not built, Pillow does it."""
+"""Bicubic resampling and the headers of JPEGs, in C++, as Pillow has them. Where it was not built, Pillow does it."""
 
 from __future__ import annotations
 
@@ -56,6 +56,14 @@ def resample_into(rgb: RGB, boxes: Sequence[BoxLike], out: NDArray[np.uint8]) ->
     image = Image.fromarray(rgb)
     for view, box in zip(out, boxes, strict=True):
         view[...] = np.asarray(image.resize(view.shape[1::-1], Image.Resampling.BICUBIC, box))
+
+
+def read_jpeg(data: bytes) -> tuple[int, int, bool, int, bytes] | None:
+    """Of a JPEG's header: width, height, whether it is progressive, the EXIF orientation (1 to 8), the ICC profile.
+
+    None for what readers may take in several ways, and for what is no JPEG of 8-bit grey, YCbCr or RGB.
+    """
+    return None if _native is None else _native.read_jpeg(data)
 
 
 def fatbin() -> bytes:
