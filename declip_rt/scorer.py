@@ -24,12 +24,12 @@ from declip_rt.images.load import (
     is_one,
 )
 from declip_rt.images.memory import Budget
-from declip_rt.images.patience import TIMEOUT
 from declip_rt.model.bundle import Bundle
 from declip_rt.pipeline import Done, Pipeline
 from declip_rt.prompts import Prompts, axes
 from declip_rt.score import Embedding, Score
 from declip_rt.stats import Stats, cores
+from declip_rt.workers import TIMEOUT
 
 Decoder: TypeAlias = Literal["cpu", "gpu"]
 Scored: TypeAlias = Done["ImageLike | Broken", Facts]
@@ -131,7 +131,6 @@ class Scorer:
                 Budget(memory) if memory else None,
                 icc=icc,
                 strict=strict,
-                timeout=timeout,
                 on_gpu=_on_gpu(engine) if decoder == "gpu" else None,
             )
         except DeclipError:
@@ -139,7 +138,7 @@ class Scorer:
             raise
         # A frame on a GPU is taken by the thread that gives it, whose stream its library has queued it on.
         self._pipeline = Pipeline["ImageLike | Broken", Loaded, Facts](
-            engine, self._loader.load, self._loader.place, self.workers, self.stats, is_on_gpu
+            engine, self._loader.load, self._loader.place, self.workers, self.stats, is_on_gpu, timeout
         )
         self.engine: EngineInfo = engine.info
 

@@ -18,10 +18,10 @@ from tqdm import tqdm
 
 from declip_rt.backends.contract import DEVICES, EngineOptions, Precision
 from declip_rt.images.load import DecodeScale
-from declip_rt.images.patience import TIMEOUT
 from declip_rt.output.terminal import printable
 from declip_rt.prompts import Prompts
 from declip_rt.scorer import Decoder, Scorer
+from declip_rt.workers import TIMEOUT
 
 EXIT_CODES = (
     "exit codes: 0 all scored; 1 some inputs failed or scored below --fail-below; 2 the command could not run or write"

@@ -17,10 +17,10 @@ from declip_rt.images import color, decode, sources
 from declip_rt.images.decode import Decoded, Encoded
 from declip_rt.images.jpeg import Scratch
 from declip_rt.images.memory import Budget, allowance
-from declip_rt.images.patience import TIMEOUT, Patience
 from declip_rt.images.views import least_side, write_views
 from declip_rt.model.manifest import ViewSpec
 from declip_rt.stats import Stats
+from declip_rt.workers import if_given_up, standing
 
 SMALL = 128 * 2**20  # bytes that each worker may use without asking
 PROFILE, PROFILE_WITHIN = b"ICC_PROFILE", 2**18  # what announces one in a JPEG, and the bytes that it comes in
@@ -111,7 +111,6 @@ class Loader:
         budget: the memory that images of many pixels share; None is what the process may use of it.
         icc: whether color profiles count.
         strict: whether an image whose decoder complained is an error.
-        timeout: seconds that an image may take to be read and decoded; None is any time.
         on_gpu: decodes bytes to a frame on the GPU. It returns None for an image that the CPU must decode.
     """
 
@@ -124,14 +123,12 @@ class Loader:
         *,
         icc: bool = True,
         strict: bool = False,
-        timeout: float | None = TIMEOUT,
         on_gpu: Callable[[bytes], Frame | None] | None = None,
     ) -> None:
         self._views, self._stats, self._on_gpu = views, stats, on_gpu
         self._budget, self._icc, self._strict = budget or Budget(allowance()), icc, strict
         self._least = least_side(views) if decode_scale == "auto" else None
         self._scratch = Scratch()
-        self._patience = Patience(timeout, self._load)
 
     def own(self, image: ImageLike) -> ImageLike | Broken:
         """The image as it is now, for as long as it is needed: what its owner could refill, seek or close is copied.
@@ -157,24 +154,17 @@ class Loader:
         """Reads and decodes an image. Raises ImageError."""
         if isinstance(image, Broken):
             raise image.error
-        if isinstance(image, (str, os.PathLike, bytes)):
-            return self._patience(image)
-        with self._stats.timed("decode"):
-            return Loaded(self._decode(image))
-
-    def close(self) -> None:
-        """Frees its threads, and the decoder on a GPU."""
-        self._patience.close()
-        self._on_gpu = None
-
-    def _load(self, image: str | os.PathLike[str] | bytes) -> Loaded:
-        if isinstance(image, bytes):
+        if not isinstance(image, (str, os.PathLike)):
             with self._stats.timed("decode"):
                 return Loaded(self._decode(image))
         with self._stats.timed("read"):
             content = sources.read(image, self._budget.most)
         with self._stats.timed("decode"):
             return Loaded(self._decode(content.data), content.size, content.mtime_ns)
+
+    def close(self) -> None:
+        """Frees the decoder on a GPU."""
+        self._on_gpu = None
 
     def place(self, loaded: Loaded, slot: Slot) -> Facts:
         """Writes the image's views into the slot. Raises ImageError."""
@@ -221,10 +211,10 @@ class Loader:
         if encoded.cost <= SMALL:
             return self._checked(encoded)
         with ExitStack() as borrowed:
-            with self._patience.standing():
+            with standing():
                 what = "x".join(map(str, encoded.size))
                 give_up = borrowed.enter_context(self._budget.lent(encoded.cost, what))
-            self._patience.if_given_up(give_up)
+            if_given_up(give_up)
             # Pixels that waited for their turn in a lane would hold what an image before them needs.
             whole = self._checked(encoded)
             views = np.empty(self._views.shape, np.uint8)
