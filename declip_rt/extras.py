@@ -51,6 +51,7 @@ EXTRAS = (
     Extra("ftfy", "cleaning of own prompts", ("prompts",), ("ftfy",)),
     Extra("scipy", "eval and calibrate", ("eval",), ("scipy",)),
     Extra("matplotlib", "plots", ("eval", "bench"), ("matplotlib",)),
+    Extra("nvtx", "ranges in Nsight Systems", ("profile",), ("nvtx",)),
     Extra("onnx", "counting FLOPs", ("bench",), ("onnx",)),
 )
 

@@ -37,6 +37,7 @@ def test_it_reports_versions_engines_and_models(declip: Run) -> None:
         ("ftfy", "cleaning of own prompts", "prompts"),
         ("scipy", "eval and calibrate", "eval"),
         ("matplotlib", "plots", "eval bench"),
+        ("nvtx", "ranges in Nsight Systems", "profile"),
         ("onnx", "counting FLOPs", "bench"),
     ],
 )
