@@ -15,6 +15,7 @@ from tensorrt import (  # noqa: F401
     MemoryPoolType,
     NetworkDefinitionCreationFlag,
     OnnxParser,
+    ProfilingVerbosity,
 )
 
 __version__ = "1.7.0"

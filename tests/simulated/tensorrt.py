@@ -51,6 +51,10 @@ class HardwareCompatibilityLevel(enum.IntEnum):
     NONE, AMPERE_PLUS = 0, 1
 
 
+class ProfilingVerbosity(enum.IntEnum):
+    DETAILED = 2
+
+
 class MemoryPoolType(enum.IntEnum):
     WORKSPACE = 0
 
@@ -79,6 +83,8 @@ class ITimingCache:
 
 class IBuilderConfig:
     hardware_compatibility_level = HardwareCompatibilityLevel.NONE
+    max_aux_streams = -1  # TensorRT's choice
+    profiling_verbosity: ProfilingVerbosity | None = None
 
     def __init__(self) -> None:
         self.profiles: list[IOptimizationProfile] = []
