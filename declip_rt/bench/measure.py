@@ -31,11 +31,13 @@ class Effort:
     warmup: float = 1.0
     clock: Callable[[], float] = time.perf_counter
 
-    def warm(self, step: Callable[[], object], least: int = MIN_STEPS) -> None:
+    def warm(self, step: Callable[[], object], least: int = MIN_STEPS) -> int:
+        """Returns how many steps it took."""
         began, done = self.clock(), 0
         while done < least or self.clock() - began < self.warmup:
             step()
             done += 1
+        return done
 
     def times(self, step: Callable[[], object], batches: int = 1) -> Times:
         """When `step`, which is so many batches, had been done 0, 1, 2, … times."""

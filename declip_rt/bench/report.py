@@ -8,11 +8,13 @@ from pathlib import Path
 
 import msgspec
 
+from declip_rt.backends.layers import Layer, Layers
 from declip_rt.bench.machine import Machine
 from declip_rt.extras import load
 from declip_rt.output import plot
 
 PARTS = 5  # that a measurement is cut into, to see how it varies
+MOST_LAYERS, LONGEST = 30, 50  # layers that are printed, and letters of each of their words
 
 
 class Range(msgspec.Struct, frozen=True):
@@ -87,7 +89,7 @@ class Report(msgspec.Struct, frozen=True):
     seconds: of each measurement; None where it was `iterations` batches. matrix_flops: of one image with all its
     views, 2 for each multiply-add. matrix_rate: FLOP/s of a large matrix product through the same runtime, in
     `matrix_precision`. peak_memory_mb: resident, of the process, before a rival was loaded. errors: what should have
-    been measured and failed.
+    been measured and failed. layers: of the batch with the most images/s.
     """
 
     date: str  # ISO 8601
@@ -105,6 +107,7 @@ class Report(msgspec.Struct, frozen=True):
     matrix_precision: str
     notes: tuple[str, ...] = ()
     errors: tuple[str, ...] = ()
+    layers: Layers | None = None
     schema: int = 1
 
     def lines(self) -> Iterator[str]:
@@ -126,6 +129,7 @@ class Report(msgspec.Struct, frozen=True):
         yield ""
         yield from self._from_files()
         yield from self._work()
+        yield from self._layers()
         yield from self.notes
         yield from (f"failed: {error}" for error in self.errors)
 
@@ -149,6 +153,18 @@ class Report(msgspec.Struct, frozen=True):
         if self.matrix_rate is not None:
             product = f"of a large {self.matrix_precision} product by the same runtime"
             yield f"matrix rate: {_flops(self.matrix_rate)}/s, {product}"
+
+    def _layers(self) -> Iterator[str]:
+        if (found := self.layers) is None:
+            return
+        yield ""
+        yield f"layers of {found.engine}: each alone, mean of {found.runs} batches of {found.batch}"
+        rows = [("", "type", "format", "ms", "share"), *map(_layer_cells, found.layers[:MOST_LAYERS])]
+        rest = found.layers[MOST_LAYERS:]
+        if rest:
+            ms, share = sum(each.ms for each in rest), sum(each.share for each in rest)
+            rows.append((f"{len(rest)} more", "", "", number(ms), f"{share:.1%}"))
+        yield from aligned([*rows, (f"all {len(found.layers)}", "", "", number(found.ms), "100.0%")])
 
     def draw(self, path: Path) -> None:
         """Throughput against latency, a line for each contender and number of lanes. Raises ConfigError."""
@@ -200,6 +216,15 @@ def _cells(row: Row) -> tuple[str, ...]:
     share = "-" if row.matrix_share is None else f"{row.matrix_share:.0%}"
     speeds = (number(rate.median), str(rate), str(row.batches), share)
     return (f"{row.contender}, {row.precision}", str(row.batch), str(row.lanes), *figures, *speeds)
+
+
+def _layer_cells(layer: Layer) -> tuple[str, ...]:
+    words = (layer.name, f"{layer.type} {layer.kernel}".strip(), layer.format)
+    return (
+        *(f"{word[: LONGEST - 1]}…" if len(word) > LONGEST else word for word in words),
+        number(layer.ms),
+        f"{layer.share:.1%}",
+    )
 
 
 def _flops(value: float) -> str:

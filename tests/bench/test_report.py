@@ -10,6 +10,7 @@ import pytest
 from msgspec.structs import replace
 
 from declip_rt import ConfigError
+from declip_rt.backends.layers import Layer, Layers
 from declip_rt.bench.machine import Machine, gpu_memory, peak_memory
 from declip_rt.bench.report import Files, Latency, Range, Report, Row, aligned, number
 
@@ -81,6 +82,17 @@ def test_a_gpu_shows_its_copies_and_its_memory(report: Report) -> None:
     text = "\n".join(replace(report, rows=(on_gpu, *report.rows[1:])).lines())
     assert "declip-rt, batch 1, lanes 3: copy in 0.120, compute 1.50, copy out 0.0100 ms" in text
     assert "peak memory: 432 MB; on the GPU: 1500 MB" in text
+
+
+def test_slow_layers_are_named_and_the_rest_added_up(report: Report) -> None:
+    layers = [Layer("a" * 60, "kgen", "sm89_xmma", "FP16 LINEAR", 4.0, 0.4)]
+    layers += [Layer(f"layer {i}", "Conv", "", "float 1x8", 0.1, 0.01) for i in range(60)]
+    text = list(replace(report, layers=Layers("an engine", 8, 12, 10.0, tuple(layers))).lines())
+    shown = text[text.index("layers of an engine: each alone, mean of 12 batches of 8") + 1 :]
+    assert shown[0].split() == ["type", "format", "ms", "share"]
+    assert shown[1].split() == ["a" * 49 + "…", "kgen", "sm89_xmma", "FP16", "LINEAR", "4.00", "40.0%"]
+    assert shown[31].split() == ["31", "more", "3.10", "31.0%"]
+    assert shown[32].split() == ["all", "61", "10.0", "100.0%"]
 
 
 def test_json_and_back(report: Report) -> None:

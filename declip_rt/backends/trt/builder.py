@@ -93,7 +93,7 @@ def _configure(
         config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, recipe.workspace_mb * 2**20)
     if recipe.max_aux_streams is not None:
         config.max_aux_streams = recipe.max_aux_streams
-    # So that layers can be told apart. Plans of TensorRT for RTX are as large, and a CUDA graph's replay marks no layers.
+    # So that layers can be told apart. Plans of TensorRT for RTX are as large, and a CUDA graph marks no layers.
     config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
     if not recipe.tf32:
         config.clear_flag(trt.BuilderFlag.TF32)
