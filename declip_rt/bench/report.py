@@ -8,6 +8,7 @@ from pathlib import Path
 
 import msgspec
 
+from declip_rt.backends.cuda.usage import Usage
 from declip_rt.backends.layers import Layer, Layers
 from declip_rt.bench.machine import Machine
 from declip_rt.extras import load
@@ -46,8 +47,9 @@ class Row(msgspec.Struct, frozen=True):
     """A contender at one batch and number of lanes.
 
     device: what ran where, in words. images_per_s: with all lanes kept full, over `batches` of them. gpu_memory_mb:
-    that the process held; None where nvidia-smi does not tell. difference: the largest of a rival's scores from
-    declip-rt's. matrix_share: of the FLOP/s of a large matrix product in its precision; None where not measured.
+    that the process held; None where NVML does not tell. difference: the largest of a rival's scores from declip-rt's.
+    matrix_share: of the FLOP/s of a large matrix product in its precision; None where not measured. usage: of the GPU,
+    with all lanes full.
     """
 
     contender: str  # declip-rt, or one of --against
@@ -61,6 +63,7 @@ class Row(msgspec.Struct, frozen=True):
     gpu_memory_mb: float | None = None
     difference: float | None = None
     matrix_share: float | None = None
+    usage: Usage | None = None
 
     def __str__(self) -> str:
         speed = f"{number(self.latency.p50)} ms, {number(self.images_per_s.median)} images/s"
@@ -70,7 +73,7 @@ class Row(msgspec.Struct, frozen=True):
 class Files(msgspec.Struct, frozen=True):
     """From `photos`, which are files, to scores: `images` of them, with the batch and the lanes of the fastest row.
 
-    stages_ms: per image, added up over what runs at once. busy: the share of the cores, from 0 to 1.
+    stages_ms: per image, added up over what runs at once. busy: the share of the cores, from 0 to 1. usage: of the GPU.
     """
 
     photos: str
@@ -81,6 +84,7 @@ class Files(msgspec.Struct, frozen=True):
     images: int
     stages_ms: dict[str, float]
     busy: float
+    usage: Usage | None = None
 
 
 class Report(msgspec.Struct, frozen=True):
@@ -126,6 +130,8 @@ class Report(msgspec.Struct, frozen=True):
         for row in self.rows:
             if len(row.latency.stages_ms) > 1:
                 yield f"{row.contender}, batch {row.batch}, lanes {row.lanes}: {_stages(row.latency.stages_ms)} ms"
+            if row.usage is not None:
+                yield f"{row.contender}, batch {row.batch}, all {row.lanes} lanes full: {row.usage}"
         yield ""
         yield from self._from_files()
         yield from self._work()
@@ -142,6 +148,8 @@ class Report(msgspec.Struct, frozen=True):
         yield f"from files to scores: {files.photos}; {how}"
         yield f"  {number(rate.median)} images/s ({rate}), {files.images} images, {busy}"
         yield f"  ms an image, added up over what runs at once: {_stages(files.stages_ms)}"
+        if files.usage is not None:
+            yield f"  {files.usage}"
 
     def _work(self) -> Iterator[str]:
         ours = [row for row in self.rows if row.contender == self.rows[0].contender]

@@ -140,8 +140,8 @@ class Bench:
         memory = peak_memory()
         matrix = self._matrix(bundle, ours[0].info)
         by_layer = None
-        with _noting(errors):
-            if self.layers:
+        if self.layers:
+            with _noting(errors):
                 options = replace(self.running, batch=fastest.row.batch).engine
                 by_layer = layers.measure(bundle, options, fastest.info, effort)
         rows = [each.row for each in ours] + self._all_rivals(bundle, ours, effort, errors)

@@ -31,6 +31,7 @@ def test_it_reports_versions_engines_and_models(declip: Run) -> None:
         ("tensorrt", "TensorRT", "tensorrt"),
         ("tensorrt-rtx", "TensorRT for RTX", "rtx"),
         ("cuda-core", "CUDA: streams, graphs and kernels", "tensorrt rtx cuda"),
+        ("nvidia-ml-py", "NVML: GPUs and what they do", "tensorrt rtx cuda"),
         ("nvidia-nvimgcodec-cu13", "decoding on the GPU", "gpu-decode"),
         ("pyarrow", "Parquet output", "parquet"),
         ("tokenizers", "own prompts", "prompts"),
