@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from declip_rt.backends.contract import Engine, Lane, Outputs
 from declip_rt.errors import EngineError, ImageError
-from declip_rt.stats import Stats
+from declip_rt.stats import Stats, marked
 from declip_rt.workers import Workers
 
 Item = TypeVar("Item")
@@ -89,7 +89,8 @@ class _Batch(Generic[Item, Facts]):
                 return
         try:
             if self.taken:
-                self.lane.launch(self.taken)
+                with marked("launch"):
+                    self.lane.launch(self.taken)
         except EngineError as error:
             self.error = error
         self.started.set()

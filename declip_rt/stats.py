@@ -6,10 +6,13 @@ import os
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import cache
 from math import ceil
 
 from declip_rt import cgroup
+from declip_rt.errors import Unavailable
+from declip_rt.extras import load
 
 STAGES = ("read", "decode", "views", "copy in", "compute", "copy out")  # work of all threads, or of a GPU's streams
 WAITS = ("images", "model")  # what the pipeline waits for
@@ -25,10 +28,11 @@ class Stats:
 
     @contextmanager
     def timed(self, stage: str) -> Iterator[None]:
-        """Adds the time that the block takes to a stage."""
+        """Adds the time that the block takes to a stage, and marks it."""
         began = time.perf_counter()
         try:
-            yield
+            with marked(stage):
+                yield
         finally:
             self.add(stage, time.perf_counter() - began)
 
@@ -47,6 +51,16 @@ class Stats:
         stages = ", ".join(f"{name} {self.seconds[name]:.1f} s" for name in STAGES if self.seconds[name])
         waits = " and ".join(f"{self.seconds[name]:.1f} s for {name}" for name in WAITS)
         return f"{stages} (added up over what runs at once); waited {waits}; {self.busy:.0%} of {cores()} cores busy"
+
+
+@cache
+def marked(name: str) -> AbstractContextManager[object]:
+    """A range of this name in Nsight Systems, where nvtx is installed and it listens. Threads may share it."""
+    try:
+        marks: AbstractContextManager[object] = load("nvtx").annotate(name, domain="declip-rt")
+    except Unavailable:
+        return nullcontext()
+    return marks
 
 
 def cores() -> int:

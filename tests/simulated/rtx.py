@@ -11,10 +11,13 @@ from tensorrt import (  # noqa: F401
     ILogger,
     INetworkDefinition,
     IOptimizationProfile,
+    IProfiler,
     IProgressMonitor,
+    LayerInformationFormat,
     MemoryPoolType,
     NetworkDefinitionCreationFlag,
     OnnxParser,
+    ProfilingVerbosity,
 )
 
 __version__ = "1.7.0"

@@ -193,6 +193,16 @@ def test_fp32_is_not_tf32_unless_a_recipe_asks(gpu: Simulation, bundle: Bundle, 
     assert tensorrt.BuilderFlag.TF32 in tensorrt.built[-1].flags
 
 
+def test_a_recipe_limits_a_lanes_streams_and_every_plan_names_its_layers(
+    gpu: Simulation, bundle: Bundle, recipe: Write
+) -> None:
+    opened(bundle, lanes=1).close()
+    assert tensorrt.built[-1].max_aux_streams == -1, "as TensorRT chooses"
+    opened(bundle, lanes=1, recipe=recipe("max_aux_streams = 0")).close()
+    assert tensorrt.built[-1].max_aux_streams == 0
+    assert tensorrt.built[-1].profiling_verbosity == tensorrt.ProfilingVerbosity.DETAILED
+
+
 def test_tensorrt_for_rtx_allocates_no_memory_of_its_own(
     gpu: Simulation, bundle: Bundle, compiled: list[bytes]
 ) -> None:

@@ -91,6 +91,10 @@ def _configure(
         config.builder_optimization_level = recipe.optimization_level
     if recipe.workspace_mb is not None:
         config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, recipe.workspace_mb * 2**20)
+    if recipe.max_aux_streams is not None:
+        config.max_aux_streams = recipe.max_aux_streams
+    # So that layers can be told apart. Plans of TensorRT for RTX are as large, and a CUDA graph marks no layers.
+    config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
     if not recipe.tf32:
         config.clear_flag(trt.BuilderFlag.TF32)
     if hasattr(trt.BuilderFlag, "REQUIRE_USER_ALLOCATION"):  # of TensorRT for RTX, which needs it for CUDA graphs

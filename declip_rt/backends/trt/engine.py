@@ -7,6 +7,7 @@ from declip_rt.backends.contract import EngineInfo, EngineOptions
 from declip_rt.backends.cuda.context import Context
 from declip_rt.backends.cuda.engine import LANES, GpuEngine
 from declip_rt.backends.trt import builder
+from declip_rt.backends.trt.layers import LayerWatch
 from declip_rt.backends.trt.network import TensorRtNetwork
 from declip_rt.backends.trt.origin import Origin
 from declip_rt.backends.trt.plans import Plans, Proof
@@ -17,11 +18,12 @@ from declip_rt.model.bundle import Bundle
 from declip_rt.stats import Stats
 
 
-def open_plan(bundle: Bundle, options: EngineOptions, stats: Stats) -> GpuEngine:
+def open_plan(bundle: Bundle, options: EngineOptions, stats: Stats, watch: LayerWatch | None = None) -> GpuEngine:
     """An engine that runs a plan of the bundle's graph. The plan has proven that it scores as the reference does.
 
     Without a recipe, the installed library's default builds the graph of the precision: auto is FP16 where the bundle
-    has such a graph, else FP32. The plan has a profile for the batch, too.
+    has such a graph, else FP32. The plan has a profile for the batch, too. watch: see
+    TensorRtNetwork.
 
     Raises:
         Unavailable: a library is missing.
@@ -38,7 +40,7 @@ def open_plan(bundle: Bundle, options: EngineOptions, stats: Stats) -> GpuEngine
     with context.current():  # TensorRT works on the current device
         plan = plans.get(origin, bundle.name, lambda: builder.build(bundle, recipe, origin.targets, timing=timing))
         proof = plans.proof(origin)
-        network = TensorRtNetwork(plan, recipe, proof.kernels if proof else b"")
+        network = TensorRtNetwork(plan, recipe, proof.kernels if proof else b"", watch)
     name = f"{context.name}, {recipe.library} {origin.version}"
     info = EngineInfo("tensorrt", context.index, name, recipe.graph, options.batch, options.lanes or LANES)
     engine = GpuEngine(context, network, bundle.views, info, stats)

@@ -6,6 +6,7 @@ from types import ModuleType
 from typing import Any
 
 from declip_rt.backends.cuda.lane import Buffers
+from declip_rt.backends.trt.layers import LayerWatch
 from declip_rt.backends.trt.library import Said, library
 from declip_rt.backends.trt.recipe import Recipe
 from declip_rt.errors import EngineError
@@ -16,13 +17,14 @@ class TensorRtNetwork:
     """A plan that has a profile for each of its recipe's batches.
 
     plan: its hash must have been checked. kernels: what `compiled` returned before. `fits` tells whether they are for
-    this GPU and driver.
+    this GPU and driver. watch: is told how long each layer takes; batches then go without CUDA graphs.
 
     Raises:
         EngineError: the library is missing or refuses the plan. The message has its words.
     """
 
-    def __init__(self, plan: bytes, recipe: Recipe, kernels: bytes = b"") -> None:
+    def __init__(self, plan: bytes, recipe: Recipe, kernels: bytes = b"", watch: LayerWatch | None = None) -> None:
+        self.watch = watch
         self.trt, _, self._runtime, self.engine = load_plan(plan, recipe)
         self.cache = kernel_cache(self.trt, self.engine)
         self.fits = self.cache is None or (bool(kernels) and bool(self.cache.deserialize(kernels)))
@@ -45,6 +47,7 @@ class TensorRtProgram:
         self._network: TensorRtNetwork | None = network  # it and its engine must outlive the contexts
         self._trt, self._said, engine = network.trt, Said(network.trt), network.engine
         self._scratch = buffers.context.memory(max(engine.device_memory_size_v2, 1), buffers.stream)
+        self._is_watched = network.watch is not None
         shape = tuple(engine.get_tensor_shape(INPUT))[1:]
         self._contexts = {}
         for bucket in buffers.buckets:
@@ -56,6 +59,8 @@ class TensorRtProgram:
             self._check(context.set_input_shape(INPUT, (bucket, *shape)), f"no batch of {bucket}")
             for name, address in {INPUT: buffers.pixels, **buffers.outputs}.items():
                 self._check(context.set_tensor_address(name, address), f"no tensor {name}")
+            if network.watch is not None:
+                network.watch.attach(network.trt, engine, context)
             self._contexts[bucket] = context
         buffers.stream.sync()
 
@@ -64,6 +69,8 @@ class TensorRtProgram:
         self._check(self._contexts[bucket].execute_async_v3(stream), f"cannot compute a batch of {bucket}")
 
     def can_be_captured(self, bucket: int, stream: int) -> bool:
+        if self._is_watched:
+            return False
         asked = getattr(self._contexts[bucket], "is_stream_capturable", None)  # only TensorRT for RTX has it
         return asked is None or bool(asked(stream))
 

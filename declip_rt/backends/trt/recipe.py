@@ -25,6 +25,7 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     batches: Annotated[tuple[Batch, ...], msgspec.Meta(min_length=1)] = (1, 8, 32)  # an optimisation profile for each
     optimization_level: Annotated[int, msgspec.Meta(ge=0, le=5)] | None = None  # of TensorRT; None is its default
     workspace_mb: Annotated[int, msgspec.Meta(ge=1)] | None = None  # the most scratch memory; None is all of the GPU's
+    max_aux_streams: Annotated[int, msgspec.Meta(ge=0)] | None = None  # beside a lane's own; None is TensorRT's choice
     tf32: bool = False  # FP32 products round their inputs to 10 bits of mantissa
     hardware_compatible: bool = False  # the plan runs on all GPUs from Ampere on, but slower
 

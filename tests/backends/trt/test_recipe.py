@@ -30,6 +30,7 @@ def test_those_that_ship_can_be_read() -> None:
         ("batches = [0]", ">= 1"),
         ('graph = "int8"', "Invalid enum value 'int8'"),
         ("optimization_level = 6", "<= 5"),
+        ("max_aux_streams = -1", ">= 0"),
         ("library = ", "Invalid value"),
         ('library = "tensorrt_rtx"\nhardware_compatible = true', "build plans of tensorrt_rtx ahead of time"),
     ],
