@@ -11,6 +11,7 @@ from typing import Literal, NoReturn, TypeAlias, TypeVar, get_args, overload
 from declip_rt.backends.choose import open_engine
 from declip_rt.backends.contract import Engine, EngineInfo, EngineOptions, Precision
 from declip_rt.errors import ConfigError, DeclipError, ImageError
+from declip_rt.images.decode import Encoded
 from declip_rt.images.load import (
     Broken,
     DecodeScale,
@@ -34,6 +35,7 @@ from declip_rt.workers import TIMEOUT
 Decoder: TypeAlias = Literal["cpu", "gpu"]
 Scored: TypeAlias = Done["ImageLike | Broken", Facts]
 Result = TypeVar("Result", Score, Embedding)
+GPU_WORKERS = 32  # threads that read for a GPU that decodes: so many images wait for it together
 
 
 class Scorer:
@@ -52,7 +54,7 @@ class Scorer:
         batch: images that are computed together. Scores depend on it in FP16 and bf16 alone, by 0.005 at most. 1 is for
             latency: all threads compute one image; with more each batch has its share of them, and several compute at
             once.
-        workers: threads that read and decode; None is one a core.
+        workers: threads that read and decode; None is one a core, and 32 at least where a GPU decodes.
         threads: threads that compute on a CPU; None is one a core. Cores are shared with the workers.
         decode_scale: full, or auto: large JPEGs are decoded at 1/2, 1/4 or 1/8 of their size where the views need no
             more. Faster; scores differ slightly.
@@ -114,12 +116,14 @@ class Scorer:
         ConfigError.check_choice("decoder", decoder, get_args(Decoder))
         if decoder == "gpu" and decode_scale != "full":
             raise ConfigError('`decoder="gpu"` decodes whole images: leave `decode_scale` out')
+        if decoder == "gpu" and strict:
+            raise ConfigError('`decoder="gpu"` does not tell of damage: leave `strict` out')
         options = EngineOptions(
             device=device, precision=precision, batch=batch, threads=threads, lanes=lanes, recipe=recipe
         )
         self.bundle = Bundle(model)
         self.prompts = tuple(prompts)
-        self.workers = workers or cores()
+        self.workers = workers or max(cores(), GPU_WORKERS if decoder == "gpu" else 0)
         self.stats = Stats()
         self._axes = axes(self.bundle, self.prompts)
         engine = open_engine(self.bundle, options, self.stats)
@@ -280,7 +284,7 @@ def _named(done: Scored, index: int | None = None) -> ImageError:
     return done.error
 
 
-def _on_gpu(engine: Engine) -> Callable[[bytes], Frame | None]:
+def _on_gpu(engine: Engine) -> Callable[[Encoded], Frame | None]:
     if engine.info.index is None:
         raise ConfigError('`decoder="gpu"` needs `device="tensorrt"` or `device="cuda"`, of one GPU')
     from declip_rt.backends.cuda.context import Context

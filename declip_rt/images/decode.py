@@ -61,7 +61,8 @@ def decode(data: bytes, max_pixels: int = MAX_PIXELS) -> RGB:
 class Encoded:
     """An image whose header was read.
 
-    size: width and height in pixels, as they lie in the file. cost: the most bytes that decoding takes.
+    data: the bytes that are decoded. size: width and height in pixels, as they lie in the file. cost: the most bytes
+    that decoding takes.
 
     Raises:
         ImageError: empty, not an image, of a kind that is not read, or larger than `max_pixels`.
@@ -73,6 +74,7 @@ class Encoded:
         self._preview: raw.Preview | None = None
         self._jpeg: Header | None = None  # what of its data is a JPEG
         self._image: Image.Image | None = None  # Pillow's, where it was asked
+        self._is_whole = data.endswith(jpeg.END)
         if kind := formats.raw_kind(data):
             self._take_preview(data, kind)
         else:
@@ -81,11 +83,11 @@ class Encoded:
                 self._take_preview(data, "camera raw")
         self._check_size(max_pixels)
         if self._image:
-            color.check(self._data, self._image)
+            color.check(self.data, self._image)
             _seek(self._image)
             self._check_size(max_pixels)
         if self._jpeg:
-            self._jpeg.check(self._data)
+            self._jpeg.check(self.data)
 
     @property
     def size(self) -> tuple[int, int]:
@@ -104,10 +106,15 @@ class Encoded:
         """A JPEG's ICC profile, where it is not that of sRGB; none of other images, whose pixels are in sRGB."""
         return color.unlike_srgb(self._jpeg.profile) if self._jpeg else b""
 
+    def is_plain(self, icc: bool) -> bool:
+        """Whether it is a JPEG that any decoder takes alike: whole, and in sRGB where color profiles count (`icc`)."""
+        plain = self._jpeg is not None and self._jpeg.mode == "RGB" and self._is_whole and self._preview is None
+        return plain and not (icc and self.profile)
+
     def _open(self, data: bytes) -> None:
         if data.startswith(formats.JPEG) and not data.endswith(jpeg.END):
             data += jpeg.END  # which some lack though their pixels are whole; others are truncated all the same
-        self._data, self._image = data, None
+        self.data, self._image = data, None
         self._jpeg = jpeg.read_header(data)
         if self._jpeg is not None:
             return
@@ -123,7 +130,7 @@ class Encoded:
 
     def _ask_pillow(self) -> Image.Image:
         """Opens the image by Pillow, which knows all formats, and more of a JPEG's damage."""
-        image = self._image = formats.opened(self._data)
+        image = self._image = formats.opened(self.data)
         self._jpeg = jpeg.header_of(image) if image.format in ("JPEG", "MPO") else None
         return image
 
@@ -150,7 +157,7 @@ class Encoded:
         """
         damaged = ""
         if self._jpeg:
-            rgb, damaged = jpeg.pixels_of(self._data, self._jpeg, least, scratch)
+            rgb, damaged = jpeg.pixels_of(self.data, self._jpeg, least, scratch)
             if rgb is not None:
                 turn = self._jpeg.turn
                 size = self.size[::-1] if turn in SIDEWAYS_TURNS else self.size

@@ -23,7 +23,6 @@ from declip_rt.stats import Stats
 from declip_rt.workers import if_given_up, standing
 
 SMALL = 128 * 2**20  # bytes that each worker may use without asking
-PROFILE, PROFILE_WITHIN = b"ICC_PROFILE", 2**18  # what announces one in a JPEG, and the bytes that it comes in
 CUDA = 2  # DLPack's number for CUDA devices
 ImageLike: TypeAlias = "str | os.PathLike[str] | bytes | NDArray[np.uint8] | Image.Image | Frame | OnStream"
 DecodeScale: TypeAlias = Literal["full", "auto"]
@@ -111,7 +110,7 @@ class Loader:
         budget: the memory that images of many pixels share; None is what the process may use of it.
         icc: whether color profiles count.
         strict: whether an image whose decoder complained is an error.
-        on_gpu: decodes bytes to a frame on the GPU. It returns None for an image that the CPU must decode.
+        on_gpu: decodes a JPEG to a frame on the GPU. It returns None for one that the CPU must decode.
     """
 
     def __init__(
@@ -123,7 +122,7 @@ class Loader:
         *,
         icc: bool = True,
         strict: bool = False,
-        on_gpu: Callable[[bytes], Frame | None] | None = None,
+        on_gpu: Callable[[Encoded], Frame | None] | None = None,
     ) -> None:
         self._views, self._stats, self._on_gpu = views, stats, on_gpu
         self._budget, self._icc, self._strict = budget or Budget(allowance()), icc, strict
@@ -181,9 +180,9 @@ class Loader:
 
     def _decode(self, image: Any) -> Decoded | Frame | Seen:
         if isinstance(image, (bytes, bytearray, memoryview)):
-            data = bytes(image)
-            frame = None if self._on_gpu is None or self._is_colored(data) else self._on_gpu(data)
-            return self._decode_bytes(data) if frame is None else frame
+            encoded = Encoded(bytes(image))
+            frame = self._decode_on_gpu(encoded)
+            return self._decode_on_cpu(encoded) if frame is None else frame
         if isinstance(image, Image.Image):
             rgb = decode.from_pil(image, icc=self._icc)
         elif isinstance(image, np.ndarray):
@@ -200,14 +199,15 @@ class Loader:
             )
         return Decoded(rgb, rgb.shape[1], rgb.shape[0])
 
-    def _is_colored(self, data: bytes) -> bool:
-        """Whether an image has a profile that the GPU's decoder would pass over."""
-        if not self._icc or PROFILE not in data[:PROFILE_WITHIN]:
-            return False
-        return bool(Encoded(data).profile)
+    def _decode_on_gpu(self, encoded: Encoded) -> Frame | None:
+        """A frame where a GPU decodes, and the image is one that it can decode."""
+        if self._on_gpu is None:
+            return None
+        frame = self._on_gpu(encoded) if encoded.is_plain(self._icc) else None
+        self._stats.count("decoded on the CPU" if frame is None else "decoded on the GPU")
+        return frame
 
-    def _decode_bytes(self, data: bytes) -> Decoded | Seen:
-        encoded = Encoded(data)
+    def _decode_on_cpu(self, encoded: Encoded) -> Decoded | Seen:
         if encoded.cost <= SMALL:
             return self._checked(encoded)
         with ExitStack() as borrowed:

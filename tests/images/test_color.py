@@ -156,8 +156,8 @@ def test_a_score_takes_the_profile_unless_it_is_told_not_to() -> None:
 def test_the_gpus_decoder_gets_no_image_with_a_profile(bundle: Bundle) -> None:
     asked: list[bytes] = []
 
-    def on_gpu(data: bytes) -> None:
-        asked.append(data)
+    def on_gpu(image: Encoded) -> None:
+        asked.append(image.data)
 
     loader = load.Loader(bundle.views, Stats(), on_gpu=on_gpu)
     plain = saved(Image.fromarray(picture()), "JPEG")
