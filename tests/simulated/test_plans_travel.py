@@ -17,6 +17,7 @@ from declip_rt.backends.contract import Engine, EngineOptions
 from declip_rt.backends.cuda.devices import Gpu
 from declip_rt.backends.trt.network import TensorRtNetwork
 from declip_rt.backends.trt.recipe import Recipe
+from declip_rt.commands.main import main
 from tests.simulated.conftest import Simulation
 
 TRAVELS = 'graph = "fp32"\nbatches = [1, 2]\nversion_compatible = true\nhardware_compatible = "same_capability"'
@@ -65,9 +66,12 @@ def install_lean(site: Path, version: str, monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_a_recipe_asks_for_what_travels(
-    gpu: Simulation, opened: Open, built: list, tmp_path: Path
+    gpu: Simulation, opened: Open, built: list, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     opened().close()
+    main(["plans"])
+    listed = capsys.readouterr().out
+    assert "tensorrt 11.0.0 and newer, fp32, batches 1, 2, for compute capability 8.9, built" in listed
     flags = tensorrt.BuilderFlag
     assert {flags.VERSION_COMPATIBLE, flags.EXCLUDE_LEAN_RUNTIME} <= built[-1].flags
     level = tensorrt.HardwareCompatibilityLevel.SAME_COMPUTE_CAPABILITY
@@ -161,3 +165,43 @@ def test_a_stripped_plan_takes_its_weights_from_the_bundle(
     recipe = Recipe(graph="fp32", batches=(1, 2), stripped=True)
     with pytest.raises(EngineError, match=r"cannot take the weights of .*other\.onnx: these are other weights"):
         TensorRtNetwork(plan.read_bytes(), recipe, "11.0.0", tmp_path / "other.onnx")
+
+
+@pytest.mark.parametrize("stripped", ["", "stripped = true"])
+def test_an_imported_plan_is_not_built_but_proven(
+    stripped: str,
+    gpu: Simulation,
+    opened: Open,
+    built: list,
+    measured: list,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    recipe, file = f'graph = "fp32"\nbatches = [1, 2]\n{stripped}', str(tmp_path / "l4.declip-plans")
+    opened(recipe).close()
+    assert main(["plans", "export", "--all", "--out", file]) == 0
+    monkeypatch.setenv("DECLIP_RT_CACHE", str(tmp_path / "elsewhere"))
+    assert main(["plans", "import", file]) == 0
+    for _ in range(2):
+        opened(recipe).close()
+    assert (len(built), len(measured)) == (1, 2), "once for each cache"
+
+
+def test_an_imported_plan_that_scores_otherwise_is_refused(
+    gpu: Simulation,
+    opened: Open,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    file = str(tmp_path / "l4.declip-plans")
+    opened().close()
+    assert main(["plans", "export", "--all", "--out", file]) == 0
+    monkeypatch.setenv("DECLIP_RT_CACHE", str(tmp_path / "elsewhere"))
+    assert main(["plans", "import", file]) == 0
+    tensorrt.faults.add("moved")
+    with pytest.raises(EngineError, match="does not score as the reference does"):
+        opened()
+    assert not list((tmp_path / "elsewhere").glob("*.plan"))
+    assert main(["plans", "export", "--all", "--out", file]) == 2, "there is no other"
+    assert "there are no plans to export" in capsys.readouterr().err

@@ -79,6 +79,25 @@ class Plans:
         self.prune(self.most, spare=origin.key)
         return found
 
+    def load(self, plan: Plan) -> bytes:
+        """The plan, with its hash checked. Raises ConfigError where it cannot be used, as one that was refused."""
+        found = self._find_plan(plan.origin)
+        if isinstance(found, str):
+            raise ConfigError(f"the plan {plan.key[:KEY_DIGITS]} cannot be used: {plan.refused or found}")
+        return found
+
+    def add(self, plan: Plan, data: bytes) -> bool:
+        """Keeps a plan that was built elsewhere. False where something is known of this key already.
+
+        data: its hash must have been checked. Raises ConfigError where the folder cannot be written.
+        """
+        with locked(self.folder, plan.key):
+            if self.sidecar(plan.key).exists():
+                return False
+            write_whole(self.file(plan.key), data)
+            write_whole(self.sidecar(plan.key), _text(plan))
+            return True
+
     def earlier(self, origin: Origin) -> Origin:
         """The same origin with an earlier version, where that version's plan is here and its lean runtime installed.
 
