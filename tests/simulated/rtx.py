@@ -26,7 +26,7 @@ compiled: list[bytes] = []  # kernels, in their order
 
 
 class BuilderFlag(enum.IntEnum):
-    TF32, REQUIRE_USER_ALLOCATION = 0, 1
+    TF32, REQUIRE_USER_ALLOCATION = 0, 5  # beside those of TensorRT
 
 
 class ComputeCapability(enum.IntEnum):

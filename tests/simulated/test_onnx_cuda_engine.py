@@ -26,7 +26,8 @@ class Session:
     def __init__(self, graph: str, options: object, providers: list[tuple[str, dict[str, object]]]) -> None:
         ((self.provider, self.options),) = providers
         self.settings = options
-        self.engine = tensorrt.ICudaEngine(b"[]\n" + Path(graph).read_bytes())
+        plan = b'{"shapes": []}\n' + Path(graph).read_bytes()
+        self.engine = tensorrt.ICudaEngine(plan, tensorrt.Runtime(tensorrt.ILogger()))
 
     def get_providers(self) -> list[str]:
         return [self.provider]

@@ -15,6 +15,7 @@ from declip_rt.model.bundle import Bundle
 from declip_rt.model.manifest import INPUT
 
 Progress = Callable[[str, int, int], None]  # phase, steps done, steps in all
+LEVELS = {"ampere_plus": "AMPERE_PLUS", "same_capability": "SAME_COMPUTE_CAPABILITY"}
 
 
 def build(
@@ -100,7 +101,14 @@ def _configure(
     if hasattr(trt.BuilderFlag, "REQUIRE_USER_ALLOCATION"):  # of TensorRT for RTX, which needs it for CUDA graphs
         config.set_flag(trt.BuilderFlag.REQUIRE_USER_ALLOCATION)
     if recipe.hardware_compatible:
-        config.hardware_compatibility_level = trt.HardwareCompatibilityLevel.AMPERE_PLUS
+        level = LEVELS[str(recipe.hardware_compatible)]
+        config.hardware_compatibility_level = getattr(trt.HardwareCompatibilityLevel, level)
+    if recipe.version_compatible:
+        config.set_flag(trt.BuilderFlag.VERSION_COMPATIBLE)
+        config.set_flag(trt.BuilderFlag.EXCLUDE_LEAN_RUNTIME)  # host code, which a plan may not bring
+    if recipe.stripped:
+        config.set_flag(trt.BuilderFlag.STRIP_PLAN)
+        config.set_flag(trt.BuilderFlag.REFIT_IDENTICAL)
     if targets:
         _aim(trt, config, recipe, targets)
     return config

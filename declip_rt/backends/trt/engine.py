@@ -32,15 +32,17 @@ def open_plan(bundle: Bundle, options: EngineOptions, stats: Stats, watch: Layer
     """
     recipe = recipe_for(bundle, options)
     context, plans = Context(options.on.index), Plans()
-    origin = Origin.of(bundle, recipe, context=context)
+    origin = plans.earlier(Origin.of(bundle, recipe, context=context))
+    place = origin.place(context)
     by = f"declip-rt {own_version()}, {context.name}"
     if why := plans.refusal(origin, by):
         raise ParityError(f"{why} (found when it was built; to build it again: declip-rt plans clear)")
     timing = plans.timing(origin)
     with context.current():  # TensorRT works on the current device
         plan = plans.get(origin, bundle.name, lambda: builder.build(bundle, recipe, origin.targets, timing=timing))
-        proof = plans.proof(origin)
-        network = TensorRtNetwork(plan, recipe, proof.kernels if proof else b"", watch)
+        proof = plans.proof(origin, place)
+        kernels = proof.kernels if proof else b""
+        network = TensorRtNetwork(plan, recipe, origin.version, bundle.graph(recipe.graph), kernels, watch)
     name = f"{context.name}, {recipe.library} {origin.version}"
     info = EngineInfo("tensorrt", context.index, name, recipe.graph, options.batch, options.lanes or LANES)
     engine = GpuEngine(context, network, bundle.views, info, stats)
@@ -55,7 +57,7 @@ def open_plan(bundle: Bundle, options: EngineOptions, stats: Stats, watch: Layer
             passed = found.parity
         else:
             passed = proof.passed
-        proven = Proof(passed, network.compiled())
+        proven = Proof(passed, network.compiled(), place)
         if proven != proof:
             plans.prove(origin, proven)
     except DeclipError:

@@ -33,6 +33,10 @@ def test_those_that_ship_can_be_read() -> None:
         ("max_aux_streams = -1", ">= 0"),
         ("library = ", "Invalid value"),
         ('library = "tensorrt_rtx"\nhardware_compatible = true', "build plans of tensorrt_rtx ahead of time"),
+        ('library = "tensorrt_rtx"\nversion_compatible = true', "version_compatible is for tensorrt; build plans of"),
+        ('library = "tensorrt_rtx"\nstripped = true', "stripped is for tensorrt; build plans of"),
+        ("stripped = true\nversion_compatible = true", "leave out stripped or version_compatible"),
+        ('hardware_compatible = "hopper_plus"', "Invalid enum value 'hopper_plus'"),
     ],
 )
 def test_mistakes_are_named(tmp_path: Path, text: str, message: str) -> None:
@@ -40,6 +44,15 @@ def test_mistakes_are_named(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message) as caught:
         Recipe.read(tmp_path / "r.toml")
     assert "r.toml" in str(caught.value)
+
+
+def test_hardware_compatible_is_true_or_says_how_far(tmp_path: Path) -> None:
+    found = []
+    for value in ("true", '"ampere_plus"', '"same_capability"', "false"):
+        (tmp_path / "r.toml").write_text(f"hardware_compatible = {value}")
+        found.append(Recipe.read(tmp_path / "r.toml"))
+    assert found[0] == found[1] != found[2]
+    assert [recipe.travels for recipe in found] == [True, True, True, False]
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
