@@ -41,7 +41,7 @@ def add_batch_options(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="images computed together (default: %(default)s)",
     )
-    add("--lanes", type=int, metavar="N", help="batches in flight on a GPU (default: 4)")
+    add("--lanes", type=int, metavar="N", help="batches in flight on a GPU (default: tensorrt 4, cuda 2)")
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
