@@ -132,10 +132,12 @@ def test_auto_takes_it_and_falls_back_aloud(gpu: Simulation, bundle: Bundle, cap
 
 
 @pytest.mark.usefixtures("_cuda")
-def test_int8_is_not_for_gpus(gpu: Simulation, bundle: Bundle) -> None:
+def test_other_precisions_are_not_for_it(gpu: Simulation, bundle: Bundle) -> None:
     for precision in ("bf16", "int8"):
         with pytest.raises(EngineError, match=f"{precision} is for CPUs"):
             open_engine(bundle, EngineOptions(device="cuda", precision=precision))
+    with pytest.raises(EngineError, match="fp8 graphs are for TensorRT"):
+        open_engine(bundle, EngineOptions(device="cuda", precision="fp8"))
 
 
 @pytest.mark.usefixtures("_cuda")

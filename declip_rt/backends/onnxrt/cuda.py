@@ -36,6 +36,8 @@ def open_session(bundle: Bundle, options: EngineOptions, stats: Stats) -> GpuEng
             f"onnxruntime {runtime.__version__} has no CUDA provider: "
             'pip uninstall onnxruntime, then pip install "declip-rt[cuda]"'
         )
+    if options.precision == "fp8":
+        raise EngineError('fp8 graphs are for TensorRT; choose `device="tensorrt"`, or leave `precision` out')
     if options.precision in ("bf16", "int8"):
         raise EngineError(f'{options.precision} is for CPUs; choose `device="auto"`, or leave `precision` out')
     precision = "fp16" if options.precision == "fp16" else "fp32"
