@@ -51,9 +51,9 @@ class Scorer:
         model: a bundle's folder, or the name of an embedded one; None is `declip-tiny`.
         device: auto, cpu, cuda[:i|i,j|all], tensorrt[:i|i,j|all] or openvino[:CPU|GPU|NPU].
         prompts: own scores, one for each; the bundle needs a text tower for them.
-        batch: images that are computed together. Scores depend on it in FP16 and bf16 alone, by 0.005 at most. 1 is for
-            latency: all threads compute one image; with more each batch has its share of them, and several compute at
-            once.
+        batch: images that are computed together. Scores depend on it in FP16 and bf16 alone, by 0.005 at most, and in
+            FP8, by 0.01. 1 is for latency: all threads compute one image; with more each batch has its share of them,
+            and several compute at once.
         workers: threads that read and decode; None is one a core, and 32 at least where a GPU decodes.
         threads: threads that compute on a CPU; None is one a core. Cores are shared with the workers.
         decode_scale: full, or auto: large JPEGs are decoded at 1/2, 1/4 or 1/8 of their size where the views need no
@@ -64,9 +64,9 @@ class Scorer:
         strict: whether damage that leaves pixels to score is an error; else `Score.damaged` tells of it.
         timeout: seconds that an image may take to be read and decoded, and is an error after; None is any time. Its
             thread is left to itself: none can be stopped.
-        precision: auto, fp32, fp16, bf16 (with OpenVINO) or int8; auto is int8 or bf16 on a CPU that computes it
-            faster, where the bundle proves that it scores as fp32 does, and fp16 with TensorRT where the bundle has
-            such a graph.
+        precision: auto, fp32, fp16, bf16 (with OpenVINO), int8 or fp8 (with TensorRT); auto is int8 or bf16 on a CPU
+            that computes it faster, where the bundle proves that it scores as fp32 does, and fp16 with TensorRT where
+            the bundle has such a graph.
         lanes: batches in flight on a GPU; None is its default.
         recipe: how to build a TensorRT plan: a TOML file, or the name of one that ships (`portable`); None is the
             default one.

@@ -69,6 +69,8 @@ def choose_precision(bundle: Bundle, wanted: str) -> str:
 
     Raises EngineError where this CPU cannot compute what is wanted.
     """
+    if wanted == "fp8":
+        raise EngineError('fp8 graphs are for TensorRT; choose `device="tensorrt"`, or leave `precision` out')
     if wanted == "fp16":
         raise EngineError(
             'fp16 graphs are for GPUs; choose `device="tensorrt"` or `device="cuda"`, or leave `precision` out'

@@ -12,10 +12,12 @@ from declip_rt.backends.trt.network import TensorRtNetwork
 from declip_rt.backends.trt.origin import Origin
 from declip_rt.backends.trt.plans import Plans, Proof
 from declip_rt.backends.trt.recipe import recipe_for
-from declip_rt.errors import DeclipError, ParityError
+from declip_rt.errors import DeclipError, EngineError, ParityError
 from declip_rt.extras import own_version
 from declip_rt.model.bundle import Bundle
 from declip_rt.stats import Stats
+
+FP8_CAPABILITY = (8, 9)
 
 
 def open_plan(bundle: Bundle, options: EngineOptions, stats: Stats, watch: LayerWatch | None = None) -> GpuEngine:
@@ -27,11 +29,16 @@ def open_plan(bundle: Bundle, options: EngineOptions, stats: Stats, watch: Layer
 
     Raises:
         Unavailable: a library is missing.
-        EngineError: the driver or the GPU is missing, or TensorRT fails.
+        EngineError: the driver or the GPU is missing, the GPU has no such precision, or TensorRT fails.
         ParityError: the plan does not score as the reference does. It is removed, and its figures are kept.
     """
     recipe = recipe_for(bundle, options)
     context, plans = Context(options.on.index), Plans()
+    if recipe.graph == "fp8" and tuple(map(int, context.capability.split("."))) < FP8_CAPABILITY:
+        raise EngineError(
+            f"{context.name} has no products in fp8, which GPUs have from Ada and Hopper on; "
+            'choose `precision="fp16"`, or leave it out'
+        )
     origin = plans.earlier(Origin.of(bundle, recipe, context=context))
     place = origin.place(context)
     by = f"declip-rt {own_version()}, {context.name}"

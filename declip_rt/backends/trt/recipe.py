@@ -22,7 +22,7 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """The settings in `engines/*.toml`."""
 
     library: Literal["tensorrt", "tensorrt_rtx"] = "tensorrt"
-    graph: Literal["fp32", "fp16"] = "fp16"
+    graph: Literal["fp32", "fp16", "fp8"] = "fp16"
     batches: Annotated[tuple[Batch, ...], msgspec.Meta(min_length=1)] = (1, 8, 32)  # an optimisation profile for each
     optimization_level: Annotated[int, msgspec.Meta(ge=0, le=5)] | None = None  # of TensorRT; None is its default
     workspace_mb: Annotated[int, msgspec.Meta(ge=1)] | None = None  # the most scratch memory; None is all of the GPU's

@@ -16,6 +16,7 @@ def test_those_that_ship_can_be_read() -> None:
     found = {path.name: Recipe.read(path) for path in ENGINES.glob("*.toml")}
     assert found["fp16.toml"] == Recipe(), "the default"
     assert found["fp32.toml"].graph == "fp32"
+    assert found["fp8.toml"].graph == "fp8"
     assert found["rtx.toml"].library == "tensorrt_rtx"
     readme = (ENGINES / "README.md").read_text()
     for name in (*found, *Recipe.__struct_fields__):
@@ -71,5 +72,5 @@ def test_one_that_ships_is_found_by_its_name_and_a_file_of_that_name_comes_first
 
 
 def test_a_name_that_is_no_recipe_gets_those_that_ship() -> None:
-    with pytest.raises(ConfigError, match=r"no recipe fastest: .* fp16, fp32, portable, rtx"):
+    with pytest.raises(ConfigError, match=r"no recipe fastest: .* fp16, fp32, fp8, portable, rtx"):
         Recipe.find("fastest")
