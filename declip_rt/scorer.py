@@ -51,9 +51,9 @@ class Scorer:
         model: a bundle's folder, or the name of an embedded one; None is `declip-tiny`.
         device: auto, cpu, cuda[:i|i,j|all], tensorrt[:i|i,j|all] or openvino[:CPU|GPU|NPU].
         prompts: own scores, one for each; the bundle needs a text tower for them.
-        batch: images that are computed together. Scores depend on it in FP16 and bf16 alone, by 0.005 at most, and in
-            FP8, by 0.01. 1 is for latency: all threads compute one image; with more each batch has its share of them,
-            and several compute at once.
+        batch: images that are computed together; None is 8, and 32 on a GPU. Scores depend on it in FP16 and bf16
+            alone, by 0.005 at most, and in FP8, by 0.01. 1 is for latency: all threads compute one image; with more
+            each batch has its share of them, and several compute at once.
         workers: threads that read and decode; None is one a core, and 32 at least where a GPU decodes.
         threads: threads that compute on a CPU; None is one a core. Cores are shared with the workers.
         decode_scale: full, or auto: large JPEGs are decoded at 1/2, 1/4 or 1/8 of their size where the views need no
@@ -94,7 +94,7 @@ class Scorer:
         device: str = "auto",
         *,
         prompts: Sequence[Prompts] = (),
-        batch: int = EngineOptions.batch,
+        batch: int | None = None,
         workers: int | None = None,
         threads: int | None = None,
         decode_scale: DecodeScale = "full",

@@ -37,7 +37,7 @@ SIGNATURES = {
     "ImageError": "(reason: 'str', image: 'str | None' = None, index: 'int | None' = None) -> 'None'",
     "Prompts": "(name: 'str', high: 'tuple[str, ...]', low: 'tuple[str, ...]', space: 'Space' = 'perceptual') -> None",
     "Scorer": "(model: 'str | os.PathLike[str] | None' = None, device: 'str' = 'auto', *, "
-    "prompts: 'Sequence[Prompts]' = (), batch: 'int' = 8, workers: 'int | None' = None, "
+    "prompts: 'Sequence[Prompts]' = (), batch: 'int | None' = None, workers: 'int | None' = None, "
     "threads: 'int | None' = None, decode_scale: 'DecodeScale' = 'full', "
     "memory: 'int | None' = None, icc: 'bool' = True, strict: 'bool' = False, "
     "timeout: 'float | None' = 300.0, precision: 'Precision' = 'auto', lanes: 'int | None' = None, "

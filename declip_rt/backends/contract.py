@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from declip_rt.errors import ConfigError, ParityError
 
 Floats: TypeAlias = NDArray[np.float32]
+HOST_BATCH, GPU_BATCH = 8, 32  # the defaults: fewer images leave a GPU waiting for the host
 DEVICES = "auto, cpu, cuda[:i|i,j|all], tensorrt[:i|i,j|all] or openvino[:CPU|GPU|NPU]"
 Kind: TypeAlias = Literal["cpu", "cuda", "tensorrt", "openvino"]
 Precision: TypeAlias = Literal["auto", "fp32", "fp16", "bf16", "int8", "fp8"]
@@ -130,10 +131,10 @@ class EngineOptions:
     device: one of DEVICES; auto is the first GPU of ONNX Runtime, else the CPU, by OpenVINO where that is installed and
     the bundle proves a precision in which it is faster. precision: the graph's. auto is int8 or bf16 on a CPU that
     computes it faster, where the bundle proves that it scores as fp32 does; fp16 with TensorRT where the bundle has
-    such a graph; and else fp32. batch: images that
-    are computed together. threads: how many compute on a CPU; None is one for each core. lanes: batches in flight on a
-    GPU; None is the engine's default. recipe: how to build a TensorRT plan, by a TOML file or the name of a recipe that
-    ships; None is the installed library's default.
+    such a graph; and else fp32. batch: images that are computed together; None is HOST_BATCH, and GPU_BATCH on a GPU.
+    threads: how many compute on a CPU; None is one for each core. lanes: batches in flight on a GPU; None is the
+    engine's default. recipe: how to build a TensorRT plan, by a TOML file or the name of a recipe that ships; None is
+    the installed library's default.
 
     Raises:
         ConfigError: an unknown device or precision, a count below 1, or an option that is not for this device.
@@ -141,7 +142,7 @@ class EngineOptions:
 
     device: str = "auto"
     precision: Precision = "auto"
-    batch: int = 8
+    batch: int | None = None
     threads: int | None = None
     lanes: int | None = None
     recipe: str | os.PathLike[str] | None = None
@@ -154,6 +155,16 @@ class EngineOptions:
             raise ConfigError('a recipe is for TensorRT: add `device="tensorrt"`, or leave `recipe` out')
         if self.lanes is not None and kind in ("cpu", "openvino"):
             raise ConfigError('lanes are of GPUs: leave `lanes` out, or choose `device="tensorrt"` or `device="cuda"`')
+
+    @property
+    def host_batch(self) -> int:
+        """The batch on a CPU."""
+        return HOST_BATCH if self.batch is None else self.batch
+
+    @property
+    def gpu_batch(self) -> int:
+        """The batch on a GPU."""
+        return GPU_BATCH if self.batch is None else self.batch
 
     @property
     def on(self) -> Device:

@@ -27,7 +27,7 @@ def share(options: EngineOptions) -> tuple[int, int]:
     one image.
     """
     threads = options.threads or cores()
-    return (1 if options.batch == 1 else min(threads, CONCURRENT_BATCHES)), threads
+    return (1 if options.host_batch == 1 else min(threads, CONCURRENT_BATCHES)), threads
 
 
 class HostEngine:

@@ -16,7 +16,7 @@ from typing import Any, TypeVar, get_args
 import msgspec
 from tqdm import tqdm
 
-from declip_rt.backends.contract import DEVICES, EngineOptions, Precision
+from declip_rt.backends.contract import DEVICES, GPU_BATCH, HOST_BATCH, EngineOptions, Precision
 from declip_rt.images.load import DecodeScale
 from declip_rt.output.terminal import printable
 from declip_rt.prompts import Prompts
@@ -35,11 +35,7 @@ def add_batch_options(parser: argparse.ArgumentParser) -> None:
     """Those of how the images are computed together."""
     add = parser.add_argument
     add(
-        "--batch",
-        type=int,
-        default=EngineOptions.batch,
-        metavar="N",
-        help="images computed together (default: %(default)s)",
+        "--batch", type=int, metavar="N", help=f"images computed together (default: {HOST_BATCH}; on a GPU {GPU_BATCH})"
     )
     add("--lanes", type=int, metavar="N", help="batches in flight on a GPU (default: tensorrt 4, cuda 2)")
 
@@ -101,7 +97,7 @@ class Running:
 
     model: str | None = None
     device: str = EngineOptions.device
-    batch: int = EngineOptions.batch
+    batch: int | None = None
     workers: int | None = None
     threads: int | None = None
     decode_scale: DecodeScale = "full"

@@ -212,6 +212,14 @@ def test_tensorrt_for_rtx_allocates_no_memory_of_its_own(
     assert rtx.BuilderFlag.REQUIRE_USER_ALLOCATION in tensorrt.built[-1].flags
 
 
+def test_a_gpu_computes_32_at_once_where_nobody_asks_otherwise_by_the_plan_that_build_makes(
+    gpu: Simulation, bundle: Bundle
+) -> None:
+    with Scorer(bundle.path, "tensorrt", lanes=1) as scorer:
+        assert scorer.engine.batch == 32
+    assert [profile.shape[0] for profile in tensorrt.built[-1].profiles] == [1, 8, 32]
+
+
 def test_the_batch_that_is_asked_for_is_computed_whole(gpu: Simulation, bundle: Bundle) -> None:
     """A batch of 9 would take as long as one of 32."""
     engine = opened(bundle, 9, lanes=1)

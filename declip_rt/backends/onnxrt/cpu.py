@@ -30,7 +30,7 @@ def open_onnx(bundle: Bundle, options: EngineOptions, stats: Stats, fallback: st
     inputs, outputs = ([each.name for each in some] for some in (session.get_inputs(), session.get_outputs()))
     check_names(inputs, outputs, bundle.graph(precision))
     name = f"ONNX Runtime {runtime_module().__version__}"
-    info = EngineInfo("cpu", None, name, precision, options.batch, at_once + SPARE_LANES, fallback)
+    info = EngineInfo("cpu", None, name, precision, options.host_batch, at_once + SPARE_LANES, fallback)
     return HostEngine(_Compute(session), bundle, info, at_once, stats, "ONNX Runtime")
 
 

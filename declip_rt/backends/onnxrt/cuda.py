@@ -42,9 +42,9 @@ def open_session(bundle: Bundle, options: EngineOptions, stats: Stats) -> GpuEng
         raise EngineError(f'{options.precision} is for CPUs; choose `device="auto"`, or leave `precision` out')
     precision = "fp16" if options.precision == "fp16" else "fp32"
     context = Context(options.on.index)
-    network = OnnxNetwork(bundle, precision, options.batch)
+    network = OnnxNetwork(bundle, precision, options.gpu_batch)
     name = f"ONNX Runtime {runtime.__version__}"
-    info = EngineInfo("cuda", context.index, name, precision, options.batch, options.lanes or LANES)
+    info = EngineInfo("cuda", context.index, name, precision, options.gpu_batch, options.lanes or LANES)
     return GpuEngine(context, network, bundle.views, info, stats)
 
 

@@ -51,7 +51,7 @@ def open_compiled(bundle: Bundle, options: EngineOptions, stats: Stats, fallback
     inputs, outputs = ([each.any_name for each in some] for some in (compiled.inputs, compiled.outputs))
     check_names(inputs, outputs, graph)
     name = f"OpenVINO {load('openvino').__version__.partition('-')[0]}, {unit}"
-    info = EngineInfo("openvino", None, name, precision, options.batch, at_once + SPARE_LANES, fallback)
+    info = EngineInfo("openvino", None, name, precision, options.host_batch, at_once + SPARE_LANES, fallback)
     return HostEngine(_Compute(compiled), bundle, info, at_once, stats, "OpenVINO")
 
 

@@ -51,7 +51,8 @@ def open_plan(bundle: Bundle, options: EngineOptions, stats: Stats, watch: Layer
         kernels = proof.kernels if proof else b""
         network = TensorRtNetwork(plan, recipe, origin.version, bundle.graph(recipe.graph), kernels, watch)
     name = f"{context.name}, {recipe.library} {origin.version}"
-    info = EngineInfo("tensorrt", context.index, name, recipe.graph, options.batch, options.lanes or LANES)
+    batch = min(options.gpu_batch, max(recipe.batches))
+    info = EngineInfo("tensorrt", context.index, name, recipe.graph, batch, options.lanes or LANES)
     engine = GpuEngine(context, network, bundle.views, info, stats)
     try:
         if proof is None or not network.fits:

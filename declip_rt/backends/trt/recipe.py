@@ -88,18 +88,19 @@ def default_recipe() -> Recipe:
 
 def recipe_for(bundle: Bundle, options: EngineOptions) -> Recipe:
     """The recipe. Raises ConfigError where it cannot do what is asked, EngineError where TensorRT cannot."""
-    precision, batch = options.precision, options.batch
+    precision = options.precision
     if precision in ("bf16", "int8"):
         raise EngineError(f'{precision} is for CPUs; choose `device="auto"`, or leave `precision` out')
     if options.recipe is not None:
         recipe = Recipe.find(options.recipe)
         if precision not in ("auto", recipe.graph):
             raise ConfigError(f'the recipe builds the {recipe.graph} graph; leave `precision="{precision}"` out')
-        if batch > max(recipe.batches):
+        if options.batch and options.batch > max(recipe.batches):
             raise ConfigError(
-                f"the recipe's largest batch is {max(recipe.batches)}; choose such a `batch`, or add {batch} to it"
+                f"the recipe's largest batch is {max(recipe.batches)}; "
+                f"choose such a `batch`, or add {options.batch} to it"
             )
         return recipe
     graph = precision if precision != "auto" else "fp16" if "fp16" in bundle.manifest.graphs else "fp32"
     chosen = replace(default_recipe(), graph=graph)
-    return replace(chosen, batches=tuple(sorted({*chosen.batches, batch})))
+    return replace(chosen, batches=tuple(sorted({*chosen.batches, options.gpu_batch})))
