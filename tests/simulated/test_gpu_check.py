@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import tensorrt
@@ -61,6 +62,16 @@ def test_a_model_is_exported_for_figures_alone(
     monkeypatch.setattr(sys, "argv", ["", "--out", str(tmp_path), "--only", only])
     assert gpu_check.main() == 0
     assert len(made) == exports
+
+
+@pytest.mark.parametrize(("missing", "state"), [("nncf", "passed"), ("onnxscript", "not run")])
+def test_what_an_export_needs(missing: str, state: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is quantised, so NNCF need not be there."""
+    monkeypatch.setattr(gpu_check.importlib.util, "find_spec", lambda name: None if name == missing else name)
+    monkeypatch.setattr(gpu_check, "random_model", lambda name, folder: folder / "declip.pt")
+    monkeypatch.setitem(sys.modules, "export.__main__", SimpleNamespace(export=lambda *_: None))
+    model = Model(None, None, "tensorrt", gpu_check.Clock())
+    assert Check("the model").run(lambda check: model.exported(tmp_path, check)).state == state
 
 
 def test_a_check_that_breaks_takes_no_other_along(
