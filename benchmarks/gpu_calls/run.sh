@@ -2,7 +2,8 @@
 # On the GPU machine: runs the steps that are named, each within its time. What one needs and is not there is said.
 # usage: run.sh STEP=SECONDS...      see ../gpu_calls.md
 # KEEP: a folder that stays between the calls. OUT: one that comes back, with a log for each step, and steps.tsv.
-# DEVICE: cuda, tensorrt or rtx. MINUTES: of gpu_check. VIEWS: a frame's size. BUNDLE: a model's folder.
+# DEVICE: cuda, tensorrt or rtx. MINUTES: of gpu_check. BUNDLE: a model's folder. SIZE: of frames and photos. COPIES: of
+# each photo.
 # shellcheck disable=SC2329  # the steps are called by the names that are given
 set -uo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
@@ -43,7 +44,7 @@ install() { # the sources' own package goes, so that the installed one is tested
 
 tests() { "$python" -m pytest -q -rs tests/gpu; }
 
-views() { "$python" -m benchmarks.gpu_views ${VIEWS:+"$VIEWS"}; }
+views() { "$python" -m benchmarks.gpu_views ${SIZE:+"$SIZE"}; }
 
 sanitize() {
   local test=("$python" -m pytest -q tests/gpu/test_frames.py -k views_are_those_of_the_cpu)
@@ -66,16 +67,24 @@ ort() {
 parity() { "$python" -m pytest -q -rs tests/gpu -k "$device"; }
 
 decode() {
-  "$python" -c 'import nvidia.nvimgcodec' || not_run "there is no nvImageCodec"
-  "$python" -m pytest -q -rs tests/gpu/test_decoder.py || return
-  local size photos decoder
-  for size in 500x500 1920x1080 4000x3000; do
-    photos=$(mktemp -d)
+  local size photo copy decoder photos=$KEEP/photos
+  for size in ${SIZE:-500x500 1920x1080 4000x3000}; do
+    mkdir -p "$photos/$size"
     "$python" -c 'import sys; from pathlib import Path; from declip_rt.commands.bench import made_up
-made_up(Path(sys.argv[1]), *map(int, sys.argv[2].split("x")))' "$photos" "$size"
-    for decoder in cpu gpu; do
-      echo "$size, decoded on the $decoder"
-      "$python" -m declip_rt score "$photos" --device "$device" --decoder "$decoder" --stats --out "$photos/$decoder.csv" || return
+made_up(Path(sys.argv[1]), *map(int, sys.argv[2].split("x")))' "$photos/$size" "$size" || return
+    for photo in "$photos/$size"/?.jpg; do # so that the start does not count
+      for copy in $(seq "${COPIES:-100}"); do ln -f "$photo" "${photo%.jpg}-$copy.jpg"; done
+    done
+  done
+  for decoder in cpu gpu; do
+    if [ "$decoder" = gpu ]; then
+      "$python" -c 'import nvidia.nvimgcodec' || not_run "there is no nvImageCodec, but the CPU's decoder was"
+      "$python" -m pytest -q -rs tests/gpu/test_decoder.py || return
+    fi
+    for size in "$photos"/*; do
+      echo "$(basename "$size"), decoded on the $decoder"
+      "$python" -m declip_rt score "$size" --device "$device" --decoder "$decoder" --stats --top 1 --out "$OUT/decode.csv" \
+        --overwrite || return
     done
   done
 }

@@ -19,7 +19,7 @@ PAGE = CALLS.with_suffix(".md").read_text()
 
 
 def test_every_step_runs_or_says_what_it_lacks(gpu: Simulation, bundle: Bundle, tmp_path: Path) -> None:
-    quick = {"PYTEST_ADDOPTS": "-k cpu_says", "MINUTES": "0", "VIEWS": "64x48"}
+    quick = {"PYTEST_ADDOPTS": "-k cpu_says", "MINUTES": "0", "SIZE": "64x48", "COPIES": "0"}
     where = {"PYTHON": sys.executable, "DEVICE": "tensorrt", "BUNDLE": str(bundle.path)}
     folders = {"KEEP": str(tmp_path / "keep"), "OUT": str(tmp_path / "out"), "DECLIP_RT_CACHE": str(tmp_path)}
     expected = {
@@ -46,6 +46,8 @@ def test_every_step_runs_or_says_what_it_lacks(gpu: Simulation, bundle: Bundle, 
     assert "Simulated GPU" in logs["facts"]
     assert "64x48" in logs["views"]
     assert "no source.tar.xz came" in logs["install"]
+    assert "64x48, decoded on the cpu" in logs["decode"]
+    assert "there is no nvImageCodec" in logs["decode"]
     assert (tmp_path / "out/gpu-simulated-gpu.json").exists()
 
 
