@@ -34,6 +34,7 @@ test-all: .venv-dev/installed .venv-313/installed .venv-oldest/installed
 	OMP_NUM_THREADS=1 .venv-oldest/bin/python -m pytest -m "not slow" $(PARALLEL) $(TORCHLESS)
 
 # On a machine with an NVIDIA GPU, in the Python that has what is to be checked: declip-rt[tensorrt,export,dev] and more.
+# Without a network there: benchmarks/gpu_calls.md.
 gpu-check:
 	$(PYTHON) -m benchmarks.gpu_check
 

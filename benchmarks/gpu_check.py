@@ -1,8 +1,8 @@
-"""`make gpu-check`: all that needs an NVIDIA GPU, in one run of less than ten minutes.
+"""`make gpu-check`: all that needs an NVIDIA GPU, in one run of ten minutes or of --minutes.
 
 Writes benchmarks/results/gpu-NAME.json and .md after each check: it passed, failed or was not run, and why; and the
-figures beside what they should be. A check that fails, in whatever way, stops no other; each ends when the ten minutes
-do. The model of the figures is ViT-B/32 with random weights, or that of --checkpoint or --bundle.
+figures beside what they should be. A check that fails, in whatever way, stops no other, and takes no more than half of
+the time left. The model of the figures is ViT-B/32 with random weights, or that of --checkpoint or --bundle.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from xml.etree import ElementTree
 import msgspec
 import numpy as np
 
-from benchmarks.contenders import ours, torch_loader
+from benchmarks.contenders import Score, ours, torch_loader
 from benchmarks.peers import random_model
 from declip_rt import Bundle, DeclipError, Scorer, native
 from declip_rt.backends.choose import open_engine
@@ -38,6 +38,7 @@ from declip_rt.backends.cuda.context import Context
 from declip_rt.backends.onnxrt.session import has_cuda
 from declip_rt.bench.machine import Machine, peak_memory
 from declip_rt.bench.measure import Effort, fill, throughput
+from declip_rt.commands import probes
 from declip_rt.commands.bench import made_up
 from declip_rt.errors import Unavailable
 
@@ -48,8 +49,10 @@ BATCHES, RIVAL_BATCHES = "1,8,32,64", "1,64"
 SECONDS = 2.0  # of each measurement of the bench
 BUSY = 10.0  # seconds of full lanes
 IMAGES = 20_000  # from files: fewer would measure how a DataLoader starts
+FIRST_IMAGES = 2_000  # say how many the time allows
+KERNELS, TESTS, BENCH = "the kernels are built", "tests/gpu", "declip-rt bench"
 ENGINES = {"tensorrt": ("tensorrt", None), "rtx": ("tensorrt", "rtx"), "cuda": ("cuda", None)}  # device, recipe
-FIGURES = ("the GPU is kept busy", "stress", "from files to scores", "beside compiled torch")  # checks after the bench
+FIGURES = ("the GPU is kept busy", "beside compiled torch", "from files to scores", "stress")  # checks after the bench
 AIMS = {  # figure: the least, the most
     "engine over compiled torch": (1.3, None),
     "from JPEG files over a torch DataLoader": (5.0, None),
@@ -68,15 +71,15 @@ class Clock:
     """The time that all checks share."""
 
     def __init__(self, minutes: float = MINUTES) -> None:
-        self._end = time.monotonic() + 60 * minutes
+        self._minutes, self._end = minutes, time.monotonic() + 60 * minutes
 
     @property
-    def left(self) -> float:
-        """Seconds. Raises NotRun where they are too few."""
-        left = self._end - time.monotonic()
-        if left < LEAST:
-            raise NotRun(f"the {MINUTES:.0f} minutes are over; --only runs some of the checks")
-        return left
+    def share(self) -> float:
+        """Seconds that a check may take: half of those left. Raises NotRun where they are too few."""
+        share = (self._end - time.monotonic()) / 2
+        if share < LEAST:
+            raise NotRun(f"the {self._minutes:g} minutes are over; --only runs some of the checks")
+        return share
 
 
 @dataclass
@@ -120,7 +123,7 @@ def tests(clock: Clock, check: Check) -> None:
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.xml"
         command = [sys.executable, "-m", "pytest", "-q", "-rs", "tests/gpu", f"--junitxml={report}"]
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=clock.left, check=False)
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=clock.share, check=False)
         if not report.exists():
             raise NotRun(f"pytest does not start: {(done.stderr or done.stdout)[-300:]}")
         cases = list(ElementTree.parse(report).iter("testcase"))
@@ -149,7 +152,7 @@ class Model:
 
     def exported(self, folder: Path, check: Check) -> Model:
         """With a bundle, in the folder, of the checkpoint or of a random ViT-B/32."""
-        missing = [name for name in ("torch", "open_clip", "onnx", "nncf") if importlib.util.find_spec(name) is None]
+        missing = [name for name in ("torch", "open_clip", "onnxscript") if importlib.util.find_spec(name) is None]
         if missing:
             raise NotRun(f"{', '.join(missing)} not installed: the embedded model is measured")
         from export.__main__ import export
@@ -167,7 +170,7 @@ class Model:
     def rivals(self, check: Check) -> None:
         """The same, beside torch that is compiled."""
         if self.checkpoint is None:
-            raise NotRun("it needs torch, open_clip and onnx, or --bundle and --checkpoint")
+            raise NotRun("it needs torch, open_clip and onnxscript, or --bundle and --checkpoint")
         best = self._bench(check, RIVAL_BATCHES, ["--against", "torch-compile", "--checkpoint", str(self.checkpoint)])
         check.figures = {f"{name}, images/s": speed for name, speed in best.items()}
         check.figures["engine over compiled torch"] = best["declip-rt"] / best["torch-compile"]
@@ -179,8 +182,8 @@ class Model:
             command = [sys.executable, "-m", "benchmarks.bench", "--batch", batches, "--seconds", str(SECONDS)]
             command += [part for name, value in self.options.items() for part in (f"--{name}", value)]
             command += ["--json", str(report), *(["--model", str(self.bundle)] if self.bundle else []), *more]
-            left = self.clock.left
-            done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=left, check=False)
+            share = self.clock.share
+            done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=share, check=False)
             if not report.exists():
                 options = EngineOptions(batch=1, **self.options)  # type: ignore[arg-type]
                 open_engine(Bundle(self.bundle), options).close()  # raises where it is not installed
@@ -201,7 +204,7 @@ class Model:
         options = EngineOptions(batch=32, **self.options)  # type: ignore[arg-type]
         with closing(open_engine(bundle, options)) as engine, watched() as shares:
             fill(engine, bundle.views)
-            throughput(engine, Effort(seconds=min(BUSY, self.clock.left)))
+            throughput(engine, Effort(seconds=min(BUSY, self.clock.share)))
         if not shares[2:]:
             raise NotRun("nvidia-smi does not say how busy the GPU is")
         check.figures["share of time that the GPU is busy"] = float(np.median(shares[2:]))
@@ -209,7 +212,7 @@ class Model:
     def end_to_end(self, check: Check) -> None:
         """From files to scores, beside torch and a DataLoader with a worker a core."""
         if self.checkpoint is None or self.bundle is None:
-            raise NotRun("it needs torch, open_clip and onnx, or --bundle and --checkpoint")
+            raise NotRun("it needs torch, open_clip and onnxscript, or --bundle and --checkpoint")
         with tempfile.TemporaryDirectory() as folder:
             made = made_up(Path(folder), 500, 500)
             paths = made * -(-IMAGES // len(made))
@@ -218,21 +221,17 @@ class Model:
                 ("declip-rt", ours(self.checkpoint, self.bundle, **self.options)),
                 ("DataLoader", torch_loader(self.checkpoint, self.bundle, device="cuda", workers=os.cpu_count() or 2)),
             ):
+                share = self.clock.share / 2
                 score(paths[:128])
-                began, done = time.perf_counter(), 0
-                share = self.clock.left / 2
-                while done < len(paths) and (spent := time.perf_counter() - began) < share:
-                    part = paths[done : done + max(IMAGES // 4, 1)]
-                    score(part)
-                    done += len(part)
-                speeds[name] = done / (time.perf_counter() - began)
-                check.said.append(f"{name}: {done} files in {spent:.0f} s or more")
+                count = min(IMAGES, max(1, int(share * rate(score, paths[:FIRST_IMAGES]))))
+                speeds[name] = rate(score, paths[:count])
+                check.said.append(f"{name}: {count} files")
         check.figures = {f"{name}, 500x500 JPEGs/s": speed for name, speed in speeds.items()}
         check.figures["from JPEG files over a torch DataLoader"] = speeds["declip-rt"] / speeds["DataLoader"]
 
     def stress(self, seconds: float, check: Check) -> None:
         """Photos and broken files, over and over: memory must be flat once warm."""
-        context, seconds = Context(0), min(seconds, self.clock.left)
+        context, seconds = Context(0), min(seconds, self.clock.share)
         with tempfile.TemporaryDirectory() as folder, Scorer(self.bundle, **self.options) as scorer:  # type: ignore[arg-type]
             images: list[str | bytes] = [*made_up(Path(folder), 640, 480), b"no image"]
             began, held, resident, count = time.perf_counter(), list[float](), list[float](), 0
@@ -245,6 +244,13 @@ class Model:
         check.said.append(f"{count} images in {seconds:.0f} s")
         check.figures["growth of GPU memory, MB"] = held[-1] - held[warm]
         check.figures["growth of resident memory, MB"] = resident[-1] - resident[warm]
+
+
+def rate(score: Score, paths: list[str]) -> float:
+    """Paths a second."""
+    began = time.perf_counter()
+    score(paths)
+    return len(paths) / (time.perf_counter() - began)
 
 
 @contextmanager
@@ -268,9 +274,9 @@ def watched() -> Iterator[list[float]]:
 
 
 def installed_engine() -> str:
-    """The first of ENGINES whose library is here. Raises Unavailable."""
+    """The first of ENGINES whose library can be imported. Raises Unavailable."""
     for name, module in (("tensorrt", "tensorrt"), ("rtx", "tensorrt_rtx")):
-        if importlib.util.find_spec(module):
+        if importlib.util.find_spec(module) and not probes.ask("imports", module).error:
             return name
     if has_cuda():
         return "cuda"
@@ -281,20 +287,24 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu_check", description=__doc__)
     parser.add_argument("--device", choices=["auto", *ENGINES], default="auto", help="auto is what is installed")
     parser.add_argument("--only", action="append", metavar="WORD", help="checks with this word; repeatable")
+    parser.add_argument("--minutes", type=float, default=MINUTES, metavar="M", help=f"default: {MINUTES:g}")
     parser.add_argument("--checkpoint", type=Path, metavar="FILE", help="of train, instead of a random ViT-B/32")
     parser.add_argument(
         "--bundle", type=Path, metavar="DIR", help="exported already, from --checkpoint if that is given"
     )
     parser.add_argument("--stress", type=float, default=120.0, metavar="S", help="seconds (default: 120)")
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results", metavar="DIR")
-    options = parser.parse_args()
+    options, names = parser.parse_args(), (KERNELS, TESTS, BENCH, *FIGURES)
+    for word in options.only or ():
+        if not any(word in each for each in names):
+            parser.error(f"--only {word}: no check has this word; there are: {', '.join(names)}")
     try:
         name = Context(0).name
         engine = installed_engine() if options.device == "auto" else options.device
     except DeclipError as error:
         print(f"gpu-check: NOT RUN: {error}", file=sys.stderr)
         return 2
-    clock, checks, out = Clock(), list[Check](), options.out / f"gpu-{name.replace(' ', '-').lower()}"
+    clock, checks, out = Clock(options.minutes), list[Check](), options.out / f"gpu-{name.replace(' ', '-').lower()}"
 
     def is_wanted(what: str) -> bool:
         return not options.only or any(word in what for word in options.only)
@@ -304,9 +314,9 @@ def main() -> int:
             checks.append(Check(what).run(function))
             write(out, name, checks)
 
-    run("the kernels are built", kernels)
-    run("tests/gpu", partial(tests, clock))
-    bench = f"declip-rt bench, {engine}"
+    run(KERNELS, kernels)
+    run(TESTS, partial(tests, clock))
+    bench = f"{BENCH}, {engine}"
     with tempfile.TemporaryDirectory() as folder:
         model = Model(options.checkpoint, options.bundle, engine, clock)
         if model.bundle is None and any(map(is_wanted, (bench, *FIGURES))):
@@ -315,7 +325,7 @@ def main() -> int:
             model = made[0] if made else model
         run(bench, model.bench)
         for what, function in zip(
-            FIGURES, (model.busy, partial(model.stress, options.stress), model.end_to_end, model.rivals), strict=True
+            FIGURES, (model.busy, model.rivals, model.end_to_end, partial(model.stress, options.stress)), strict=True
         ):
             run(what, function)
     unmeasured = [aim for aim in AIMS if not any(aim in check.figures for check in checks)]

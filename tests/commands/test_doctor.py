@@ -9,7 +9,8 @@ import onnxruntime
 import pytest
 
 from declip_rt import native
-from declip_rt.commands import doctor
+from declip_rt.commands import doctor, probes
+from declip_rt.commands.probes import Answer
 from declip_rt.extras import EXTRAS
 from tests.conftest import Run
 
@@ -57,6 +58,7 @@ def test_each_engine_is_named_with_its_version_or_its_extra(
     assert f"{label}: not installed; {remedy}" in list(doctor.lines())
     monkeypatch.setattr(doctor, "version", lambda name: "7.8.9" if name == distribution else missing(name))
     monkeypatch.setattr(doctor, "load", lambda name: None)
+    monkeypatch.setattr(probes, "ask", lambda *_: Answer())
     assert f"{label}: {distribution} 7.8.9" in list(doctor.lines())
 
 

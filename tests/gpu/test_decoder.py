@@ -6,22 +6,21 @@ import numpy as np
 import pytest
 
 from declip_rt import Bundle, ImageError, Scorer
-from declip_rt.backends.cuda.context import Context
 from declip_rt.errors import Unavailable
 from tests.conftest import encoded, picture
 
 
 @pytest.fixture
-def scorer(context: Context, bundle: Bundle) -> Scorer:
+def scorer(device: str, bundle: Bundle) -> Scorer:
     try:
-        return Scorer(bundle.path, "tensorrt", decoder="gpu")
+        return Scorer(bundle.path, device, decoder="gpu")
     except Unavailable as error:
-        pytest.skip(f"NOT RUN: {error}")
+        pytest.skip(f"NOT RUN, {device}: {error}")
 
 
-def test_scores_are_those_of_the_cpus_decoder(scorer: Scorer, bundle: Bundle) -> None:
+def test_scores_are_those_of_the_cpus_decoder(scorer: Scorer, device: str, bundle: Bundle) -> None:
     photos = [encoded(picture(i, 640, 480), quality=90) for i in range(8)]
-    with Scorer(bundle.path, "tensorrt") as other, scorer:
+    with Scorer(bundle.path, device) as other, scorer:
         pairs = zip(scorer.score_many(photos), other.score_many(photos), strict=True)
         assert max(abs(ours.technical - theirs.technical) for ours, theirs in pairs) < 0.02
 

@@ -215,11 +215,18 @@ EXPORT int sim_faults(char* out, size_t most) {
 
 #define FUNCTION(name) EXPORT CUresult name
 
-FUNCTION(cuInit)(unsigned) { return CUDA_SUCCESS; }
-FUNCTION(cuDriverGetVersion)(int* version) { *version = 13000; return CUDA_SUCCESS; }
+FUNCTION(cuInit)(unsigned) {
+  const char* visible = getenv("CUDA_VISIBLE_DEVICES");
+  return visible && !*visible ? CUDA_ERROR_NO_DEVICE : CUDA_SUCCESS;
+}
+FUNCTION(cuDriverGetVersion)(int* version) {
+  const char* given = getenv("SIMULATED_CUDA");
+  *version = given ? atoi(given) : 13000;
+  return CUDA_SUCCESS;
+}
 FUNCTION(cuGetErrorName)(CUresult error, const char** name) {
   static const std::map<int, const char*> names = {{0, "CUDA_SUCCESS"}, {1, "CUDA_ERROR_INVALID_VALUE"},
-      {2, "CUDA_ERROR_OUT_OF_MEMORY"}, {201, "CUDA_ERROR_INVALID_CONTEXT"}, {400, "CUDA_ERROR_INVALID_HANDLE"}, {700, "CUDA_ERROR_ILLEGAL_ADDRESS"}};
+      {2, "CUDA_ERROR_OUT_OF_MEMORY"}, {100, "CUDA_ERROR_NO_DEVICE"}, {200, "CUDA_ERROR_INVALID_IMAGE"}, {201, "CUDA_ERROR_INVALID_CONTEXT"}, {400, "CUDA_ERROR_INVALID_HANDLE"}, {700, "CUDA_ERROR_ILLEGAL_ADDRESS"}};
   auto found = names.find(error);
   *name = found == names.end() ? "CUDA_ERROR_UNKNOWN" : found->second;
   return CUDA_SUCCESS;
@@ -232,7 +239,11 @@ FUNCTION(cuDeviceGet)(CUdevice* device, int index) {
   *device = index;
   return index < devices ? CUDA_SUCCESS : CUDA_ERROR_INVALID_DEVICE;
 }
-FUNCTION(cuDeviceGetName)(char* name, int size, CUdevice) { snprintf(name, size, "Simulated GPU"); return CUDA_SUCCESS; }
+FUNCTION(cuDeviceGetName)(char* name, int size, CUdevice) {
+  const char* given = getenv("SIMULATED_NAME");
+  snprintf(name, size, "%s", given ? given : "Simulated GPU");
+  return CUDA_SUCCESS;
+}
 FUNCTION(cuDeviceGetUuid_v2)(CUuuid* uuid, CUdevice device) { memset(uuid, 7 + device, sizeof *uuid); return CUDA_SUCCESS; }
 FUNCTION(cuDeviceGetPCIBusId)(char* id, int size, CUdevice) { snprintf(id, size, "0000:01:00.0"); return CUDA_SUCCESS; }
 FUNCTION(cuDeviceTotalMem_v2)(size_t* bytes, CUdevice) { *bytes = total; return CUDA_SUCCESS; }
@@ -553,6 +564,9 @@ static const auto& kernels = *new std::map<std::string, std::pair<Kernel, int>>{
 FUNCTION(cuLibraryLoadData)(CUlibrary* library, const void* code, CUjit_option*, void**, unsigned, CUlibraryOption*, void**,
                             unsigned) {
   *library = reinterpret_cast<CUlibrary>(0x2000);
+  int version;
+  cuDriverGetVersion(&version);
+  if (version < 13000) return CUDA_ERROR_INVALID_IMAGE;  // what nvcc 13 made
   return *static_cast<const unsigned*>(code) == 0xba55ed50 ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
 }
 FUNCTION(cuLibraryUnload)(CUlibrary) { return CUDA_SUCCESS; }

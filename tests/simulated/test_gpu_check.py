@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import tensorrt
 
 from benchmarks import gpu_check
+from benchmarks.contenders import Score
 from benchmarks.gpu_check import Check, Model, NotRun
 from declip_rt import Bundle, EngineError
 from tests.simulated.conftest import Simulation
@@ -61,6 +64,16 @@ def test_a_model_is_exported_for_figures_alone(
     assert len(made) == exports
 
 
+@pytest.mark.parametrize(("missing", "state"), [("nncf", "passed"), ("onnxscript", "not run")])
+def test_what_an_export_needs(missing: str, state: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is quantised, so NNCF need not be there."""
+    monkeypatch.setattr(gpu_check.importlib.util, "find_spec", lambda name: None if name == missing else name)
+    monkeypatch.setattr(gpu_check, "random_model", lambda name, folder: folder / "declip.pt")
+    monkeypatch.setitem(sys.modules, "export.__main__", SimpleNamespace(export=lambda *_: None))
+    model = Model(None, None, "tensorrt", gpu_check.Clock())
+    assert Check("the model").run(lambda check: model.exported(tmp_path, check)).state == state
+
+
 def test_a_check_that_breaks_takes_no_other_along(
     gpu: Simulation, bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -79,10 +92,55 @@ def test_a_check_that_breaks_takes_no_other_along(
     assert [len(names) for names in written] == [1, 2, 3, 4, 5, 6, 7, 8]
 
 
-def test_a_check_ends_with_the_time(bundle: Bundle) -> None:
-    check = Check("bench").run(Model(None, bundle.path, "tensorrt", gpu_check.Clock(minutes=0)).bench)
+def test_a_check_takes_half_of_the_time_that_is_left(bundle: Bundle) -> None:
+    assert 299 < gpu_check.Clock().share <= 300
+    check = Check("bench").run(Model(None, bundle.path, "tensorrt", gpu_check.Clock(minutes=0.1)).bench)
     assert check.state == "not run"
-    assert "minutes are over" in check.said[0]
+    assert "the 0.1 minutes are over" in check.said[0]
+
+
+def test_a_word_that_no_check_has_is_refused(
+    gpu: Simulation, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["", "--only", "bench", "--only", "benhc"])
+    with pytest.raises(SystemExit):
+        gpu_check.main()
+    assert (
+        "--only benhc: no check has this word; there are: the kernels are built, tests/gpu" in capsys.readouterr().err
+    )
+
+
+def test_an_engine_that_cannot_be_imported_is_not_taken(
+    gpu: Simulation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert gpu_check.installed_engine() == "tensorrt"
+    (tmp_path / "tensorrt.py").write_text("raise OSError('libnvinfer.so.11: cannot open')")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert gpu_check.installed_engine() == "rtx"
+
+
+@pytest.mark.parametrize("pace", [2e-6, 1.0])
+def test_files_are_scored_in_one_go(pace: float, bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A DataLoader starts once, and scores as many as the time allows. pace: seconds that a file takes."""
+    now, calls = [0.0], list[int]()
+
+    def contender(*_: object, **__: object) -> Score:
+        def score(paths: Sequence[str]) -> list[float]:
+            calls.append(len(paths))
+            now[0] += len(paths) * pace
+            return []
+
+        return score
+
+    monkeypatch.setattr(gpu_check, "ours", contender)
+    monkeypatch.setattr(gpu_check, "torch_loader", contender)
+    model = Model(bundle.path, bundle.path, "tensorrt", gpu_check.Clock())
+    monkeypatch.setattr(gpu_check.time, "perf_counter", lambda: now[0])
+    check = Check("files").run(model.end_to_end)
+    most = gpu_check.IMAGES if pace < 1 else 150
+    assert [*calls[:2], *calls[3:5]] == [128, gpu_check.FIRST_IMAGES] * 2
+    assert all(0.9 * most < count <= most for count in (calls[2], calls[5]))
+    assert check.figures["from JPEG files over a torch DataLoader"] == pytest.approx(1)
 
 
 def test_an_aim_that_is_missed_fails_the_check() -> None:

@@ -232,7 +232,7 @@ def test_libraries_of_pip_are_loaded_before_the_first_session(
 
     monkeypatch.setattr(runtime, "preload_dlls", preload)
     monkeypatch.setattr(session, "open_session", count)
-    session._load_cuda.cache_clear()
+    session.load_cuda.cache_clear()
     open_engine(bundle, EngineOptions(device="cuda", batch=4, lanes=2)).close()
     assert events == ["preload", *4 * ["session"]]
     assert capsys.readouterr().out == "", "rows go there"

@@ -92,7 +92,7 @@ def run_first(session: Any, pixels: Any) -> list[Any]:
 
 
 @cache
-def _load_cuda() -> None:
+def load_cuda() -> None:
     """Loads CUDA and cuDNN from where pip puts them, which the provider does not search."""
     preload = getattr(runtime_module(), "preload_dlls", None)
     if preload is not None:
@@ -102,7 +102,7 @@ def _load_cuda() -> None:
 
 def open_cuda_session(graph: Path | bytes, options: Any, index: int, **more: str) -> Any:
     """An InferenceSession on the GPU `index`, in whole FP32. more: options of the provider. Raises EngineError."""
-    _load_cuda()
+    load_cuda()
     # With the 10 bits of TF32, a variance that is a difference comes out wrong.
     session = open_session(graph, options, (CUDA, {"device_id": index, "use_tf32": "0", **more}))
     if CUDA not in session.get_providers():
