@@ -31,7 +31,7 @@ tar c -C "$work" source | xz -6 > "$out/source.tar.xz"
 
 # What such a machine lacks beside torch, or has in a version that is too old.
 fetch "$work/wheels" simplejpeg msgspec platformdirs open_clip_torch ftfy wcwidth openpyxl et_xmlfile \
-  cuda-core cuda-bindings cuda-pathfinder
+  cuda-core cuda-bindings cuda-pathfinder nvidia-ml-py
 tar c -C "$work" wheels > "$out/wheels.tar"
 
 # nvImageCodec with nvJPEG, for this Python, without the codecs that are not of JPEG.
