@@ -16,11 +16,13 @@ static std::vector<uint8_t> by_kernels(const declip::Image& image, const std::ve
                     box.right, box.bottom, bytes * int64_t(jobs.size())});
   }
   const auto need = declip::lay_out(jobs.data(), jobs.size(), size);
-  std::vector<uint8_t> scratch(need.scratch), out(bytes * jobs.size());
-  for (const auto& job : jobs) {
-    for (int i = 0; i < 2 * size; i++) declip::weigh(job, size, i, scratch.data());
-    for (int i = 0; i < job.length * size; i++) declip::pass_one(job, size, i, scratch.data());
-    for (int i = 0; i < size * size; i++) declip::pass_two(job, size, i, scratch.data(), out.data());
+  std::vector<uint8_t> weights(need.weights), scratch(need.scratch), out(bytes * jobs.size());
+  std::vector<uint32_t> tile(declip::kTile);
+  for (auto& job : jobs) {
+    job.weights += reinterpret_cast<uint64_t>(weights.data());
+    declip::weigh(declip::Alone(), job, size);
+    declip::pass_one(declip::Alone(), job, size, tile.data(), scratch.data());
+    declip::pass_two(declip::Alone(), job, size, scratch.data(), out.data());
   }
   return out;
 }

@@ -71,6 +71,8 @@ bool inside(const std::map<uintptr_t, size_t>& table, uintptr_t pointer, size_t 
 
 std::mutex copying_in, copying_out, computing;  // the device's own engines
 
+long weighed = 0;  // jobs whose weights were computed
+
 struct Graph {
   std::shared_ptr<std::vector<Work>> work = std::make_shared<std::vector<Work>>();
   std::vector<std::shared_ptr<void>> kept;  // user objects
@@ -196,6 +198,7 @@ EXPORT void sim_reset(size_t memory, double slow, long launches) {
 }
 EXPORT void sim_fail(char kind) { std::lock_guard held(big); fatal = kind; }
 EXPORT void sim_fill() { full = true; }
+EXPORT long sim_weighed() { return weighed; }
 EXPORT void sim_own(uintptr_t pointer) { std::lock_guard held(big); foreign.insert(pointer); }
 EXPORT size_t sim_used() { std::lock_guard held(big); return used() + reserved; }
 EXPORT size_t sim_pinned() { std::lock_guard held(big); return pinned.size(); }
@@ -527,24 +530,22 @@ using Kernel = void (*)(void** arguments, int jobs);
 template <typename T> T argument(void** arguments, int i) { return *static_cast<T*>(arguments[i]); }
 static const declip::Job* jobs_of(void** arguments) { return argument<const declip::Job*>(arguments, 0); }
 static void weigh(void** given, int count) {
-  int size = argument<int>(given, 1);
-  for (int n = 0; n < count; n++)
-    for (int i = 0; i < 2 * size; i++) declip::weigh(jobs_of(given)[n], size, i, argument<uint8_t*>(given, 2));
+  weighed += count;
+  for (int n = 0; n < count; n++) declip::weigh(declip::Alone(), jobs_of(given)[n], argument<int>(given, 1));
 }
 static void pass_one(void** given, int count) {
-  int size = argument<int>(given, 1);
+  std::vector<uint32_t> tile(declip::kTile);
   for (int n = 0; n < count; n++)
-    for (int i = 0; i < jobs_of(given)[n].length * size; i++)
-      declip::pass_one(jobs_of(given)[n], size, i, argument<uint8_t*>(given, 2));
+    declip::pass_one(declip::Alone(), jobs_of(given)[n], argument<int>(given, 1), tile.data(),
+                     argument<uint8_t*>(given, 2));
 }
 static void pass_two(void** given, int count) {
-  int size = argument<int>(given, 1);
   for (int n = 0; n < count; n++)
-    for (int i = 0; i < size * size; i++)
-      declip::pass_two(jobs_of(given)[n], size, i, argument<uint8_t*>(given, 2), argument<uint8_t*>(given, 3));
+    declip::pass_two(declip::Alone(), jobs_of(given)[n], argument<int>(given, 1), argument<uint8_t*>(given, 2),
+                     argument<uint8_t*>(given, 3));
 }
 static const auto& kernels = *new std::map<std::string, std::pair<Kernel, int>>{
-    {"declip_weigh", {weigh, 3}}, {"declip_pass_one", {pass_one, 3}}, {"declip_pass_two", {pass_two, 4}}};
+    {"declip_weigh", {weigh, 2}}, {"declip_pass_one", {pass_one, 3}}, {"declip_pass_two", {pass_two, 4}}};
 
 FUNCTION(cuLibraryLoadData)(CUlibrary* library, const void* code, CUjit_option*, void**, unsigned, CUlibraryOption*, void**,
                             unsigned) {

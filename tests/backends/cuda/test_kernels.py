@@ -6,6 +6,7 @@ import re
 import shutil
 import struct
 import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from declip_rt import native
-from declip_rt.backends.cuda.kernels import JOB, DeviceImage, ViewJobs
+from declip_rt.backends.cuda.kernels import BLOCK, JOB, Cut, DeviceImage, ViewLayout
 from declip_rt.images.views import Box
 from declip_rt.native import _native
 from tests.conftest import examples, picture
@@ -28,10 +29,17 @@ def image_of(rgb: np.ndarray) -> DeviceImage:
 
 
 def cut(images: list[tuple[np.ndarray, Box]], size: int) -> np.ndarray:
+    """Each image's view, from memory that held something else."""
     out = np.full((len(images), size, size, 3), 77, np.uint8)
-    jobs = [(image_of(rgb), box, n * out[0].nbytes) for n, (rgb, box) in enumerate(images)]
-    table = ViewJobs.plan(jobs, size).jobs.view(np.uint8).reshape(-1, JOB.itemsize)
-    _native.ragged(table, size, out)
+    layouts = [ViewLayout.of([box], rgb.shape[1], rgb.shape[0], size) for rgb, box in images]
+    weights = [np.full(layout.weights, 99, np.uint8) for layout in layouts]
+    cuts = [
+        Cut(image_of(rgb), layout, room.ctypes.data, n * out[0].nbytes)
+        for n, ((rgb, _), layout, room) in enumerate(zip(images, layouts, weights, strict=True))
+    ]
+    table = np.full((len(cuts), 1), 99, JOB)
+    scratch = np.full(Cut.fill(table, cuts), 99, np.uint8)
+    _native.ragged(table.view(np.uint8).reshape(-1, JOB.itemsize), size, scratch, out)
     return out
 
 
