@@ -19,6 +19,7 @@ from declip_rt.model.manifest import ViewSpec
 from declip_rt.native import LONGEST
 
 GROUP = 64 * 2**20  # bytes of frames, or of scratch for them, whose views are cut before the batch is full
+WEIGHTS = 16 * 2**20  # bytes of weights that are kept: those of about a hundred sizes
 
 
 @dataclass(frozen=True)
@@ -134,7 +135,7 @@ class Frames:
         """Queues the kernels for the frames in these slots."""
         for k in range(0, len(slots), self._batch):
             self._cut_together(slots[k : k + self._batch], pixels)
-        self._sizes.trim(self._stream)
+        self._sizes.trim(self._stream, WEIGHTS)
 
     def _cut_together(self, slots: Sequence[int], pixels: int) -> None:
         new = {self._waiting[i].size: i for i in slots if self._waiting[i].size.weights is None}

@@ -10,8 +10,6 @@ from declip_rt.backends.cuda.kernels import ViewLayout
 from declip_rt.images.views import boxes
 from declip_rt.model.manifest import ViewSpec
 
-MOST = 16 * 2**20  # bytes of weights that are kept: those of about a hundred sizes
-
 
 @dataclass(eq=False)
 class Size:
@@ -39,7 +37,7 @@ class Sizes:
         self._known.move_to_end((width, height))
         return known
 
-    def trim(self, stream: Any, most: int = MOST) -> None:
+    def trim(self, stream: Any, most: int) -> None:
         """Forgets sizes until `most` bytes of weights are left. They are freed after what `stream` has queued."""
         while self._bytes > most:
             _, old = self._known.popitem(last=False)
