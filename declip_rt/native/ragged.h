@@ -104,6 +104,7 @@ DECLIP_BOTH inline void read_chunk(const uint8_t* from, uint32_t pixels[kChunk])
   }
 #pragma unroll
 #else
+  if (reinterpret_cast<uintptr_t>(from) % 16) throw std::logic_error("a GPU would refuse to read from there");
   memcpy(words, from, sizeof words);
 #endif
   for (int i = 0; i < kChunk; i++) {

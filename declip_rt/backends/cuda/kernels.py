@@ -71,8 +71,12 @@ class Cut:
 
     @staticmethod
     def fill(table: NDArray[Any], cuts: Sequence[Cut]) -> int:
-        """Writes the jobs of images into a table, JOB (len(cuts), V). Returns the bytes of scratch that they need."""
-        table[...] = [cut.layout.jobs for cut in cuts]
+        """Writes the jobs of images into a table, and returns the bytes of scratch that they need.
+
+        table: JOB (len(cuts), V), C-contiguous.
+        """
+        raw = [cut.layout.jobs.view(np.uint8) for cut in cuts]  # NumPy copies records field by field
+        np.concatenate(raw, out=table.reshape(-1).view(np.uint8))
         table["image"] = np.array([cut.image.pointer for cut in cuts], np.uint64)[:, None]
         table["strides"] = np.array([cut.image.strides for cut in cuts])[:, None]
         table["weights"] += np.array([cut.weights for cut in cuts], np.uint64)[:, None]
@@ -102,7 +106,7 @@ class ViewKernels:
         self._queue(0, stream, 2 * size, count, jobs, np.int32(size))
 
     def cut(self, stream: Any, jobs: int, count: int, size: int, longest: int, scratch: int, out: int) -> None:
-        """Queues the kernels that cut the views of jobs which have weights. scratch, out: addresses; out is of all views."""
+        """Queues the kernels that cut views, by weights that are computed. scratch, out: addresses, out of all views."""
         self._queue(1, stream, longest, count, jobs, np.int32(size), scratch)
         self._queue(2, stream, size**2, count, jobs, np.int32(size), scratch, out)
 
