@@ -10,7 +10,8 @@ import numpy as np
 from PIL import Image
 
 from declip_rt import Bundle, Scorer
-from declip_rt.images.decode import Encoded, Scratch
+from declip_rt.images.decode import Encoded
+from declip_rt.images.jpeg import Scratch
 from declip_rt.images.views import box_of
 from declip_rt.model.manifest import ViewSpec
 from declip_rt.stats import cores

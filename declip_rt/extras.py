@@ -38,6 +38,7 @@ EXTRAS = (
     Extra("tensorrt", "TensorRT", ("tensorrt",), ("tensorrt", "tensorrt-cu13", "tensorrt-cu12")),
     Extra("tensorrt_rtx", "TensorRT for RTX", ("rtx",), ("tensorrt-rtx", "tensorrt-rtx-cu13")),
     Extra("cuda.core", "CUDA: streams, graphs and kernels", ("tensorrt", "rtx", "cuda"), ("cuda-core",)),
+    Extra("pynvml", "NVML: GPUs and what they do", ("tensorrt", "rtx", "cuda"), ("nvidia-ml-py",)),
     Extra(
         "nvidia.nvimgcodec",
         "decoding on the GPU",
@@ -51,6 +52,7 @@ EXTRAS = (
     Extra("ftfy", "cleaning of own prompts", ("prompts",), ("ftfy",)),
     Extra("scipy", "eval and calibrate", ("eval",), ("scipy",)),
     Extra("matplotlib", "plots", ("eval", "bench"), ("matplotlib",)),
+    Extra("nvtx", "ranges in Nsight Systems", ("profile",), ("nvtx",)),
     Extra("onnx", "counting FLOPs", ("bench",), ("onnx",)),
 )
 

@@ -7,7 +7,6 @@ import os
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
@@ -16,7 +15,8 @@ from numpy.typing import NDArray
 
 from declip_rt.backends.contract import Engine, Lane, Outputs
 from declip_rt.errors import EngineError, ImageError
-from declip_rt.stats import Stats
+from declip_rt.stats import Stats, marked
+from declip_rt.workers import Workers
 
 Item = TypeVar("Item")
 Loaded = TypeVar("Loaded")
@@ -60,7 +60,7 @@ class _Batch(Generic[Item, Facts]):
 
     lane: Lane
     items: list[Item] = field(default_factory=list)
-    placed: list[Future[tuple[Facts, int] | ImageError]] = field(default_factory=list)
+    placed: list[tuple[Facts, int] | BaseException | None] = field(default_factory=list)
     taken: int = 0
     holders: int = 1
     is_dropped: bool = False  # nobody wants its results
@@ -76,7 +76,9 @@ class _Batch(Generic[Item, Facts]):
             self.taken += 1
             return Slot(self.lane, self.taken - 1)
 
-    def hold(self) -> None:
+    def hold(self, item: Item) -> None:
+        self.items.append(item)
+        self.placed.append(None)
         with self.lock:
             self.holders += 1
 
@@ -87,10 +89,50 @@ class _Batch(Generic[Item, Facts]):
                 return
         try:
             if self.taken:
-                self.lane.launch(self.taken)
+                with marked("launch"):
+                    self.lane.launch(self.taken)
         except EngineError as error:
             self.error = error
         self.started.set()
+
+
+class _Preparing(Generic[Item, Loaded, Facts]):
+    """A worker's task: one item of a batch is loaded and placed."""
+
+    __slots__ = ("_batch", "_failed", "_index", "_loaded", "_pipeline")
+
+    def __init__(self, pipeline: Pipeline[Item, Loaded, Facts], batch: _Batch[Item, Facts], index: int) -> None:
+        self._pipeline, self._batch, self._index = pipeline, batch, index
+        self._loaded: Loaded
+        self._failed: BaseException | None = None
+
+    def make(self) -> None:
+        try:
+            self._loaded = self._pipeline.load(self._batch, self._index)
+        except BaseException as error:
+            self._failed = _bare(error)
+
+    def finish(self) -> None:
+        placed: tuple[Facts, int] | BaseException | None = self._failed
+        if placed is None:
+            try:
+                slot = self._batch.take_slot()
+                placed = self._pipeline.place(self._loaded, slot), slot.i
+            except BaseException as error:
+                placed = _bare(error)
+        self._end(placed)
+
+    def fail(self, error: ImageError) -> None:
+        self._end(error)
+
+    def _end(self, placed: tuple[Facts, int] | BaseException) -> None:
+        self._batch.placed[self._index] = placed
+        self._batch.release()
+
+
+def _bare(error: BaseException) -> BaseException:
+    """An image's error without its traceback, which holds the image and the batch."""
+    return ImageError(error.reason) if isinstance(error, ImageError) else error
 
 
 @dataclass(eq=False)
@@ -112,6 +154,7 @@ class Pipeline(Generic[Item, Loaded, Facts]):
         workers: threads of the pool.
         stats: told how long callers stood still.
         at_once: items that the caller's own thread loads and places, before it reads the next.
+        timeout: seconds that `load` may take in the pool; what takes longer is an ImageError. None is any time.
 
     An ImageError that `load` or `place` raises becomes the item's error; any other exception ends the run.
     """
@@ -124,10 +167,11 @@ class Pipeline(Generic[Item, Loaded, Facts]):
         workers: int,
         stats: Stats | None = None,
         at_once: Callable[[Item], bool] = lambda item: False,
+        timeout: float | None = None,
     ) -> None:
-        self.engine, self._load, self._place, self._at_once = engine, load, place, at_once
+        self.engine, self._load, self.place, self._at_once = engine, load, place, at_once
         self._stats, self._process = stats or Stats(), os.getpid()
-        self._pool = ThreadPoolExecutor(workers, thread_name_prefix="declip-load")
+        self._workers = Workers(workers, timeout)
         self._changed = threading.Condition()
         self._free = deque(engine.lanes)
         self._in_flight: deque[_Batch[Item, Facts]] = deque()  # full ones, the oldest first
@@ -197,7 +241,7 @@ class Pipeline(Generic[Item, Loaded, Facts]):
         with self._changed:
             self._closed = True
             self._changed.notify_all()
-        self._pool.shutdown()
+        self._workers.close()
         while self._in_flight:
             self._collect(self._in_flight[0])
         self.engine.close()
@@ -287,8 +331,7 @@ class Pipeline(Generic[Item, Loaded, Facts]):
         try:
             room = self.engine.info.batch - len(items) if left and self._at_once(items[-1]) else 0
             for item in itertools.chain(items, itertools.islice(left or (), room)):
-                batch.items.append(item)
-                batch.placed.append(self._submit(batch, item))
+                self._submit(batch, item)
         except BaseException:
             batch.is_dropped = True
             raise
@@ -302,35 +345,20 @@ class Pipeline(Generic[Item, Loaded, Facts]):
                 self._collect(batch)
         return batch
 
-    def _submit(self, batch: _Batch[Item, Facts], item: Item) -> Future[tuple[Facts, int] | ImageError]:
-        at_once = self._at_once(item)
-        batch.hold()
-        if at_once:
-            done: Future[tuple[Facts, int] | ImageError] = Future()
-            try:
-                done.set_result(self._prepare(batch, item))
-            except Exception as error:
-                done.set_exception(error)
-            return done
-        try:
-            return self._pool.submit(self._prepare, batch, item)
-        except BaseException as error:
-            batch.release()
-            if self._closed:
-                raise EngineError(CLOSED) from error
-            raise
+    def _submit(self, batch: _Batch[Item, Facts], item: Item) -> None:
+        batch.hold(item)
+        task = _Preparing(self, batch, len(batch.items) - 1)
+        if not self._at_once(item):
+            self._workers.submit(task)
+            return
+        task.make()
+        task.finish()
 
-    def _prepare(self, batch: _Batch[Item, Facts], item: Item) -> tuple[Facts, int] | ImageError:
-        try:
-            if self._closed or batch.is_dropped:
-                raise EngineError(CLOSED)
-            loaded = self._load(item)
-            slot = batch.take_slot()
-            return self._place(loaded, slot), slot.i
-        except ImageError as error:
-            return ImageError(error.reason)  # without its traceback, which holds the image and the batch
-        finally:
-            batch.release()
+    def load(self, batch: _Batch[Item, Facts], index: int) -> Loaded:
+        """Loads an item of a batch that is still wanted."""
+        if self._closed or batch.is_dropped:
+            raise EngineError(CLOSED)
+        return self._load(batch.items[index])
 
     def _collect(self, batch: _Batch[Item, Facts]) -> None:
         """Waits until the batch has its outputs or its error, and frees its lane. Any thread may; one does."""
@@ -338,7 +366,8 @@ class Pipeline(Generic[Item, Loaded, Facts]):
             if batch.is_done:
                 return
             with self._stats.timed("images"):
-                batch.started.wait()
+                while not batch.started.wait(self._workers.look()):
+                    pass
             with self._stats.timed("model"):
                 try:
                     if batch.taken and batch.error is None:
@@ -355,9 +384,11 @@ class Pipeline(Generic[Item, Loaded, Facts]):
 def _finish(batch: _Batch[Item, Facts], first: int = 0) -> Iterator[Done[Item, Facts]]:
     if batch.error is not None:
         raise batch.error
-    for item, future in itertools.islice(zip(batch.items, batch.placed, strict=True), first, None):
-        placed = future.result()
+    for item, placed in itertools.islice(zip(batch.items, batch.placed, strict=True), first, None):
         if isinstance(placed, ImageError):
             yield Done(item, error=placed)
+        elif isinstance(placed, BaseException):
+            raise placed
         else:
+            assert placed is not None
             yield Done(item, placed[0], batch.outputs, placed[1])

@@ -11,6 +11,7 @@ from typing import Literal, NoReturn, TypeAlias, TypeVar, get_args, overload
 from declip_rt.backends.choose import open_engine
 from declip_rt.backends.contract import Engine, EngineInfo, EngineOptions, Precision
 from declip_rt.errors import ConfigError, DeclipError, ImageError
+from declip_rt.images.decode import Encoded
 from declip_rt.images.load import (
     Broken,
     DecodeScale,
@@ -24,16 +25,17 @@ from declip_rt.images.load import (
     is_one,
 )
 from declip_rt.images.memory import Budget
-from declip_rt.images.patience import TIMEOUT
 from declip_rt.model.bundle import Bundle
 from declip_rt.pipeline import Done, Pipeline
 from declip_rt.prompts import Prompts, axes
 from declip_rt.score import Embedding, Score
 from declip_rt.stats import Stats, cores
+from declip_rt.workers import TIMEOUT
 
 Decoder: TypeAlias = Literal["cpu", "gpu"]
 Scored: TypeAlias = Done["ImageLike | Broken", Facts]
 Result = TypeVar("Result", Score, Embedding)
+GPU_WORKERS = 32  # threads that read for a GPU that decodes: so many images wait for it together
 
 
 class Scorer:
@@ -49,10 +51,10 @@ class Scorer:
         model: a bundle's folder, or the name of an embedded one; None is `declip-tiny`.
         device: auto, cpu, cuda[:i|i,j|all], tensorrt[:i|i,j|all] or openvino[:CPU|GPU|NPU].
         prompts: own scores, one for each; the bundle needs a text tower for them.
-        batch: images that are computed together. Scores depend on it in FP16 and bf16 alone, by 0.005 at most. 1 is for
-            latency: all threads compute one image; with more each batch has its share of them, and several compute at
-            once.
-        workers: threads that read and decode; None is one a core.
+        batch: images that are computed together. Scores depend on it in FP16 and bf16 alone, by 0.005 at most, and in
+            FP8, by 0.01. 1 is for latency: all threads compute one image; with more each batch has its share of them,
+            and several compute at once.
+        workers: threads that read and decode; None is one a core, and 32 at least where a GPU decodes.
         threads: threads that compute on a CPU; None is one a core. Cores are shared with the workers.
         decode_scale: full, or auto: large JPEGs are decoded at 1/2, 1/4 or 1/8 of their size where the views need no
             more. Faster; scores differ slightly.
@@ -62,9 +64,9 @@ class Scorer:
         strict: whether damage that leaves pixels to score is an error; else `Score.damaged` tells of it.
         timeout: seconds that an image may take to be read and decoded, and is an error after; None is any time. Its
             thread is left to itself: none can be stopped.
-        precision: auto, fp32, fp16, bf16 (with OpenVINO) or int8; auto is int8 or bf16 on a CPU that computes it
-            faster, where the bundle proves that it scores as fp32 does, and fp16 with TensorRT where the bundle has
-            such a graph.
+        precision: auto, fp32, fp16, bf16 (with OpenVINO), int8 or fp8 (with TensorRT); auto is int8 or bf16 on a CPU
+            that computes it faster, where the bundle proves that it scores as fp32 does, and fp16 with TensorRT where
+            the bundle has such a graph.
         lanes: batches in flight on a GPU; None is its default.
         recipe: how to build a TensorRT plan: a TOML file, or the name of one that ships (`portable`); None is the
             default one.
@@ -114,12 +116,14 @@ class Scorer:
         ConfigError.check_choice("decoder", decoder, get_args(Decoder))
         if decoder == "gpu" and decode_scale != "full":
             raise ConfigError('`decoder="gpu"` decodes whole images: leave `decode_scale` out')
+        if decoder == "gpu" and strict:
+            raise ConfigError('`decoder="gpu"` does not tell of damage: leave `strict` out')
         options = EngineOptions(
             device=device, precision=precision, batch=batch, threads=threads, lanes=lanes, recipe=recipe
         )
         self.bundle = Bundle(model)
         self.prompts = tuple(prompts)
-        self.workers = workers or cores()
+        self.workers = workers or max(cores(), GPU_WORKERS if decoder == "gpu" else 0)
         self.stats = Stats()
         self._axes = axes(self.bundle, self.prompts)
         engine = open_engine(self.bundle, options, self.stats)
@@ -131,7 +135,6 @@ class Scorer:
                 Budget(memory) if memory else None,
                 icc=icc,
                 strict=strict,
-                timeout=timeout,
                 on_gpu=_on_gpu(engine) if decoder == "gpu" else None,
             )
         except DeclipError:
@@ -139,7 +142,7 @@ class Scorer:
             raise
         # A frame on a GPU is taken by the thread that gives it, whose stream its library has queued it on.
         self._pipeline = Pipeline["ImageLike | Broken", Loaded, Facts](
-            engine, self._loader.load, self._loader.place, self.workers, self.stats, is_on_gpu
+            engine, self._loader.load, self._loader.place, self.workers, self.stats, is_on_gpu, timeout
         )
         self.engine: EngineInfo = engine.info
 
@@ -281,7 +284,7 @@ def _named(done: Scored, index: int | None = None) -> ImageError:
     return done.error
 
 
-def _on_gpu(engine: Engine) -> Callable[[bytes], Frame | None]:
+def _on_gpu(engine: Engine) -> Callable[[Encoded], Frame | None]:
     if engine.info.index is None:
         raise ConfigError('`decoder="gpu"` needs `device="tensorrt"` or `device="cuda"`, of one GPU')
     from declip_rt.backends.cuda.context import Context

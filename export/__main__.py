@@ -2,8 +2,8 @@
 
 With `--data` the runtime scores the test splits with the bundle, and the accuracy card says the results.
 The bundle also has an FP16 graph for TensorRT, and an INT8 graph for CPUs, each if it scores as the FP32 graph does.
-Where bf16 does, in which OpenVINO computes the FP32 graph, the bundle says so. INT8 and bf16 prove it on the photos of
-`--photos`, or of the val splits.
+Where bf16 does, in which OpenVINO computes the FP32 graph, the bundle says so. `--fp8` adds an FP8 graph for TensorRT.
+INT8, bf16 and FP8 prove it on the photos of `--photos`, or of the val splits.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from declip_rt.images.decode import decode
 from declip_rt.images.views import write_views
 from declip_rt.model.manifest import LIMITS, Card, File, Graph, Head, Manifest, TextTower, ViewSpec
 from export import fp16, parity, weights
+from export.fp8 import write_fp8
 from export.graph import pixels, write_graph
 from export.int8 import write_int8
 from export.text import FAMILIAR, write_text
@@ -39,7 +40,9 @@ PROOF_PHOTOS = 400  # the most that graphs are compared on
 NOISE_PICTURES = 8  # they take the place of photos where there are none
 
 
-def export(checkpoint: Path, out: Path, data: Path | None, photos: Path | None = None) -> Manifest:
+def export(
+    checkpoint: Path, out: Path, data: Path | None, photos: Path | None = None, with_fp8: bool = False
+) -> Manifest:
     """Writes the bundle's folder and returns its manifest. Raises DeclipError."""
     config, model, calibration = load(checkpoint)
     reference = _reference(data, photos)
@@ -72,10 +75,13 @@ def export(checkpoint: Path, out: Path, data: Path | None, photos: Path | None =
         manifest.write(out)
         if reference:
             proof = _views(config.views, proving[:: max(1, -(-len(proving) // PROOF_PHOTOS))])
+            if with_fp8:
+                manifest = _add_fp8(manifest, plain, out, views, proof)
             manifest = _add_bf16(_add_int8(manifest, plain, out, views, proof), out, proof)
             manifest.write(out)
         else:
-            print("no int8.onnx: give --data or --photos, to prove on photos that its scores are those of fp32.onnx")
+            names = "int8.onnx or fp8.onnx" if with_fp8 else "int8.onnx"
+            print(f"no {names}: give --data or --photos, to prove on photos that its scores are those of fp32.onnx")
     if data is not None:
         manifest = msgspec.structs.replace(manifest, card=evaluate.card(manifest.card, out, data))
         manifest.write(out)
@@ -92,6 +98,26 @@ def _reference(data: Path | None, photos: Path | None) -> list[Path]:
     if data is not None:
         return [photo.path for name in ("mos", "beauty") for photo in read_photos(data, name, "val")]
     return []
+
+
+def _add_fp8(manifest: Manifest, fp32: Path, out: Path, views: NDArray[np.uint8], proof: NDArray[np.uint8]) -> Manifest:
+    """Adds the FP8 graph, if much of the model is in 8 bits and `proof` proves that it scores as FP32 does."""
+    file = out / "fp8.onnx"
+    file.unlink(missing_ok=True)
+    if "fp16" not in manifest.graphs:
+        print("no fp8.onnx: it is made from fp16.onnx")
+        return manifest
+    made = write_fp8(out / "fp16.onnx", file, views)
+    if made.pays:
+        found = fp16.measure(file.read_bytes(), fp32, proof)
+        print(f"fp8.onnx: {made}; {found}")
+        if found.keeps(LIMITS["fp8"]):
+            return _with_graph(manifest, "fp8", msgspec.structs.replace(Graph.of(file), parity=found))
+        print(f"left out, as it must keep to: {LIMITS['fp8']}")
+    else:
+        print(f"fp8.onnx would not pay: {made}")
+    file.unlink()
+    return manifest
 
 
 def _add_int8(
@@ -194,10 +220,11 @@ def main() -> int:
     parser.add_argument("checkpoint", type=Path, metavar="CHECKPOINT", help="declip.pt of python -m train.run")
     parser.add_argument("--out", type=Path, required=True, metavar="BUNDLE", help="the folder to write")
     parser.add_argument("--data", type=Path, metavar="DIR", help="the data folder, to measure the accuracy card on")
-    parser.add_argument("--photos", type=Path, metavar="DIR", help="any photos, to prove the INT8 graph on")
+    parser.add_argument("--photos", type=Path, metavar="DIR", help="any photos, to prove INT8, bf16 and FP8 on")
+    parser.add_argument("--fp8", action="store_true", help="add an FP8 graph, for TensorRT on Ada, Hopper and later")
     options = parser.parse_args()
     try:
-        manifest = export(options.checkpoint, options.out, options.data, options.photos)
+        manifest = export(options.checkpoint, options.out, options.data, options.photos, options.fp8)
     except DeclipError as error:
         print(f"export: {error}", file=sys.stderr)
         return 2

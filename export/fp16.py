@@ -87,7 +87,7 @@ def write_fp16(fp32: Path, fp16: Path, pixels: NDArray[np.uint8]) -> Fp16:
     tidy.topological_sort()
     onnx.checker.check_model(converted, full_check=True)
     graph = converted.SerializeToString()
-    found = Fp16(_measure(graph, fp32, pixels), len(kept), nodes, _top(largest, halved))
+    found = Fp16(measure(graph, fp32, pixels), len(kept), nodes, _top(largest, halved))
     fp16.unlink(missing_ok=True)
     if found.passes:
         fp16.write_bytes(graph)
@@ -156,7 +156,8 @@ def _to(cast: NodeProto) -> int:
     return int(next(attribute.i for attribute in cast.attribute if attribute.name == "to"))
 
 
-def _measure(fp16: bytes, fp32: Path, pixels: NDArray[np.uint8]) -> Parity:
+def measure(fp16: bytes, fp32: Path, pixels: NDArray[np.uint8]) -> Parity:
+    """Compares a graph of FP16 or FP8 with the FP32 one on the CPU, on views (N, V, S, S, 3), one image at a time."""
     ours, reference = _outputs(fp16, "fp16", pixels), _outputs(fp32, "fp32", pixels)
     found = compare(ours, reference)
     if len(pixels) < MIN_RANKED_IMAGES:

@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from PIL import Image, ImageFilter
 
 from declip_rt import Bundle, Scorer
 from declip_rt.backends.contract import Engine
+from declip_rt.backends.cuda import devices
 
 NOBODY = 65534
 FUZZ = int(os.environ.get("FUZZ", "1"))  # how many times as many examples hypothesis draws: make test-all sets it
@@ -44,8 +46,12 @@ def picture(seed: int = 0, width: int = 320, height: int = 260) -> np.ndarray:
 
 
 def encoded(rgb: np.ndarray, kind: str = "JPEG", **options: object) -> bytes:
+    return saved(Image.fromarray(rgb), kind, **options)
+
+
+def saved(image: Image.Image, kind: str = "PNG", **options: object) -> bytes:
     buffer = io.BytesIO()
-    Image.fromarray(rgb).save(buffer, kind, **options)
+    image.save(buffer, kind, **options)
     return buffer.getvalue()
 
 
@@ -130,3 +136,16 @@ def declip() -> Run:
         return subprocess.run(command, capture_output=True, timeout=120, check=False, **options)  # type: ignore[call-overload]
 
     return run
+
+
+@pytest.fixture
+def nvml(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
+    """A stand-in for NVML, which has no GPU until a test adds some."""
+    from tests.simulated import nvml as stand_in
+
+    monkeypatch.setitem(sys.modules, "pynvml", stand_in)
+    stand_in.gpus.clear()
+    stand_in.missing.clear()
+    devices.nvml.cache_clear()
+    yield stand_in
+    devices.nvml.cache_clear()

@@ -128,7 +128,7 @@ def _images(_: Path) -> tuple[list[tuple[str, bytes]], Read]:
     for place in (dng, lambda *of: sensor_first(dng(*of))):
         samples.append((".dng", place(encoded(picture(width=600, height=520)), (600, 520), (64, 48))))
 
-    loader = Loader(Bundle().views, Stats(), budget=Budget(MEMORY), timeout=None)
+    loader = Loader(Bundle().views, Stats(), budget=Budget(MEMORY))
 
     def read(_: str, data: bytes) -> None:
         loader.load(data)

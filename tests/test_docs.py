@@ -61,7 +61,13 @@ def test_a_section_names_the_fields_and_says_which_are_required(name: str) -> No
 
 
 def test_the_limits_are_those_of_the_code() -> None:
-    int8, fp16, bf16 = (manifest.LIMITS[name] for name in ("int8", "fp16", "bf16"))
+    int8, fp16, bf16, fp8 = (manifest.LIMITS[name] for name in ("int8", "fp16", "bf16", "fp8"))
+    assert (
+        f"SRCC of every head at least {fp8.srcc}, cosine at least {fp8.cosine}, change at most {fp8.change} |" in TEXT
+    )
+    assert (
+        f"in FP8 cosine at least {fp8.cosine}, change at most {fp8.change}, and {parity.batch_effect('fp8')} |" in TEXT
+    )
     assert fp16 == manifest.LIMITS["fp32"]
     near = f"`change` at most {int8.change} (INT8) or {bf16.change} (bf16) |"
     assert f"| the same: `srcc` at least {int8.srcc}, {near}" in TEXT

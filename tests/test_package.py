@@ -17,6 +17,7 @@ NEEDED = (
     "py.typed",
     "native/_native.pyi",
     "output/page.html",
+    "engines/fp8.toml",
     "engines/portable.toml",
     f"{MODEL}/bundle.json",
     f"{MODEL}/fp32.onnx",
@@ -53,7 +54,7 @@ def test_a_wheel_holds_declip_rt_and_nothing_else(tmp_path: Path) -> None:
     assert not name.endswith("-py3-none-any.whl")
     assert {file.split("/")[0] for file in files} == {"declip_rt", "-".join(name.split("-")[:2]) + ".dist-info"}
     assert all(f"declip_rt/{needed}" in files for needed in NEEDED)
-    assert printed(tmp_path, RECIPES) == ["fp16", "fp32", "portable", "rtx"]
+    assert printed(tmp_path, RECIPES) == ["fp16", "fp32", "fp8", "portable", "rtx"]
     assert printed(tmp_path, FATBIN) == ["0"], "built without nvcc"
     assert any(file.startswith("declip_rt/native/_native") for file in files)
     assert not any(file.endswith((".cmake", ".cpp", ".cu", ".h")) for file in files)

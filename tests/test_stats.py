@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
+from collections.abc import Iterator
+from types import SimpleNamespace
 
 import pytest
 
-from declip_rt.stats import Stats
-from tests.conftest import Run
+from declip_rt import Scorer
+from declip_rt.stats import WAITS, Stats, marked
+from tests.conftest import Run, encoded, picture
 
 
 def test_times_of_all_threads_are_added_up() -> None:
@@ -59,3 +63,40 @@ def test_score_prints_it_and_keeps_it_in_the_report(declip: Run, folder: object,
     line = next(line for line in done.stderr.decode().splitlines() if line.startswith("read "))
     assert all(word in line for word in ("decode", "views", "compute", "waited", "cores busy"))
     assert "cores busy" in page.read_text()
+
+
+@pytest.fixture
+def ranges(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[str, str]]]:
+    """The domains and names of the ranges that a stand-in for nvtx was told of, as they ended."""
+    found: list[tuple[str, str]] = []
+
+    class Annotate:
+        """As nvtx's, it may be entered again, and by several threads."""
+
+        def __init__(self, message: str, domain: str) -> None:
+            self.range = domain, message
+
+        def __enter__(self) -> None: ...
+
+        def __exit__(self, *_: object) -> None:
+            found.append(self.range)
+
+    monkeypatch.setitem(sys.modules, "nvtx", SimpleNamespace(annotate=Annotate))  # type: ignore[arg-type]
+    marked.cache_clear()
+    yield found
+    marked.cache_clear()
+
+
+def test_stages_waits_and_launches_are_ranges_in_nsight_systems(ranges: list[tuple[str, str]]) -> None:
+    with Scorer(device="cpu", batch=1) as scorer:
+        scorer.score(encoded(picture()))
+    assert {domain for domain, _ in ranges} == {"declip-rt"}
+    assert {name for _, name in ranges} == {"decode", "views", "compute", "launch", *WAITS}
+
+
+def test_without_nvtx_a_range_is_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "nvtx", None)  # type: ignore[arg-type]
+    marked.cache_clear()
+    with marked("decode") as entered:
+        assert entered is None
+    marked.cache_clear()

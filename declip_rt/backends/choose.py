@@ -42,7 +42,7 @@ def open_engine(bundle: Bundle, options: EngineOptions | None = None, stats: Sta
         return _open_cuda(bundle, options, stats)
     if kind == "openvino":
         return _open_openvino(bundle, options, stats)
-    if kind == "auto" and options.precision not in ("bf16", "int8") and has_cuda():
+    if kind == "auto" and options.precision not in ("bf16", "int8", "fp8") and has_cuda():
         try:
             return _open_cuda(bundle, options, stats)
         except (EngineError, Unavailable) as error:

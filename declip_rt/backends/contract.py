@@ -16,7 +16,7 @@ from declip_rt.errors import ConfigError, ParityError
 Floats: TypeAlias = NDArray[np.float32]
 DEVICES = "auto, cpu, cuda[:i|i,j|all], tensorrt[:i|i,j|all] or openvino[:CPU|GPU|NPU]"
 Kind: TypeAlias = Literal["cpu", "cuda", "tensorrt", "openvino"]
-Precision: TypeAlias = Literal["auto", "fp32", "fp16", "bf16", "int8"]
+Precision: TypeAlias = Literal["auto", "fp32", "fp16", "bf16", "int8", "fp8"]
 
 
 @dataclass(frozen=True)
@@ -61,8 +61,9 @@ class EngineInfo:
     """Where an engine computes, and how.
 
     kind: cpu, cuda, tensorrt or openvino. index: the GPU's; None on a CPU, for OpenVINO and for several GPUs. name: the
-    library and its version, and the device where that matters. precision: fp32, fp16, bf16 or int8. batch: images that
-    are computed together. lanes: batches in flight. fallback: why this is not what was asked for; None where it is.
+    library and its version, and the device where that matters. precision: fp32, fp16, bf16, int8 or fp8. batch: images
+    that are computed together. lanes: batches in flight. fallback: why this is not what was asked for; None where it
+    is.
     """
 
     kind: Kind

@@ -72,9 +72,9 @@ def check(engine: Engine, proof: Proof) -> None:
 def batch_effect(precision: str) -> float:
     """The most that batch size and neighbours may change a score.
 
-    In FP16 and bf16, kernels for other batches round other sums: it is half of what the precision may change.
+    In FP16, bf16 and FP8, kernels for other batches round other sums: it is half of what the precision may change.
     """
-    return LIMITS[precision].change / 2 if precision in ("fp16", "bf16") else BATCH_EFFECT
+    return LIMITS[precision].change / 2 if precision in ("fp16", "bf16", "fp8") else BATCH_EFFECT
 
 
 def _measure(engine: Engine, bundle: Bundle) -> Proof:

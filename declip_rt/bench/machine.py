@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import platform
-import subprocess
 import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -57,18 +56,6 @@ def peak_memory() -> float | None:
         return None
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
-
-
-def gpu_memory() -> float | None:
-    """MB that this process holds on GPUs; None where nvidia-smi does not tell, as in most containers."""
-    query = ["nvidia-smi", "--query-compute-apps=pid,used_memory", "--format=csv,noheader,nounits"]
-    try:
-        done = subprocess.run(query, capture_output=True, text=True, timeout=10, check=True)
-    except (OSError, subprocess.SubprocessError):
-        return None
-    rows = (line.split(", ") for line in done.stdout.splitlines())
-    held = [int(row[1]) for row in rows if row[0] == str(os.getpid()) and row[1].isdigit()]
-    return sum(held) * 2**20 / 1e6 if held else None
 
 
 def _cpu() -> str:

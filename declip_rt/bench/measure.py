@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from declip_rt.backends.contract import Engine
-from declip_rt.bench.machine import gpu_memory
+from declip_rt.backends.cuda.devices import memory_held
+from declip_rt.backends.cuda.usage import Watch
 from declip_rt.bench.report import PARTS, Files, Latency, Range, Row
 from declip_rt.errors import ImageError
 from declip_rt.model.manifest import ViewSpec
@@ -31,11 +32,13 @@ class Effort:
     warmup: float = 1.0
     clock: Callable[[], float] = time.perf_counter
 
-    def warm(self, step: Callable[[], object], least: int = MIN_STEPS) -> None:
+    def warm(self, step: Callable[[], object], least: int = MIN_STEPS) -> int:
+        """Returns how many steps it took."""
         began, done = self.clock(), 0
         while done < least or self.clock() - began < self.warmup:
             step()
             done += 1
+        return done
 
     def times(self, step: Callable[[], object], batches: int = 1) -> Times:
         """When `step`, which is so many batches, had been done 0, 1, 2, … times."""
@@ -104,9 +107,10 @@ def fill(engine: Engine, views: ViewSpec) -> None:
 def measure(contender: str, engine: Engine, views: ViewSpec, effort: Effort, stats: Stats) -> Row:
     fill(engine, views)
     alone = latency(engine, effort, stats)
-    full, batches = throughput(engine, effort)
+    with Watch(engine.info.index) as watch:
+        full, batches = throughput(engine, effort)
     where = (str(engine.info), engine.info.precision, engine.info.batch, len(engine.lanes))
-    return Row(contender, *where, alone, full, batches, gpu_memory())
+    return Row(contender, *where, alone, full, batches, memory_held(), usage=watch.usage)
 
 
 def from_files(scorer: Scorer, paths: Sequence[str], what: str, row: Row, effort: Effort) -> Files:
@@ -121,12 +125,13 @@ def from_files(scorer: Scorer, paths: Sequence[str], what: str, row: Row, effort
 
         effort.warm(step, 2)  # after one, all lanes have been filled while others compute
         before, cpu = dict(scorer.stats.seconds), time.process_time()
-        times = effort.times(step, row.lanes)
+        with Watch(scorer.engine.index) as watch:
+            times = effort.times(step, row.lanes)
         cpu = time.process_time() - cpu
     images = turn * (len(times) - 1)
     busy = cpu / (times[-1] - times[0]) / cores()
     spent = _spent(scorer.stats, before, images)
-    return Files(what, row.batch, row.lanes, scorer.workers, rate(times, turn), images, spent, busy)
+    return Files(what, row.batch, row.lanes, scorer.workers, rate(times, turn), images, spent, busy, watch.usage)
 
 
 def _spent(stats: Stats, before: dict[str, float], count: int) -> dict[str, float]:

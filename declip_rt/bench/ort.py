@@ -32,7 +32,7 @@ class Ort:
         runtime, on_gpu = runtime_module(), task.where != "cpu"
         if on_gpu and not has_cuda():
             raise EngineError(f'onnxruntime {runtime.__version__} has no CUDA provider: pip install "declip-rt[cuda]"')
-        precision = "fp32" if task.precision == "bf16" else task.precision  # it has no bf16 of its own
+        precision = {"bf16": "fp32", "fp8": "fp16"}.get(task.precision, task.precision)  # it has none of its own
         graph, options = task.bundle.graph(precision), session_options(precision, task.threads)
         session = open_cuda_session(graph, options, task.device.index) if on_gpu else open_session(graph, options)
         lane = HostLane(np.zeros(task.shape, np.uint8), lambda pixels: session.run(OUTPUTS, {INPUT: pixels}))

@@ -8,11 +8,14 @@ from pathlib import Path
 
 import msgspec
 
+from declip_rt.backends.cuda.usage import Usage
+from declip_rt.backends.layers import Layer, Layers
 from declip_rt.bench.machine import Machine
 from declip_rt.extras import load
 from declip_rt.output import plot
 
 PARTS = 5  # that a measurement is cut into, to see how it varies
+MOST_LAYERS, LONGEST = 30, 50  # layers that are printed, and letters of each of their words
 
 
 class Range(msgspec.Struct, frozen=True):
@@ -44,8 +47,9 @@ class Row(msgspec.Struct, frozen=True):
     """A contender at one batch and number of lanes.
 
     device: what ran where, in words. images_per_s: with all lanes kept full, over `batches` of them. gpu_memory_mb:
-    that the process held; None where nvidia-smi does not tell. difference: the largest of a rival's scores from
-    declip-rt's. matrix_share: of the FLOP/s of a large matrix product in its precision; None where not measured.
+    that the process held; None where NVML does not tell. difference: the largest of a rival's scores from declip-rt's.
+    matrix_share: of the FLOP/s of a large matrix product in its precision; None where not measured. usage: of the GPU,
+    with all lanes full.
     """
 
     contender: str  # declip-rt, or one of --against
@@ -59,6 +63,7 @@ class Row(msgspec.Struct, frozen=True):
     gpu_memory_mb: float | None = None
     difference: float | None = None
     matrix_share: float | None = None
+    usage: Usage | None = None
 
     def __str__(self) -> str:
         speed = f"{number(self.latency.p50)} ms, {number(self.images_per_s.median)} images/s"
@@ -68,7 +73,7 @@ class Row(msgspec.Struct, frozen=True):
 class Files(msgspec.Struct, frozen=True):
     """From `photos`, which are files, to scores: `images` of them, with the batch and the lanes of the fastest row.
 
-    stages_ms: per image, added up over what runs at once. busy: the share of the cores, from 0 to 1.
+    stages_ms: per image, added up over what runs at once. busy: the share of the cores, from 0 to 1. usage: of the GPU.
     """
 
     photos: str
@@ -79,6 +84,7 @@ class Files(msgspec.Struct, frozen=True):
     images: int
     stages_ms: dict[str, float]
     busy: float
+    usage: Usage | None = None
 
 
 class Report(msgspec.Struct, frozen=True):
@@ -87,7 +93,7 @@ class Report(msgspec.Struct, frozen=True):
     seconds: of each measurement; None where it was `iterations` batches. matrix_flops: of one image with all its
     views, 2 for each multiply-add. matrix_rate: FLOP/s of a large matrix product through the same runtime, in
     `matrix_precision`. peak_memory_mb: resident, of the process, before a rival was loaded. errors: what should have
-    been measured and failed.
+    been measured and failed. layers: of the batch with the most images/s.
     """
 
     date: str  # ISO 8601
@@ -105,6 +111,7 @@ class Report(msgspec.Struct, frozen=True):
     matrix_precision: str
     notes: tuple[str, ...] = ()
     errors: tuple[str, ...] = ()
+    layers: Layers | None = None
     schema: int = 1
 
     def lines(self) -> Iterator[str]:
@@ -123,9 +130,12 @@ class Report(msgspec.Struct, frozen=True):
         for row in self.rows:
             if len(row.latency.stages_ms) > 1:
                 yield f"{row.contender}, batch {row.batch}, lanes {row.lanes}: {_stages(row.latency.stages_ms)} ms"
+            if row.usage is not None:
+                yield f"{row.contender}, batch {row.batch}, all {row.lanes} lanes full: {row.usage}"
         yield ""
         yield from self._from_files()
         yield from self._work()
+        yield from self._layers()
         yield from self.notes
         yield from (f"failed: {error}" for error in self.errors)
 
@@ -138,6 +148,8 @@ class Report(msgspec.Struct, frozen=True):
         yield f"from files to scores: {files.photos}; {how}"
         yield f"  {number(rate.median)} images/s ({rate}), {files.images} images, {busy}"
         yield f"  ms an image, added up over what runs at once: {_stages(files.stages_ms)}"
+        if files.usage is not None:
+            yield f"  {files.usage}"
 
     def _work(self) -> Iterator[str]:
         ours = [row for row in self.rows if row.contender == self.rows[0].contender]
@@ -149,6 +161,18 @@ class Report(msgspec.Struct, frozen=True):
         if self.matrix_rate is not None:
             product = f"of a large {self.matrix_precision} product by the same runtime"
             yield f"matrix rate: {_flops(self.matrix_rate)}/s, {product}"
+
+    def _layers(self) -> Iterator[str]:
+        if (found := self.layers) is None:
+            return
+        yield ""
+        yield f"layers of {found.engine}: each alone, mean of {found.runs} batches of {found.batch}"
+        rows = [("", "type", "format", "ms", "share"), *map(_layer_cells, found.layers[:MOST_LAYERS])]
+        rest = found.layers[MOST_LAYERS:]
+        if rest:
+            ms, share = sum(each.ms for each in rest), sum(each.share for each in rest)
+            rows.append((f"{len(rest)} more", "", "", number(ms), f"{share:.1%}"))
+        yield from aligned([*rows, (f"all {len(found.layers)}", "", "", number(found.ms), "100.0%")])
 
     def draw(self, path: Path) -> None:
         """Throughput against latency, a line for each contender and number of lanes. Raises ConfigError."""
@@ -200,6 +224,15 @@ def _cells(row: Row) -> tuple[str, ...]:
     share = "-" if row.matrix_share is None else f"{row.matrix_share:.0%}"
     speeds = (number(rate.median), str(rate), str(row.batches), share)
     return (f"{row.contender}, {row.precision}", str(row.batch), str(row.lanes), *figures, *speeds)
+
+
+def _layer_cells(layer: Layer) -> tuple[str, ...]:
+    words = (layer.name, f"{layer.type} {layer.kernel}".strip(), layer.format)
+    return (
+        *(f"{word[: LONGEST - 1]}…" if len(word) > LONGEST else word for word in words),
+        number(layer.ms),
+        f"{layer.share:.1%}",
+    )
 
 
 def _flops(value: float) -> str:

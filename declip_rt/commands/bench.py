@@ -20,7 +20,7 @@ from PIL import Image
 
 from declip_rt.backends.choose import open_engine
 from declip_rt.backends.contract import Device, EngineInfo, Floats
-from declip_rt.bench import flops, rivals
+from declip_rt.bench import flops, layers, rivals
 from declip_rt.bench.machine import Machine, peak_memory
 from declip_rt.bench.measure import Effort, from_files, measure
 from declip_rt.bench.ort import Ort
@@ -61,6 +61,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     files.add_argument("--size", default="1920x1080", metavar="WxH", help="of the photos made (default: 1920x1080)")
     add("--against", metavar="NAME,...", help="measure others on the same pixels: ort")
+    add("--layers", action="store_true", help="how long each layer takes, of --device cpu or tensorrt")
     add("--json", dest="json_file", type=Path, metavar="FILE", help="write all figures")
     add("--plot", dest="plot_file", type=Path, metavar="FILE", help="draw latency and images/s: .png or .svg")
     parser.set_defaults(command=run)
@@ -111,6 +112,7 @@ class Bench:
     images: str | None = None
     size: str = "1920x1080"
     against: str | None = None
+    layers: bool = False
     json_file: Path | None = None
     plot_file: Path | None = None
     rivals: Mapping[str, Opener] = field(default_factory=lambda: RIVALS)
@@ -132,10 +134,16 @@ class Bench:
         bundle, effort = Bundle(self.running.model), Effort(self.seconds, self.iterations, self.warmup)
         machine, errors, files = Machine.here(), list[DeclipError](), None
         ours = self._all_ours(bundle, effort, errors)
+        fastest = max(ours, key=lambda each: each.row.images_per_s.median)
         with _noting(errors):
-            files = self._from_files(max((each.row for each in ours), key=lambda row: row.images_per_s.median), effort)
+            files = self._from_files(fastest.row, effort)
         memory = peak_memory()
         matrix = self._matrix(bundle, ours[0].info)
+        by_layer = None
+        if self.layers:
+            with _noting(errors):
+                options = replace(self.running, batch=fastest.row.batch).engine
+                by_layer = layers.measure(bundle, options, fastest.info, effort)
         rows = [each.row for each in ours] + self._all_rivals(bundle, ours, effort, errors)
         return Report(
             date=datetime.now().astimezone().isoformat(timespec="seconds"),
@@ -153,9 +161,12 @@ class Bench:
             matrix_precision=matrix.precision,
             notes=matrix.notes,
             errors=tuple(map(str, errors)),
+            layers=by_layer,
         )
 
     def _check(self) -> None:
+        if self.layers:
+            layers.check(self.running.engine.on)
         ConfigError.check_counts(iterations=self.iterations)
         for option, value in (("seconds", self.seconds), ("warmup", self.warmup)):
             if not 0 <= value < float("inf"):

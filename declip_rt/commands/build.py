@@ -24,7 +24,9 @@ DESCRIPTION = (
 def add_options(parser: argparse.ArgumentParser) -> None:
     parser.description = DESCRIPTION
     parser.add_argument("--model", metavar="BUNDLE", help="a folder or an embedded name (default: declip-tiny)")
-    parser.add_argument("--recipe", metavar="NAME", help="fp16, fp32, rtx, portable or a TOML file (default: fp16)")
+    parser.add_argument(
+        "--recipe", metavar="NAME", help="fp16, fp32, fp8, rtx, portable or a TOML file (default: fp16)"
+    )
     parser.add_argument("--for", dest="targets", default="", metavar="GPUS", help="ahead of time: sm89,sm120")
     parser.add_argument("--gpu", dest="index", type=int, default=0, metavar="N", help="to build on (default: 0)")
     parser.set_defaults(command=run)

@@ -37,7 +37,7 @@ def lines() -> Iterator[str]:
     yield f"resampling: {_resampling()}"
     yield f"CUDA kernels: {'built' if native.fatbin() else 'none; frames on a GPU need an install where nvcc is'}"
     yield f"onnxruntime providers: {', '.join(_providers()) or 'none'}"
-    yield f"NVIDIA devices: {', '.join(_gpus()) or 'none found (nvidia-smi lists none)'}"
+    yield f"NVIDIA devices: {_gpus()}"
     yield ""
     for name in embedded():
         yield f"model {name}: {_model(name)}"
@@ -70,8 +70,13 @@ def _providers() -> list[str]:
     return list(onnxruntime.get_available_providers())
 
 
-def _gpus() -> list[str]:
-    return [f"cuda:{each.index} {each.name}, driver {each.driver}" for each in devices.list_devices()]
+def _gpus() -> str:
+    try:
+        devices.nvml()
+    except Unavailable as error:
+        return f"none found ({error})"
+    found = [f"cuda:{each.index} {each.name}, driver {each.driver}" for each in devices.list_devices()]
+    return ", ".join(found) or "none found (NVML lists none)"
 
 
 def _model(name: str) -> str:

@@ -22,7 +22,7 @@ COMMANDS = {  # name: its module in declip_rt.commands, and what it is for
     "doctor": ("doctor", "what is installed and found, and what is missing"),
     "models": ("models", "list, show and verify models"),
     "build": ("build", "build a TensorRT plan"),
-    "plans": ("plans", "list, show and remove built plans"),
+    "plans": ("plans", "list, show, export, import and remove built plans"),
 }
 ALIASES = {"plans": ["engines"]}
 

@@ -18,10 +18,10 @@ from tqdm import tqdm
 
 from declip_rt.backends.contract import DEVICES, EngineOptions, Precision
 from declip_rt.images.load import DecodeScale
-from declip_rt.images.patience import TIMEOUT
 from declip_rt.output.terminal import printable
 from declip_rt.prompts import Prompts
 from declip_rt.scorer import Decoder, Scorer
+from declip_rt.workers import TIMEOUT
 
 EXIT_CODES = (
     "exit codes: 0 all scored; 1 some inputs failed or scored below --fail-below; 2 the command could not run or write"
@@ -41,7 +41,7 @@ def add_batch_options(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="images computed together (default: %(default)s)",
     )
-    add("--lanes", type=int, metavar="N", help="batches in flight on a GPU (default: 4)")
+    add("--lanes", type=int, metavar="N", help="batches in flight on a GPU (default: tensorrt 4, cuda 2)")
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -54,9 +54,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         default="auto",
         choices=get_args(Precision),
         help="auto (default): int8 or bf16 on a CPU that computes it faster, where the model proves that it scores as "
-        "fp32 does; fp16 with TensorRT",
+        "fp32 does; fp16 with TensorRT. fp8 is for TensorRT, with models that have such a graph",
     )
-    add("--recipe", metavar="NAME", help="how to build the TensorRT plan: fp16, fp32, rtx, portable or a TOML file")
+    add(
+        "--recipe", metavar="NAME", help="how to build the TensorRT plan: fp16, fp32, fp8, rtx, portable or a TOML file"
+    )
     add("--workers", type=int, metavar="N", help="threads that read and decode (default: one a core)")
     add("--threads", type=int, metavar="N", help="threads that compute on a CPU (default: one a core)")
     add(

@@ -16,6 +16,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from declip_rt.backends.cuda.usage import Watch
 from declip_rt.commands import running
 from declip_rt.commands.running import EXIT_CODES, Running, parsed
 from declip_rt.errors import ConfigError
@@ -85,7 +86,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     add("--null", "-0", action="store_true", help="end each of --paths by a NUL, as xargs -0 reads them")
     add("--fail-below", type=float, metavar="X", help="exit with 1 if a technical score is below X; the table marks it")
-    add("--stats", dest="print_stats", action="store_true", help="print where the time went")
+    add("--stats", dest="print_stats", action="store_true", help="print where the time went, and what the GPU did")
     running.add_options(parser)
     running.add_batch_options(parser)
     parser.set_defaults(command=run)
@@ -132,7 +133,8 @@ class Job:
             skipped = sources.Skipped()
             ahead, rest = self._images([file for file in (out, page) if file], skipped)
             total = len(ahead) if self.resume or len(ahead) < AHEAD else None
-            with self.running.progress(total) as progress:
+            watch = Watch(scorer.engine.index if self.print_stats else None)
+            with self.running.progress(total) as progress, watch:
                 shown: list[files.Sink] = [tally, *self._shown(scorer, columns, page, progress)]
                 kept = _Kept(columns, ahead if self.resume else [], shown)
                 sinks = [*self._out(columns, out, kept), *shown]
@@ -146,6 +148,8 @@ class Job:
                 sink.close()
             if self.print_stats:
                 print(scorer.stats.summary(), file=sys.stderr)
+                if watch.usage is not None:
+                    print(watch.usage, file=sys.stderr)
         logger.info(tally.summary(kept, skipped))
         return 1 if tally.failed or tally.below else 0
 

@@ -50,14 +50,13 @@ def to_srgb(image: Image.Image) -> Image.Image:
     return made
 
 
-def profile_of(image: Image.Image) -> bytes:
-    """The profile by which an opened image's RGB differs from sRGB; none where it does not."""
-    profile: bytes = image.info.get("icc_profile") or b""
-    return b"" if is_srgb(profile) else profile
+def unlike_srgb(profile: bytes) -> bytes:
+    """The profile where RGB in it differs from sRGB; none where it does not."""
+    return b"" if not profile or is_srgb(profile) else profile
 
 
 def rgb_to_srgb(rgb: NDArray[np.uint8], profile: bytes) -> NDArray[np.uint8]:
-    """Pixels (H, W, 3) of an image that has this `profile_of`."""
+    """Pixels (H, W, 3) of an image that has this profile: see `unlike_srgb`."""
     if not profile:
         return rgb
     mode = COLORS[_space(profile)]

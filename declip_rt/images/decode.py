@@ -2,30 +2,23 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import TypeAlias
 
 import numpy as np
-import simplejpeg
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from declip_rt.errors import ImageError
-from declip_rt.images import color, formats, raw
+from declip_rt.images import color, formats, jpeg, raw
+from declip_rt.images.jpeg import Header, Scratch
 from declip_rt.native import LONGEST
 
 RGB: TypeAlias = NDArray[np.uint8]  # (H, W, 3)
 MAX_PIXELS = 2**30
 PIXEL_BYTES, JPEG_BYTES = 24, 9  # the most that decoding takes for each pixel: Pillow has copies of modes between
-DAMAGE = ("Corrupt JPEG data", "Inconsistent progression", "Invalid SOS")  # what libjpeg warns of
-SCAN, MOST_SCANS = b"\xff\xda", 200  # of a progressive JPEG: encoders make 10
-END = b"\xff\xd9"  # of a JPEG
 MOST_PAGES = 100  # of a TIFF that are looked at
-SCRATCH_BYTES = 96 * 2**20  # the most that a thread keeps for pixels
-ORIENTATION = 0x0112
 SIDEWAYS_TURNS = (5, 6, 7, 8)  # EXIF orientations that swap width and height
 TURNS: dict[int, Callable[[RGB], RGB]] = {  # EXIF orientation -> the pixels upright, without a copy
     1: lambda rgb: rgb,
@@ -51,22 +44,6 @@ class Decoded:
     profile: bytes = b""  # of pixels that are not in sRGB yet
 
 
-class Scratch(threading.local):
-    """Memory for pixels, for each thread its own. A thread's next photo overwrites its last."""
-
-    def __init__(self) -> None:
-        self._memory = np.empty(0, np.uint8)
-
-    def of(self, size: int) -> NDArray[np.uint8]:
-        """At least `size` bytes."""
-        if size > len(self._memory):
-            memory = np.empty(size, np.uint8)
-            if size > SCRATCH_BYTES:
-                return memory
-            self._memory = memory
-        return self._memory
-
-
 def decode(data: bytes, max_pixels: int = MAX_PIXELS) -> RGB:
     """The first frame of an encoded image, of a TIFF its largest page, upright, as RGB uint8 (H, W, 3).
 
@@ -84,6 +61,9 @@ def decode(data: bytes, max_pixels: int = MAX_PIXELS) -> RGB:
 class Encoded:
     """An image whose header was read.
 
+    data: the bytes that are decoded. size: width and height in pixels, as they lie in the file. cost: the most bytes
+    that decoding takes.
+
     Raises:
         ImageError: empty, not an image, of a kind that is not read, or larger than `max_pixels`.
     """
@@ -92,29 +72,54 @@ class Encoded:
         if not data:
             raise ImageError("the file is empty")
         self._preview: raw.Preview | None = None
+        self._jpeg: Header | None = None  # what of its data is a JPEG
+        self._image: Image.Image | None = None  # Pillow's, where it was asked
+        self._is_whole = data.endswith(jpeg.END)
         if kind := formats.raw_kind(data):
             self._take_preview(data, kind)
         else:
             self._open(data)
-            if formats.is_camera_raw(self.image):
+            if self._image and formats.is_camera_raw(self._image):
                 self._take_preview(data, "camera raw")
-        _check_size(self.image, max_pixels)
-        if self._preview and min(self.image.size) < raw.LEAST:
-            width, height = self.image.size
-            raise ImageError(f"camera raw whose preview has {width}x{height} pixels alone: {raw.DEVELOP}")
-        color.check(self.data, self.image)
-        _seek(self.image)
-        _check_size(self.image, max_pixels)
-        self.is_jpeg = self.image.format in ("JPEG", "MPO")
-        progressive = self.is_jpeg and "progressive" in self.image.info
-        if progressive and (scans := self.data.count(SCAN)) > MOST_SCANS:
-            raise ImageError(f"a JPEG of {scans:,} scans, each of which passes over all pixels: save it anew first")
+        self._check_size(max_pixels)
+        if self._image:
+            color.check(self.data, self._image)
+            _seek(self._image)
+            self._check_size(max_pixels)
+        if self._jpeg:
+            self._jpeg.check(self.data)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        if self._image:
+            return self._image.size
+        assert self._jpeg is not None
+        return self._jpeg.width, self._jpeg.height
+
+    @property
+    def cost(self) -> int:
+        width, height = self.size
+        return width * height * (JPEG_BYTES if self._jpeg and self._jpeg.mode == "RGB" else PIXEL_BYTES)
+
+    @property
+    def profile(self) -> bytes:
+        """A JPEG's ICC profile, where it is not that of sRGB; none of other images, whose pixels are in sRGB."""
+        return color.unlike_srgb(self._jpeg.profile) if self._jpeg else b""
+
+    def is_plain(self, icc: bool) -> bool:
+        """Whether it is a JPEG that any decoder takes alike: whole, and in sRGB where color profiles count (`icc`)."""
+        plain = self._jpeg is not None and self._jpeg.mode == "RGB" and self._is_whole and self._preview is None
+        return plain and not (icc and self.profile)
 
     def _open(self, data: bytes) -> None:
-        if data.startswith(formats.JPEG) and not data.endswith(END):
-            data += END  # which some lack though their pixels are whole; others are truncated all the same
+        if data.startswith(formats.JPEG) and not data.endswith(jpeg.END):
+            data += jpeg.END  # which some lack though their pixels are whole; others are truncated all the same
+        self.data, self._image = data, None
+        self._jpeg = jpeg.read_header(data)
+        if self._jpeg is not None:
+            return
         try:
-            self.data, self.image = data, formats.opened(data)
+            self._ask_pillow()
         except ImageError as error:
             if self._preview or not data.startswith(formats.TIFF) or not raw.is_read():
                 raise
@@ -123,15 +128,23 @@ class Encoded:
             except ImageError:
                 raise error from None
 
+    def _ask_pillow(self) -> Image.Image:
+        """Opens the image by Pillow, which knows all formats, and more of a JPEG's damage."""
+        image = self._image = formats.opened(self.data)
+        self._jpeg = jpeg.header_of(image) if image.format in ("JPEG", "MPO") else None
+        return image
+
     def _take_preview(self, data: bytes, kind: str) -> None:
         self._preview = raw.preview_of(data, kind)
         self._open(self._preview.data)
 
-    @property
-    def cost(self) -> int:
-        """The most bytes that decoding takes."""
-        direct = self.is_jpeg and self.image.mode in ("RGB", "L")
-        return self.image.width * self.image.height * (JPEG_BYTES if direct else PIXEL_BYTES)
+    def _check_size(self, max_pixels: int) -> None:
+        width, height = self.size
+        if width * height > max_pixels:
+            raise ImageError(f"{width}x{height} is more than {max_pixels:,} pixels; shrink it first")
+        _check_sides(width, height)
+        if self._preview and min(width, height) < raw.LEAST:
+            raise ImageError(f"camera raw whose preview has {width}x{height} pixels alone: {raw.DEVELOP}")
 
     def decode(self, least: int | None = None, scratch: Scratch | None = None, *, icc: bool = True) -> Decoded:
         """The pixels, as `decode` gives them, but smaller or in shared memory where the caller allows it.
@@ -142,18 +155,18 @@ class Encoded:
         short side stays as long. scratch: memory for a JPEG's pixels, which the thread's next photo overwrites. icc:
         whether color profiles count.
         """
-        with self.image as image:
-            damaged = ""
-            if self.is_jpeg:
-                rgb, damaged = _decode_jpeg(self.data, image, least, scratch)
-                if rgb is not None:
-                    turn = _read_turn(image)
-                    size = image.size[::-1] if turn in SIDEWAYS_TURNS else image.size
-                    profile = color.profile_of(image) if icc else b""
-                    return self._told(Decoded(TURNS[turn](rgb), *size, damaged, profile=profile), turn)
-            turn = _read_turn(image) if self._preview else 1  # of a PNG it would load the pixels
+        damaged = ""
+        if self._jpeg:
+            rgb, damaged = jpeg.pixels_of(self.data, self._jpeg, least, scratch)
+            if rgb is not None:
+                turn = self._jpeg.turn
+                size = self.size[::-1] if turn in SIDEWAYS_TURNS else self.size
+                profile = self.profile if icc else b""
+                return self._told(Decoded(TURNS[turn](rgb), *size, damaged, profile=profile), turn)
+        with self._image or self._ask_pillow() as image:
+            turn = jpeg.read_turn(image) if self._preview else 1  # of a PNG it would load the pixels
             rgb = from_pil(image, icc=icc)
-            return self._told(Decoded(rgb, rgb.shape[1], rgb.shape[0], damaged), turn)
+        return self._told(Decoded(rgb, rgb.shape[1], rgb.shape[0], damaged), turn)
 
     def _told(self, made: Decoded, turned: int) -> Decoded:
         """With what is to be said of a preview, and turned as the raw file says where the preview does not."""
@@ -163,12 +176,6 @@ class Encoded:
         width, height = (made.height, made.width) if turn in SIDEWAYS_TURNS else (made.width, made.height)
         preview = f"{width}x{height} of {self._preview.of}"
         return replace(made, rgb=TURNS[turn](made.rgb), width=width, height=height, preview=preview)
-
-
-def _check_size(image: Image.Image, max_pixels: int) -> None:
-    if image.width * image.height > max_pixels:
-        raise ImageError(f"{image.width}x{image.height} is more than {max_pixels:,} pixels; shrink it first")
-    _check_sides(*image.size)
 
 
 def _seek(image: Image.Image) -> None:
@@ -211,47 +218,6 @@ def from_array(array: NDArray[np.uint8]) -> RGB:
 def _check_sides(width: int, height: int) -> None:
     if max(width, height) > LONGEST:
         raise ImageError(f"{width}x{height} has a side of more than {LONGEST:,} pixels; cut it first")
-
-
-def _decode_jpeg(data: bytes, image: Image.Image, least: int | None, scratch: Scratch | None) -> tuple[RGB | None, str]:
-    """The JPEG's pixels, not turned upright, and what libjpeg complained of. No pixels where Pillow must decode them.
-
-    Raises ImageError where the data end before the pixels do.
-    """
-    if image.mode not in ("RGB", "L", "CMYK"):
-        return None, ""
-    factor = 1
-    while least and factor < 8 and min(image.size) // (2 * factor) >= least:
-        factor *= 2
-    width, height = (-(-side // factor) for side in image.size)
-    direct = image.mode != "CMYK"  # those of CMYK are decoded to be heard of, and Pillow knows what to make of them
-    read = partial(
-        simplejpeg.decode_jpeg,
-        colorspace="RGB" if direct else "CMYK",
-        min_width=width,
-        min_height=height,
-        min_factor=factor,
-        buffer=scratch.of(3 * width * height) if scratch and direct else None,
-    )
-    try:
-        rgb = read(data)
-    except MemoryError as error:
-        raise ImageError(f"{width}x{height} pixels do not fit into the memory that is left") from error
-    except ValueError as error:
-        damaged = str(error)
-        if "premature end" in damaged.lower():
-            raise ImageError(f"truncated or corrupt: {damaged}") from error
-        return None, damaged if damaged.startswith(DAMAGE) else ""
-    return (rgb if direct else None), ""
-
-
-def _read_turn(image: Image.Image) -> int:
-    """The EXIF orientation: 1 is upright."""
-    try:
-        turn = image.getexif().get(ORIENTATION, 1)
-    except Exception:  # the pixels may be fine though the EXIF block is broken
-        return 1
-    return turn if turn in TURNS else 1
 
 
 def _turn_upright(image: Image.Image) -> Image.Image:

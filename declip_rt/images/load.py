@@ -14,15 +14,15 @@ from PIL import Image
 
 from declip_rt.errors import ImageError
 from declip_rt.images import color, decode, sources
-from declip_rt.images.decode import Decoded, Encoded, Scratch
+from declip_rt.images.decode import Decoded, Encoded
+from declip_rt.images.jpeg import Scratch
 from declip_rt.images.memory import Budget, allowance
-from declip_rt.images.patience import TIMEOUT, Patience
 from declip_rt.images.views import least_side, write_views
 from declip_rt.model.manifest import ViewSpec
 from declip_rt.stats import Stats
+from declip_rt.workers import if_given_up, standing
 
 SMALL = 128 * 2**20  # bytes that each worker may use without asking
-PROFILE, PROFILE_WITHIN = b"ICC_PROFILE", 2**18  # what announces one in a JPEG, and the bytes that it comes in
 CUDA = 2  # DLPack's number for CUDA devices
 ImageLike: TypeAlias = "str | os.PathLike[str] | bytes | NDArray[np.uint8] | Image.Image | Frame | OnStream"
 DecodeScale: TypeAlias = Literal["full", "auto"]
@@ -110,8 +110,7 @@ class Loader:
         budget: the memory that images of many pixels share; None is what the process may use of it.
         icc: whether color profiles count.
         strict: whether an image whose decoder complained is an error.
-        timeout: seconds that an image may take to be read and decoded; None is any time.
-        on_gpu: decodes bytes to a frame on the GPU. It returns None for an image that the CPU must decode.
+        on_gpu: decodes a JPEG to a frame on the GPU. It returns None for one that the CPU must decode.
     """
 
     def __init__(
@@ -123,14 +122,12 @@ class Loader:
         *,
         icc: bool = True,
         strict: bool = False,
-        timeout: float | None = TIMEOUT,
-        on_gpu: Callable[[bytes], Frame | None] | None = None,
+        on_gpu: Callable[[Encoded], Frame | None] | None = None,
     ) -> None:
         self._views, self._stats, self._on_gpu = views, stats, on_gpu
         self._budget, self._icc, self._strict = budget or Budget(allowance()), icc, strict
         self._least = least_side(views) if decode_scale == "auto" else None
         self._scratch = Scratch()
-        self._patience = Patience(timeout, self._load)
 
     def own(self, image: ImageLike) -> ImageLike | Broken:
         """The image as it is now, for as long as it is needed: what its owner could refill, seek or close is copied.
@@ -156,24 +153,17 @@ class Loader:
         """Reads and decodes an image. Raises ImageError."""
         if isinstance(image, Broken):
             raise image.error
-        if isinstance(image, (str, os.PathLike, bytes)):
-            return self._patience(image)
-        with self._stats.timed("decode"):
-            return Loaded(self._decode(image))
-
-    def close(self) -> None:
-        """Frees its threads, and the decoder on a GPU."""
-        self._patience.close()
-        self._on_gpu = None
-
-    def _load(self, image: str | os.PathLike[str] | bytes) -> Loaded:
-        if isinstance(image, bytes):
+        if not isinstance(image, (str, os.PathLike)):
             with self._stats.timed("decode"):
                 return Loaded(self._decode(image))
         with self._stats.timed("read"):
             content = sources.read(image, self._budget.most)
         with self._stats.timed("decode"):
             return Loaded(self._decode(content.data), content.size, content.mtime_ns)
+
+    def close(self) -> None:
+        """Frees the decoder on a GPU."""
+        self._on_gpu = None
 
     def place(self, loaded: Loaded, slot: Slot) -> Facts:
         """Writes the image's views into the slot. Raises ImageError."""
@@ -190,9 +180,9 @@ class Loader:
 
     def _decode(self, image: Any) -> Decoded | Frame | Seen:
         if isinstance(image, (bytes, bytearray, memoryview)):
-            data = bytes(image)
-            frame = None if self._on_gpu is None or self._is_colored(data) else self._on_gpu(data)
-            return self._decode_bytes(data) if frame is None else frame
+            encoded = Encoded(bytes(image))
+            frame = self._decode_on_gpu(encoded)
+            return self._decode_on_cpu(encoded) if frame is None else frame
         if isinstance(image, Image.Image):
             rgb = decode.from_pil(image, icc=self._icc)
         elif isinstance(image, np.ndarray):
@@ -209,21 +199,22 @@ class Loader:
             )
         return Decoded(rgb, rgb.shape[1], rgb.shape[0])
 
-    def _is_colored(self, data: bytes) -> bool:
-        """Whether an image has a profile that the GPU's decoder would pass over."""
-        if not self._icc or PROFILE not in data[:PROFILE_WITHIN]:
-            return False
-        return bool(color.profile_of(Encoded(data).image))
+    def _decode_on_gpu(self, encoded: Encoded) -> Frame | None:
+        """A frame where a GPU decodes, and the image is one that it can decode."""
+        if self._on_gpu is None:
+            return None
+        frame = self._on_gpu(encoded) if encoded.is_plain(self._icc) else None
+        self._stats.count("decoded on the CPU" if frame is None else "decoded on the GPU")
+        return frame
 
-    def _decode_bytes(self, data: bytes) -> Decoded | Seen:
-        encoded = Encoded(data)
+    def _decode_on_cpu(self, encoded: Encoded) -> Decoded | Seen:
         if encoded.cost <= SMALL:
             return self._checked(encoded)
         with ExitStack() as borrowed:
-            with self._patience.standing():
-                what = "x".join(map(str, encoded.image.size))
+            with standing():
+                what = "x".join(map(str, encoded.size))
                 give_up = borrowed.enter_context(self._budget.lent(encoded.cost, what))
-            self._patience.if_given_up(give_up)
+            if_given_up(give_up)
             # Pixels that waited for their turn in a lane would hold what an image before them needs.
             whole = self._checked(encoded)
             views = np.empty(self._views.shape, np.uint8)

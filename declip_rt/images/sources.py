@@ -23,6 +23,7 @@ THUMBNAILS = ("@eaDir", "__MACOSX")  # folders that a NAS or an archive adds
 WORKING = (".lock", ".partial")  # of a run that writes beside the photos: nobody needs their count
 AGAIN = "other names of the same file"
 MOST_TOLD = 6  # reasons
+AT_ONCE = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)  # waits for no pipe's writer
 ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 
 
@@ -71,21 +72,33 @@ def expand(arguments: Iterable[str], exclude: Sequence[str] = (), skipped: Skipp
 def read(path: str | os.PathLike[str], most: int | None = None) -> Content:
     """Reads a regular file, of `most` bytes where they are limited. Raises ImageError."""
     try:
-        with open(path, "rb", opener=_open_at_once) as file:
-            status, content = os.fstat(file.fileno()), None
-            if stat.S_ISREG(status.st_mode):
-                if most is not None and status.st_size > most:
-                    raise ImageError(f"a file of {status.st_size:,} bytes; {most:,} are allowed (--memory)")
-                content = Content(file.read(), status.st_size, status.st_mtime_ns)
+        file = os.open(path, AT_ONCE)
+        try:
+            status = os.fstat(file)
+            if not stat.S_ISREG(status.st_mode):
+                raise ImageError("not a regular file")
+            if most is not None and status.st_size > most:
+                raise ImageError(f"a file of {status.st_size:,} bytes; {most:,} are allowed (--memory)")
+            return Content(_all_of(file, status.st_size), status.st_size, status.st_mtime_ns)
+        finally:
+            os.close(file)
     except OSError as error:
         if ADDRESS.match(os.fsdecode(path)):
             raise ImageError("an address, not a file: fetch it first, and give the file") from error
         raise ImageError(f"cannot be read: {error.strerror}") from error
     except ValueError as error:
         raise ImageError(f"not a path: {error}") from error
-    if content is None:
-        raise ImageError("not a regular file")
-    return content
+
+
+def _all_of(file: int, size: int) -> bytes:
+    """The bytes of an open file that had this size: in one step, without the lock, where nothing comes between."""
+    data = os.read(file, size)
+    if len(data) == size:
+        return data
+    parts = [data]  # the file has shrunk, or is larger than one call gives
+    while data := os.read(file, size - sum(map(len, parts))):
+        parts.append(data)
+    return b"".join(parts)
 
 
 def _resolved(path: str) -> str:
@@ -167,8 +180,3 @@ def _suffixes() -> frozenset[str]:
     known = {suffix for suffix, name in Image.registered_extensions().items() if name in (*formats.READ, "MPO")}
     heic = {".heic", ".heif"} if formats.reader_of_heic() else set()
     return frozenset(known | heic | (set(raw.SUFFIXES) if raw.is_read() else set()))
-
-
-def _open_at_once(path: str, flags: int) -> int:
-    """Opens a path. It does not wait for a writer if the path is a pipe."""
-    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))

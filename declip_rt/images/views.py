@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -27,9 +28,10 @@ def write_views(rgb: RGB, spec: ViewSpec, out: NDArray[np.uint8]) -> None:
     native.resample_into(rgb, boxes(spec, width, height), out)
 
 
-def boxes(spec: ViewSpec, width: int, height: int) -> list[Box]:
+@lru_cache(native.SIZES_KEPT)
+def boxes(spec: ViewSpec, width: int, height: int) -> tuple[Box, ...]:
     """The squares that become the views of an image of this size, in its pixels."""
-    return [box_of(placement, spec.size, width, height) for placement in spec.placements]
+    return tuple(box_of(placement, spec.size, width, height) for placement in spec.placements)
 
 
 def least_side(spec: ViewSpec) -> int:

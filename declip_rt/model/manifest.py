@@ -102,6 +102,7 @@ LIMITS = {  # by precision; fp32 is for engines other than the reference, ONNX R
     "fp16": Limits(change=0.01, cosine=0.999),
     "bf16": Limits(change=0.01, cosine=0.999, srcc=0.998),
     "int8": Limits(change=0.02, srcc=0.998),
+    "fp8": Limits(change=0.02, cosine=0.99, srcc=0.998),
 }
 
 

@@ -1,8 +1,9 @@
-"""Bicubic resampling in C++, equal to Pillow's bit by bit. Where the extension was not built, Pillow does it."""
+"""Bicubic resampling and the headers of JPEGs, in C++, as Pillow has them. Where it was not built, Pillow does it."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import TypeAlias
 
 import numpy as np
@@ -16,6 +17,7 @@ except ImportError:  # built without a compiler
 
 RGB: TypeAlias = NDArray[np.uint8]  # (H, W, 3)
 LEVELS = ("portable", "AVX2", "AVX-512")  # instructions that the extension can use
+SIZES_KEPT = 256  # images of so many sizes have their boxes at hand
 LONGEST = 2**23  # pixels of a side: beyond it float32 is too coarse for corners
 BoxLike: TypeAlias = tuple[float, float, float, float]  # left, top, right, bottom in source pixels
 
@@ -43,10 +45,7 @@ def resample_into(rgb: RGB, boxes: Sequence[BoxLike], out: NDArray[np.uint8]) ->
     if max(rgb.shape) > LONGEST or max(out.shape) > LONGEST:
         raise ValueError(f"a side is longer than {LONGEST:,} pixels: {rgb.shape} to {out.shape}")
     height, width = rgb.shape[:2]
-    corners = np.array(boxes, np.float32).reshape(-1, 4)  # Pillow rounds them so, too
-    for left, top, right, bottom in corners.tolist():
-        if not (0 <= left < right <= width and 0 <= top < bottom <= height):
-            raise ValueError(f"the box {(left, top, right, bottom)} is empty or leaves the {width}x{height} image")
+    corners = _corners(tuple(boxes), width, height)
     shaped = out.shape[:1] + out.shape[3:] == (len(boxes), 3) and out.size > 0
     if out.dtype != np.uint8 or not shaped or not out.flags.c_contiguous:
         raise ValueError(f"out must be C-contiguous uint8 ({len(boxes)}, h, w, 3), not {out.dtype} {out.shape}")
@@ -56,6 +55,24 @@ def resample_into(rgb: RGB, boxes: Sequence[BoxLike], out: NDArray[np.uint8]) ->
     image = Image.fromarray(rgb)
     for view, box in zip(out, boxes, strict=True):
         view[...] = np.asarray(image.resize(view.shape[1::-1], Image.Resampling.BICUBIC, box))
+
+
+@lru_cache(SIZES_KEPT)
+def _corners(boxes: tuple[BoxLike, ...], width: int, height: int) -> NDArray[np.float32]:
+    """The boxes as float32 (n, 4). Raises ValueError where one is empty or leaves the image."""
+    corners = np.array(boxes, np.float32).reshape(-1, 4)  # Pillow rounds them so, too
+    for left, top, right, bottom in corners.tolist():
+        if not (0 <= left < right <= width and 0 <= top < bottom <= height):
+            raise ValueError(f"the box {(left, top, right, bottom)} is empty or leaves the {width}x{height} image")
+    return corners
+
+
+def read_jpeg(data: bytes) -> tuple[int, int, bool, int, bytes] | None:
+    """Of a JPEG's header: width, height, whether it is progressive, the EXIF orientation (1 to 8), the ICC profile.
+
+    None for what readers may take in several ways, and for what is no JPEG of 8-bit grey, YCbCr or RGB.
+    """
+    return None if _native is None else _native.read_jpeg(data)
 
 
 def fatbin() -> bytes:

@@ -3,10 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
-#if defined(__x86_64__) && defined(__GNUC__)
-#define DECLIP_X86
-#include <immintrin.h>
-#endif
+#include "vector.h"
 
 namespace declip {
 namespace {
@@ -14,12 +11,11 @@ namespace {
 constexpr int kGroup = 8;     // pixels that the vector paths take at once
 constexpr int kLane = 8;      // 16-bit weights of two pixels: (k0, k1) for R, for G, for B, and two zeros
 constexpr int kPacked = 2 * kGroup / 2 * kLane;  // 16-bit numbers of a group: upper halves, then lower halves
-constexpr int kLow = 15;      // bits of a lower half: a weight is upper * 2^15 + lower, both of 16 bits with sign
+constexpr int kMostNear = 5;  // output pixels that a vector has room for: a 32-bit lane for each sample
+constexpr int kLeastNear = 3;  // for fewer it does not pay
+constexpr int kReach = 19;    // input pixels that may lie between the first of the first and the first of the last of them
 
 #ifdef DECLIP_X86
-
-#define DECLIP_AVX2 __attribute__((target("avx2")))
-#define DECLIP_AVX512 __attribute__((target("avx512f,avx512bw,avx512vl,avx512vbmi,avx512vnni")))
 
 // Stores R, G and B of pixel i in a row of `count` pixels. The next pixel overwrites the fourth byte.
 inline void put(uint8_t* row, int i, int count, uint32_t rgb) {
@@ -112,6 +108,32 @@ DECLIP_AVX512 void run_avx512(const int* start, const int16_t* packed, int group
   }
 }
 
+// Outputs whose windows lie close together: each lane has a sample of its own, so that none is added across lanes.
+DECLIP_AVX512 void run_near(const int* start, const uint8_t* from, const int16_t* packed, int near, int pairs,
+                            int count, int end, const uint8_t* const in[4], uint8_t* const out[4]) {
+  const __mmask64 keep = 0x0555555555555555;  // the upper byte of a 16-bit number is 0, and so is the last lane
+  for (int i = 0; i < count; i += near, start++, from += 64) {
+    const __m512i spread = _mm512_loadu_si512(from);
+    __m512i upper[4] = {}, lower[4] = {};
+    for (int pixel = *start, j = 0; j < pairs; j++, pixel += 2, packed += 64) {
+      const __mmask64 seen = first_bytes(ptrdiff_t(end - pixel) * 3);
+      const __m512i high = _mm512_loadu_si512(packed), low = _mm512_loadu_si512(packed + 32);
+#pragma GCC unroll 4
+      for (int r = 0; r < 4; r++) {
+        __m512i pixels = _mm512_maskz_loadu_epi8(seen, in[r] + size_t(pixel) * 3);
+        pixels = _mm512_maskz_permutexvar_epi8(keep, spread, pixels);
+        upper[r] = _mm512_dpwssd_epi32(upper[r], pixels, high);
+        lower[r] = _mm512_dpwssd_epi32(lower[r], pixels, low);
+      }
+    }
+    const __mmask16 made = __mmask16((1 << 3 * std::min(near, count - i)) - 1);
+    for (int r = 0; r < 4; r++) {
+      const __m512i sum = _mm512_max_epi32(rounded(upper[r], lower[r]), _mm512_setzero_si512());
+      _mm_mask_storeu_epi8(out[r] + size_t(i) * 3, made, _mm512_cvtusepi32_epi8(sum));
+    }
+  }
+}
+
 #endif
 
 void run_portable(const Weights& weights, const uint8_t* in, uint8_t* out) {
@@ -131,7 +153,7 @@ void run_portable(const Weights& weights, const uint8_t* in, uint8_t* out) {
 Level best_level() {
 #ifdef DECLIP_X86
   if (__builtin_cpu_supports("avx512vbmi") && __builtin_cpu_supports("avx512vnni") &&
-      __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl"))
+      __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("bmi2"))
     return Level::avx512;
   if (__builtin_cpu_supports("avx2")) return Level::avx2;
 #endif
@@ -148,13 +170,45 @@ Weights::Weights(const Axis& axis)
 
 Columns::Columns(const Axis& axis, Level level) : weights_(axis), level_(std::min(level, best_level())) {
   begin_ = weights_.first.front(), end_ = weights_.first.back() + weights_.count.back();
-  if (level_ != Level::portable) pack();
+  if (level_ == Level::portable) return;
+  near_ = level_ == Level::avx512 ? most_near() : 0;
+  near_ ? pack_near() : pack();
 }
 
+int Columns::most_near() const {
+  for (int near = kMostNear; near >= kLeastNear; near--) {
+    int apart = 0;
+    for (int i = 0; i < weights_.axis.out; i += near)
+      apart = std::max(apart, weights_.first[std::min(i + near, weights_.axis.out) - 1] - weights_.first[i]);
+    if (apart <= kReach) return near;
+  }
+  return 0;
+}
+
+void Columns::pack_near() {
+  const int groups = (weights_.axis.out + near_ - 1) / near_;
+  pairs_ = (most() + 1) / 2;
+  from_.assign(size_t(groups) * 64, 0);
+  packed_.assign(size_t(groups) * pairs_ * 64, 0);
+  for (int i = 0; i < weights_.axis.out; i++) {
+    const int group = i / near_;
+    if (i % near_ == 0) start_.push_back(weights_.first[i]);
+    for (int channel = 0; channel < 3; channel++) {
+      const int lane = i % near_ * 3 + channel;
+      uint8_t* from = &from_[size_t(group) * 64 + 4 * lane];
+      from[0] = uint8_t((weights_.first[i] - start_[group]) * 3 + channel), from[2] = uint8_t(from[0] + 3);
+      for (int j = 0; j < weights_.count[i]; j++) {
+        int16_t* into = &packed_[(size_t(group) * pairs_ + j / 2) * 64 + 2 * lane + j % 2];
+        into[0] = upper_half(weights_.of(i)[j]), into[32] = lower_half(weights_.of(i)[j]);
+      }
+    }
+  }
+}
+
+int Columns::most() const { return std::max(1, *std::max_element(weights_.count.begin(), weights_.count.end())); }
+
 void Columns::pack() {
-  int most = 1;
-  for (int count : weights_.count) most = std::max(most, count);
-  groups_ = (most + kGroup - 1) / kGroup;
+  groups_ = (most() + kGroup - 1) / kGroup;
   // A window that would leave the row moves left, and its first weights are 0. A row shorter than the window must
   // have readable pixels behind it.
   int room = weights_.axis.size - groups_ * kGroup;
@@ -168,8 +222,8 @@ void Columns::pack() {
       int pixel = weights_.first[i] - start_[i] + j, k = weights_.of(i)[j];
       int16_t* lane = into + pixel / kGroup * kPacked + pixel % kGroup / 2 * kLane + pixel % 2;
       for (int channel = 0; channel < 3; channel++) {
-        lane[2 * channel] = int16_t(k >> kLow);
-        lane[kPacked / 2 + 2 * channel] = int16_t(k & ((1 << kLow) - 1));
+        lane[2 * channel] = upper_half(k);
+        lane[kPacked / 2 + 2 * channel] = lower_half(k);
       }
     }
   }
@@ -178,6 +232,9 @@ void Columns::pack() {
 
 void Columns::run(const uint8_t* const in[kRows], uint8_t* const out[kRows]) const {
 #ifdef DECLIP_X86
+  if (near_) {
+    return run_near(start_.data(), from_.data(), packed_.data(), near_, pairs_, weights_.axis.out, end_, in, out);
+  }
   if (level_ != Level::portable) {
     auto path = level_ == Level::avx512 ? run_avx512 : run_avx2;
     return path(start_.data(), packed_.data(), groups_, weights_.axis.out, in, out);

@@ -39,13 +39,19 @@ class Columns {
   int slack() const { return slack_; }
 
  private:
+  int most() const;        // weights of an output sample
+  int most_near() const;   // output pixels whose windows a vector can take together; 0 where they are too far apart
   void pack();
+  void pack_near();
 
   Weights weights_;
   Level level_;
   int groups_ = 0, slack_ = 0, begin_, end_;
   std::vector<int> start_;        // (out,) the first pixel of the first group
   std::vector<int16_t> packed_;   // (out, groups, 2, 32) upper and lower halves of the weights of 8 pixels
+  // Where windows are near, each group of `near_` outputs has in their place:
+  int near_ = 0, pairs_ = 0;      // pairs of input pixels
+  std::vector<uint8_t> from_;     // (groups, 64) where a byte lies behind the start
 };
 
 }  // namespace declip

@@ -3,8 +3,10 @@
 #include <nanobind/ndarray.h>
 #include <nanobind/stl/tuple.h>
 
+#include <string>
 #include <tuple>
 
+#include "jpeg.h"
 #include "ragged.h"
 #include "views.h"
 
@@ -23,6 +25,16 @@ static void resample_into(Source rgb, Boxes boxes, Views out, int level) {
   nb::gil_scoped_release release;
   declip::resample(image, reinterpret_cast<const declip::Box*>(boxes.data()), int(boxes.shape(0)),
                    int(out.shape(2)), int(out.shape(1)), declip::Level(level), out.data());
+}
+
+static nb::object read_jpeg(nb::bytes data) {
+  declip::Jpeg found;
+  const auto* bytes = reinterpret_cast<const uint8_t*>(data.c_str());
+  if (!declip::read_jpeg(bytes, data.size(), found)) return nb::none();
+  std::string profile;
+  for (auto [begin, size] : found.profile) profile.append(data.c_str() + begin, size);
+  return nb::make_tuple(found.width, found.height, found.is_progressive, found.turn,
+                        nb::bytes(profile.data(), profile.size()));
 }
 
 using Table = nb::ndarray<uint8_t, nb::shape<-1, sizeof(declip::Job)>, nb::c_contig, nb::device::cpu>;
@@ -59,6 +71,8 @@ static nb::typed<nb::dict, nb::str, nb::int_> job_layout() {
 NB_MODULE(_native, module) {
   module.def("resample_into", &resample_into, nb::arg("rgb").noconvert(), nb::arg("boxes").noconvert(),
              nb::arg("out").noconvert(), nb::arg("level"));
+  module.def("read_jpeg", &read_jpeg, nb::arg("data"),
+             nb::sig("def read_jpeg(data: bytes) -> tuple[int, int, bool, int, bytes] | None"));
   module.def("lay_out", &lay_out, nb::arg("jobs").noconvert(), nb::arg("size"));
   module.def("ragged", &ragged, nb::arg("jobs").noconvert(), nb::arg("size"), nb::arg("scratch").noconvert(),
              nb::arg("out").noconvert(),

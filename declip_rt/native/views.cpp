@@ -6,35 +6,12 @@
 #include <memory>
 #include <vector>
 
+#include "rows.h"
+
 namespace declip {
 namespace {
 
 constexpr int kRows = Columns::kRows;
-constexpr int kBlock = 64;  // bytes of a row whose sums stay in registers
-
-#if defined(__x86_64__) && defined(__GLIBC__) && !defined(__clang__) && !defined(__SANITIZE_ADDRESS__)
-#define DECLIP_CLONES __attribute__((target_clones("arch=skylake-avx512", "avx2", "default")))
-#else
-#define DECLIP_CLONES
-#endif
-
-// Writes the weighted sum of `count` rows of `bytes` bytes, which lie `stride` bytes apart.
-DECLIP_CLONES void add_rows(const uint8_t* rows, ptrdiff_t stride, size_t bytes, const int* weights, int count,
-                            uint8_t* out) {
-  for (size_t x = 0; x < bytes; x += kBlock) {
-    const uint8_t* row = rows + x;
-    int sums[kBlock], width = int(std::min<size_t>(kBlock, bytes - x));
-    for (int& sum : sums) sum = kHalf;
-    if (width == kBlock) {
-      for (int j = 0; j < count; j++, row += stride)
-        for (int i = 0; i < kBlock; i++) sums[i] += row[i] * weights[j];
-    } else {
-      for (int j = 0; j < count; j++, row += stride)
-        for (int i = 0; i < width; i++) sums[i] += row[i] * weights[j];
-    }
-    for (int i = 0; i < width; i++) out[x + i] = to_sample(sums[i]);
-  }
-}
 
 // The first pass of all views with the same columns, for the image rows [top, bottom).
 struct Pass {
@@ -66,10 +43,11 @@ struct View {
   int done = 0;  // rows that are written
 
   // Writes the rows that need only image rows before y.
-  void write(int y) {
+  void write(int y, Level level) {
     for (; done < rows.axis.out && rows.first[done] + rows.count[done] <= y; done++) {
       size_t bytes = pass->bytes();
-      add_rows(pass->row(rows.first[done]), bytes, bytes, rows.of(done), rows.count[done], out + done * bytes);
+      add_rows(pass->row(rows.first[done]), bytes, bytes, rows.of(done), rows.count[done], level,
+               out + done * bytes);
     }
   }
 };
@@ -127,7 +105,7 @@ void rows_first(const Image& image, const Box& box, int width, int height, Level
   if (!source.is_direct()) whole = source.all();
   for (int i = 0; i < height; i++) {
     const uint8_t* first = whole.empty() ? part.data + rows.first[i] * part.row : &whole[rows.first[i] * bytes];
-    add_rows(first, whole.empty() ? part.row : ptrdiff_t(bytes), bytes, rows.of(i), rows.count[i],
+    add_rows(first, whole.empty() ? part.row : ptrdiff_t(bytes), bytes, rows.of(i), rows.count[i], level,
              &shrunk[i * stride]);
   }
   for (int i = 0; i < height; i += kRows) {
@@ -199,7 +177,7 @@ static void resample_upright(const Image& image, bool tall, const Box* boxes, in
     source.get(y, in);
     for (auto& pass : passes)
       if (y + kRows > pass->top && y < pass->bottom) pass->take(in, y);
-    for (View& view : views) view.write(y + kRows);
+    for (View& view : views) view.write(y + kRows, level);
   }
 }
 

@@ -53,7 +53,7 @@ def test_without_a_driver_tensorrt_says_what_to_check(device: str, bundle: Bundl
         ({"lanes": 2}, "lanes are of GPUs"),
         ({"lanes": 0}, "`lanes` must be at least 1, not 0"),
         ({"recipe": "fp16"}, "a recipe is for TensorRT"),
-        ({"precision": "fp8"}, "`precision` cannot be 'fp8'; choose auto, fp32, fp16, bf16 or int8"),
+        ({"precision": "fp4"}, "`precision` cannot be 'fp4'; choose auto, fp32, fp16, bf16, int8 or fp8"),
     ],
 )
 def test_options_of_other_devices_are_refused(options: dict[str, object], said: str) -> None:
@@ -65,6 +65,12 @@ def test_options_of_other_devices_are_refused(options: dict[str, object], said: 
 def test_lanes_need_a_gpu_that_auto_finds(bundle: Bundle) -> None:
     with pytest.raises(ConfigError, match="leave `lanes` out"):
         open_engine(bundle, EngineOptions(lanes=2))
+
+
+@pytest.mark.parametrize("device", ["auto", "cpu", "openvino"])
+def test_fp8_is_for_tensorrt(device: str, bundle: Bundle) -> None:
+    with pytest.raises(EngineError, match=r"fp8 graphs are for TensorRT|not fp8"):
+        open_engine(bundle, EngineOptions(device=device, precision="fp8"))
 
 
 def test_fp16_is_not_for_cpus(bundle: Bundle) -> None:

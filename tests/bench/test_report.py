@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import msgspec
@@ -10,7 +9,9 @@ import pytest
 from msgspec.structs import replace
 
 from declip_rt import ConfigError
-from declip_rt.bench.machine import Machine, gpu_memory, peak_memory
+from declip_rt.backends.cuda.usage import Usage
+from declip_rt.backends.layers import Layer, Layers
+from declip_rt.bench.machine import Machine, peak_memory
 from declip_rt.bench.report import Files, Latency, Range, Report, Row, aligned, number
 
 
@@ -74,13 +75,29 @@ def test_what_was_not_measured_is_left_out(report: Report) -> None:
     assert "peak memory: not known" in text
 
 
-def test_a_gpu_shows_its_copies_and_its_memory(report: Report) -> None:
+def test_a_gpu_shows_its_copies_its_memory_and_what_it_did(report: Report) -> None:
     first = report.rows[0]
     stages = {"copy in": 0.12, "compute": 1.5, "copy out": 0.01}
-    on_gpu = replace(first, gpu_memory_mb=1500.0, latency=replace(first.latency, stages_ms=stages))
-    text = "\n".join(replace(report, rows=(on_gpu, *report.rows[1:])).lines())
+    usage = Usage(9, busy=0.93, watts=350.4)
+    on_gpu = replace(first, gpu_memory_mb=1500.0, usage=usage, latency=replace(first.latency, stages_ms=stages))
+    assert report.files is not None
+    files = replace(report.files, usage=replace(usage, jpeg=0.25))
+    text = "\n".join(replace(report, rows=(on_gpu, *report.rows[1:]), files=files).lines())
+    assert "declip-rt, batch 1, all 3 lanes full: GPU busy 93%, 350 W\n" in text
+    assert "\n  GPU busy 93%, JPEG engines 25%, 350 W\n" in text
     assert "declip-rt, batch 1, lanes 3: copy in 0.120, compute 1.50, copy out 0.0100 ms" in text
     assert "peak memory: 432 MB; on the GPU: 1500 MB" in text
+
+
+def test_slow_layers_are_named_and_the_rest_added_up(report: Report) -> None:
+    layers = [Layer("a" * 60, "kgen", "sm89_xmma", "FP16 LINEAR", 4.0, 0.4)]
+    layers += [Layer(f"layer {i}", "Conv", "", "float 1x8", 0.1, 0.01) for i in range(60)]
+    text = list(replace(report, layers=Layers("an engine", 8, 12, 10.0, tuple(layers))).lines())
+    shown = text[text.index("layers of an engine: each alone, mean of 12 batches of 8") + 1 :]
+    assert shown[0].split() == ["type", "format", "ms", "share"]
+    assert shown[1].split() == ["a" * 49 + "…", "kgen", "sm89_xmma", "FP16", "LINEAR", "4.00", "40.0%"]
+    assert shown[31].split() == ["31", "more", "3.10", "31.0%"]
+    assert shown[32].split() == ["all", "61", "10.0", "100.0%"]
 
 
 def test_json_and_back(report: Report) -> None:
@@ -127,14 +144,5 @@ def test_a_machine_in_a_line(report: Report) -> None:
     assert str(Machine.here()).endswith(" cores")
 
 
-def test_memory_is_that_of_this_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_memory_is_that_of_this_process() -> None:
     assert 50 < (peak_memory() or 0) < 64_000
-    tool = tmp_path / "nvidia-smi"
-    tool.write_text(f"#!/bin/sh\necho '1, 100'\necho '{os.getpid()}, 200'\necho '{os.getpid()}, 300'\n")
-    tool.chmod(0o755)
-    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
-    assert gpu_memory() == pytest.approx(500 * 2**20 / 1e6)
-    tool.write_text("#!/bin/sh\necho '1, [N/A]'\n")
-    assert gpu_memory() is None
-    monkeypatch.setenv("PATH", str(tmp_path / "nothing"))
-    assert gpu_memory() is None

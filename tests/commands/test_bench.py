@@ -58,6 +58,18 @@ def test_all_of_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "declip-rt, batch 2" in printed.err
 
 
+def test_layers_are_in_the_table_and_in_the_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "bench.json"
+    assert main([*QUICK, "--layers", "--quiet", "--json", str(file)]) == 0
+    report, printed = read(file), capsys.readouterr().out
+    assert report.layers is not None
+    fastest = max(report.rows, key=lambda row: row.images_per_s.median)
+    assert (report.layers.batch, report.layers.engine) == (fastest.batch, fastest.device)
+    assert len(report.layers.layers) > 100
+    assert f"layers of {fastest.device}: each alone, mean of 2 batches of {fastest.batch}" in printed
+    assert report.layers.layers[0].name in printed
+
+
 def test_own_photos_and_quiet(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     options = ["bench", "--device", "cpu", "--batch", "2", "--iterations", "2", "--warmup", "0"]
     assert main([*options, "--images", str(folder), "--quiet"]) == 0
@@ -102,6 +114,7 @@ def test_without_onnx_flops_are_left_out(monkeypatch: pytest.MonkeyPatch, capsys
         (["--batch", ""], "give whole numbers"),
         (["--lanes", "1,2,"], "--lanes 1,2,: give whole numbers"),
         (["--lanes", "2"], "lanes are of GPUs"),
+        (["--layers", "--device", "openvino"], "--layers needs --device cpu or tensorrt"),
         (["--iterations", "0"], "--iterations must be at least 1"),
         (["--seconds", "-1"], "--seconds must be 0 or more"),
         (["--seconds", "nan"], "--seconds must be 0 or more"),

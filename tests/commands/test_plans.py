@@ -46,6 +46,38 @@ def test_build_list_show_prune_and_clear(declip: Run, recipe: Path) -> None:
     assert declip("engines", "clear").stdout == b"removed 0 plans\n"
 
 
+def test_plans_go_to_another_cache(declip: Run, recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("tensorrt_rtx", reason="NOT RUN, TensorRT for RTX is not installed")
+    built = Path(declip("build", "--recipe", recipe, "--for", "sm89").stdout.decode().strip())
+    file, said = tmp_path / "sm89.declip-plans", f"{built.stem[:12]} (declip-tiny, tensorrt_rtx".encode()
+    assert b"exported " + said in declip("plans", "export", built.stem[:6], "--out", file).stdout
+
+    monkeypatch.setenv("DECLIP_RT_CACHE", str(tmp_path / "elsewhere"))
+    assert b"imported " + said in declip("plans", "import", file).stdout
+    again = declip("build", "--recipe", recipe, "--for", "sm89")
+    assert again.stderr == b"", "it is not built"
+    found = Path(again.stdout.decode().strip())
+    assert (found.parent, found.read_bytes()) == (tmp_path / "elsewhere", built.read_bytes())
+    assert b"left as it is, as its key is known already: " + said in declip("plans", "import", file).stdout
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        (("export", "--out", "x"), "name plans by the start of their keys, or take all by --all"),
+        (("export", "abc", "--all", "--out", "x"), "or take all by --all"),
+        (("export", "abc", "--out", "x"), "0 plans have a key that starts with 'abc'"),
+        (("export", "--all", "--out", "x"), "there are no plans to export; declip-rt build makes one"),
+        (("import", "x"), "cannot import x: "),
+    ],
+)
+def test_what_cannot_travel_is_said(line: tuple[str, ...], said: str, declip: Run, recipe: Path) -> None:
+    done = declip("plans", *line)
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert said in done.stderr.decode()
+    assert not Path("x").exists()
+
+
 def test_without_a_gpu_the_remedy_is_named(declip: Run, recipe: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
     done = declip("build", "--recipe", recipe)

@@ -28,7 +28,7 @@ def test_without_a_gpu_it_says_so() -> None:
     assert re.match(r"no frames are scored: .*(CUDA|declip-rt\[)", done.stdout)
 
 
-@pytest.mark.skipif(not devices.list_devices(), reason="NOT RUN, nvidia-smi lists no GPU")
+@pytest.mark.skipif(not devices.list_devices(), reason="NOT RUN, NVML lists no GPU")
 def test_every_library_gives_the_same_score() -> None:
     done = run()
     assert done.returncode == 0, done.stdout + done.stderr

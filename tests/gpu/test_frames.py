@@ -128,7 +128,7 @@ def test_frames_of_an_abandoned_run_are_forgotten(scorer: Scorer, context: Conte
 
 def test_torch_frames_are_waited_for_on_the_stream_that_writes_them(scorer: Scorer) -> None:
     if not devices.list_devices():
-        pytest.skip("NOT RUN, nvidia-smi lists no GPU: torch would take a simulated one for a real one")
+        pytest.skip("NOT RUN, NVML lists no GPU: torch would take a simulated one for a real one")
     torch: Any = pytest.importorskip("torch", reason="NOT RUN, torch is not installed")
     if not torch.cuda.is_available():
         pytest.skip("NOT RUN, this torch has no CUDA")

@@ -15,7 +15,6 @@ import pytest
 
 from declip_rt import Bundle, native
 from declip_rt.backends.contract import EngineInfo
-from declip_rt.backends.cuda import devices
 from declip_rt.backends.cuda.context import Context
 from declip_rt.backends.cuda.engine import GpuEngine
 from declip_rt.backends.cuda.lane import Buffers
@@ -88,7 +87,7 @@ class TestKernel(Lanes):
         from cuda.core import ObjectCode
 
         with context.current():
-            simulated = not devices.list_devices()
+            simulated = context.name == "Simulated GPU"
             code = ObjectCode.from_fatbin(native.fatbin()) if simulated else compiled(context)
             return KernelNetwork(context, bundle, code)
 

@@ -67,7 +67,7 @@ class TorchProgram:
 @pytest.fixture
 def reopen(context: Context, bundle: Bundle) -> Open:
     if not devices.list_devices():
-        pytest.skip("NOT RUN, nvidia-smi lists no GPU: torch would take a simulated one for a real one")
+        pytest.skip("NOT RUN, NVML lists no GPU: torch would take a simulated one for a real one")
     torch: Any = pytest.importorskip("torch", reason="NOT RUN, torch is not installed")
     if not torch.cuda.is_available():
         pytest.skip("NOT RUN, this torch has no CUDA")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import struct
 import zlib
 from concurrent.futures import ThreadPoolExecutor
@@ -16,7 +15,7 @@ from declip_rt import Bundle, ImageError, Scorer
 from declip_rt.images import color, load
 from declip_rt.images.decode import Encoded, decode, from_pil
 from declip_rt.stats import Stats
-from tests.conftest import picture
+from tests.conftest import picture, saved
 
 SRGB = np.array([[0.4361, 0.3851, 0.1431], [0.2225, 0.7169, 0.0606], [0.0139, 0.0971, 0.7141]])  # to XYZ of D50
 DISPLAY_P3 = np.array([[0.5151, 0.2920, 0.1571], [0.2412, 0.6922, 0.0666], [-0.0011, 0.0419, 0.7841]])
@@ -47,12 +46,6 @@ def profile(columns: NDArray[np.float64] | None, gamma: float) -> bytes:
     space = b"GRAY" if columns is None else b"RGB "
     head = struct.pack(">I4sI4s4s4s12x4s28x", place + len(body), b"none", 0x02100000, b"mntr", space, b"XYZ ", b"acsp")
     return (head + fixed(0.9642, 1.0, 0.8249)).ljust(128, b"\0") + struct.pack(">I", len(tags)) + table + body
-
-
-def saved(image: Image.Image, kind: str, **options: object) -> bytes:
-    buffer = io.BytesIO()
-    image.save(buffer, kind, **options)
-    return buffer.getvalue()
 
 
 def expected(rgb: NDArray[np.uint8], columns: NDArray[np.float64], gamma: float) -> NDArray[np.float64]:
@@ -163,8 +156,8 @@ def test_a_score_takes_the_profile_unless_it_is_told_not_to() -> None:
 def test_the_gpus_decoder_gets_no_image_with_a_profile(bundle: Bundle) -> None:
     asked: list[bytes] = []
 
-    def on_gpu(data: bytes) -> None:
-        asked.append(data)
+    def on_gpu(image: Encoded) -> None:
+        asked.append(image.data)
 
     loader = load.Loader(bundle.views, Stats(), on_gpu=on_gpu)
     plain = saved(Image.fromarray(picture()), "JPEG")

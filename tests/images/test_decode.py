@@ -14,14 +14,9 @@ from hypothesis import strategies as st
 from PIL import Image, ImageOps, PngImagePlugin
 
 from declip_rt import ImageError
-from declip_rt.images.decode import LONGEST, Encoded, Scratch, decode, from_array, from_pil
-from tests.conftest import encoded, examples, picture
-
-
-def saved(image: Image.Image, kind: str = "PNG", **options: object) -> bytes:
-    buffer = io.BytesIO()
-    image.save(buffer, kind, **options)
-    return buffer.getvalue()
+from declip_rt.images.decode import LONGEST, Encoded, decode, from_array, from_pil
+from declip_rt.images.jpeg import Scratch
+from tests.conftest import encoded, examples, picture, saved
 
 
 def test_lossless_pixels_come_back_exactly() -> None:

@@ -5,6 +5,7 @@
 #include <utility>
 #include <vector>
 
+#include "jpeg.h"
 #include "ragged.h"
 #include "views.h"
 
@@ -27,8 +28,34 @@ static std::vector<uint8_t> by_kernels(const declip::Image& image, const std::ve
   return out;
 }
 
+// Reads damaged headers, in memory of exactly their size.
+static int read_headers(std::mt19937& random) {
+  const uint8_t whole[] = {0xff, 0xd8, 0xff, 0xe1, 0, 34, 'E', 'x', 'i', 'f', 0, 0, 'M', 'M', 0, '*', 0, 0, 0, 8, 0, 1, 1,
+                           0x12, 0, 3, 0, 0, 0, 1, 0, 6, 0, 0, 0, 0, 0, 0, 0xff, 0xe2, 0, 20, 'I', 'C', 'C', '_', 'P', 'R',
+                           'O', 'F', 'I', 'L', 'E', 0, 1, 1, 1, 2, 3, 4, 0xff, 0xc0, 0, 11, 8, 0, 40, 0, 60, 1, 1, 0x11,
+                           0, 0xff, 0xda, 0, 8, 1, 1, 0, 0, 63, 0};
+  int taken = 0;
+  for (int n = 0; n < 20000; n++) {
+    std::vector<uint8_t> data(whole, whole + sizeof whole);
+    for (int changes = n ? int(random() % 4) : 0; changes > 0; changes--) data[random() % data.size()] = uint8_t(random());
+    if (n && random() % 3 == 0) data.resize(random() % data.size());
+    data.shrink_to_fit();
+    declip::Jpeg found;
+    if (!declip::read_jpeg(data.data(), data.size(), found)) continue;
+    taken++;
+    for (auto [begin, size] : found.profile)
+      if (begin + size > data.size()) return 0;
+  }
+  return taken;
+}
+
 int main() {
   std::mt19937 random(1);
+  const int taken = read_headers(random);
+  if (taken < 1000) {
+    std::fprintf(stderr, "%d headers were read\n", taken);
+    return 1;
+  }
   auto draw = [&](int low, int high) { return std::uniform_int_distribution<int>(low, high)(random); };
   auto side = [&] { return draw(0, 1) ? draw(1, 12) : draw(1, 300); };
   const int photos = 500;

@@ -171,7 +171,10 @@ def test_no_sanitizer_objects(tmp_path: Path) -> None:
         "-fsanitize=address,undefined",
         "-fno-sanitize-recover=all",
     ]
-    sources = [Path(__file__).with_name("fuzz.cpp"), SOURCE / "views.cpp", SOURCE / "columns.cpp"]
+    sources = [
+        Path(__file__).with_name("fuzz.cpp"),
+        *(SOURCE / f"{name}.cpp" for name in ("views", "columns", "rows", "jpeg")),
+    ]
     subprocess.run(["g++", *flags, f"-I{SOURCE}", *map(str, sources), "-o", str(tmp_path / "fuzz")], check=True)
     done = subprocess.run([tmp_path / "fuzz"], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -384,7 +384,11 @@ FUNCTION(cuStreamDestroy_v2)(CUstream stream) {
   of(stream)->end();  // but not deleted, as another thread may be waiting for it
   return CUDA_SUCCESS;
 }
-FUNCTION(cuStreamSynchronize)(CUstream stream) { of(stream)->sync(); return health(); }
+FUNCTION(cuStreamSynchronize)(CUstream stream) {
+  if (of(stream)->captured) return CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED;
+  of(stream)->sync();
+  return health();
+}
 FUNCTION(cuStreamQuery)(CUstream stream) {
   if (CUresult error = health()) return error;
   std::lock_guard held(of(stream)->lock);

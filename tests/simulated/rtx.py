@@ -11,10 +11,13 @@ from tensorrt import (  # noqa: F401
     ILogger,
     INetworkDefinition,
     IOptimizationProfile,
+    IProfiler,
     IProgressMonitor,
+    LayerInformationFormat,
     MemoryPoolType,
     NetworkDefinitionCreationFlag,
     OnnxParser,
+    ProfilingVerbosity,
 )
 
 __version__ = "1.7.0"
@@ -23,7 +26,7 @@ compiled: list[bytes] = []  # kernels, in their order
 
 
 class BuilderFlag(enum.IntEnum):
-    TF32, REQUIRE_USER_ALLOCATION = 0, 1
+    TF32, REQUIRE_USER_ALLOCATION = 0, 5  # beside those of TensorRT
 
 
 class ComputeCapability(enum.IntEnum):

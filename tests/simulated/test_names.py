@@ -13,6 +13,8 @@ import rtx
 import tensorrt
 import tensorrt_rtx
 
+from tests.simulated import nvml
+
 
 def names(module: ModuleType) -> list[tuple[str, str]]:
     return [
@@ -46,6 +48,15 @@ def test_a_name_is_in_both_libraries(kind: str, name: str, bindings: bytes) -> N
 @pytest.mark.parametrize(("kind", "name"), names(rtx))
 def test_a_name_is_in_tensorrt_for_rtx(kind: str, name: str) -> None:
     assert hasattr(getattr(tensorrt_rtx, kind), name)
+
+
+def test_names_of_nvml_are_in_pynvml() -> None:
+    pynvml = pytest.importorskip("pynvml", reason="NOT RUN, nvidia-ml-py is not installed")
+    found = [name for name in vars(nvml) if name.lower().startswith("nvml")]
+    assert len(found) > 20
+    for name in found:
+        value = getattr(pynvml, name)
+        assert callable(value) or value == getattr(nvml, name)
 
 
 def test_there_are_names() -> None:

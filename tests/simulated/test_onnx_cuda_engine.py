@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
+import logging
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -12,12 +15,15 @@ import tensorrt
 from msgspec.structs import replace
 
 from declip_rt import Bundle, EngineError, ParityError
+from declip_rt.backends import parity
 from declip_rt.backends.choose import open_engine
 from declip_rt.backends.contract import EngineOptions
 from declip_rt.backends.onnxrt import cuda, session
 from declip_rt.model.manifest import Graph
 from tests.backends.contract import Contract, Open
 from tests.simulated.conftest import Simulation, pixels
+
+faults = set[str]()  # what goes wrong: nodes (on the CPU), waits (in the middle of a run)
 
 
 class Session:
@@ -26,7 +32,10 @@ class Session:
     def __init__(self, graph: str, options: object, providers: list[tuple[str, dict[str, object]]]) -> None:
         ((self.provider, self.options),) = providers
         self.settings = options
-        self.engine = tensorrt.ICudaEngine(b"[]\n" + Path(graph).read_bytes())
+        if "nodes" in faults and self.options["enable_cuda_graph"] == "1":
+            raise EngineError("all compute graph nodes have not been partitioned to the CUDAExecutionProvider")
+        plan = b'{"shapes": []}\n' + Path(graph).read_bytes()
+        self.engine = tensorrt.ICudaEngine(plan, tensorrt.Runtime(tensorrt.ILogger()))
 
     def get_providers(self) -> list[str]:
         return [self.provider]
@@ -34,8 +43,16 @@ class Session:
     def io_binding(self) -> tensorrt.IExecutionContext:
         return Binding(self.engine)
 
-    def run_with_iobinding(self, binding: tensorrt.IExecutionContext) -> None:
-        assert binding.execute_async_v3(int(self.options["user_compute_stream"]))
+    def run_with_iobinding(self, binding: tensorrt.IExecutionContext, options: onnxruntime.RunOptions) -> None:
+        stream = int(self.options["user_compute_stream"])
+        assert binding.execute_async_v3(stream)
+        waits = self.options["enable_cuda_graph"] == "0"
+        if not waits:
+            assert options.get_run_config_entry("gpu_graph_id") == "-1", "a graph of its own is of one thread"
+            assert options.get_run_config_entry("disable_synchronize_execution_providers") == "1"
+        waits = waits or "waits" in faults
+        if waits and (failed := binding.driver.cuStreamSynchronize(ctypes.c_void_p(stream))):
+            raise RuntimeError(f"CUDA failure {failed}: operation not permitted when stream is capturing")
 
 
 class Binding(tensorrt.IExecutionContext):
@@ -56,7 +73,7 @@ class Binding(tensorrt.IExecutionContext):
 
 
 @pytest.fixture
-def _cuda(monkeypatch: pytest.MonkeyPatch) -> None:
+def _cuda(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     runtime = SimpleNamespace(**vars(onnxruntime))
     runtime.get_available_providers = lambda: [session.CUDA]
     monkeypatch.setattr(cuda, "runtime_module", lambda: runtime)
@@ -69,6 +86,8 @@ def _cuda(monkeypatch: pytest.MonkeyPatch) -> None:
         return Session(str(graph), options, [provider])
 
     monkeypatch.setattr(session, "open_session", opened)
+    yield
+    faults.clear()
 
 
 @pytest.fixture
@@ -114,10 +133,12 @@ def test_auto_takes_it_and_falls_back_aloud(gpu: Simulation, bundle: Bundle, cap
 
 
 @pytest.mark.usefixtures("_cuda")
-def test_int8_is_not_for_gpus(gpu: Simulation, bundle: Bundle) -> None:
+def test_other_precisions_are_not_for_it(gpu: Simulation, bundle: Bundle) -> None:
     for precision in ("bf16", "int8"):
         with pytest.raises(EngineError, match=f"{precision} is for CPUs"):
             open_engine(bundle, EngineOptions(device="cuda", precision=precision))
+    with pytest.raises(EngineError, match="fp8 graphs are for TensorRT"):
+        open_engine(bundle, EngineOptions(device="cuda", precision="fp8"))
 
 
 @pytest.mark.usefixtures("_cuda")
@@ -141,7 +162,7 @@ def test_the_graphs_level_follows_its_precision_not_its_name(gpu: Simulation, bu
     levels = onnxruntime.GraphOptimizationLevel
     for precision, level in (("fp32", levels.ORT_ENABLE_ALL), ("fp16", levels.ORT_ENABLE_BASIC)):
         engine = open_engine(Bundle(folder), EngineOptions(device="cuda", precision=precision, lanes=1))
-        assert engine.lanes[0]._program._sessions[1].settings.graph_optimization_level == level
+        assert engine.lanes[0]._program._runs[1].session.settings.graph_optimization_level == level
         engine.close()
 
 
@@ -151,12 +172,45 @@ def test_every_session_has_its_batch_alone_and_computes_in_whole_fp32(
     precision: str, gpu: Simulation, bundle: Bundle
 ) -> None:
     engine = open_engine(bundle, EngineOptions(device="cuda", batch=4, precision=precision, lanes=2))
-    sessions = [each for lane in engine.lanes for each in lane._program._sessions.values()]
-    assert len({id(each) for each in sessions}) == 4, "two lanes, batches of 1 and 4"
-    assert all(each.options["use_tf32"] == "0" for each in sessions)
     programs = [lane._program for lane in engine.lanes]
+    sessions = [each.session for program in programs for each in program._runs.values()]
+    assert len({id(each) for each in sessions}) == 4, "two lanes, batches of 1 and 4"
+    for each in sessions:
+        assert each.options["use_tf32"] == "0"
+        assert each.options["arena_extend_strategy"] == "kSameAsRequested"
     engine.close()
-    assert [(program._sessions, program._bindings) for program in programs] == [({}, {})] * 2
+    assert [program._runs for program in programs] == [{}, {}]
+
+
+@pytest.mark.usefixtures("_cuda")
+def test_a_batch_is_one_graph_of_the_lane(gpu: Simulation, bundle: Bundle) -> None:
+    engine = open_engine(bundle, EngineOptions(device="cuda", batch=4))
+    assert engine.info.lanes == len(engine.lanes) == 2, "each holds the weights twice"
+    assert all(graph is not None for lane in engine.lanes for graph in lane._graphs.values())
+    for lane in engine.lanes:
+        lane._program.enqueue = None  # a graph alone is launched
+    images = pixels(1, (4, *bundle.views.shape))
+    found = parity.compute(engine, images, 4).scores
+    alone = parity.compute(engine, images, 1).scores
+    engine.close()
+    assert np.abs(found - alone).max() < 1e-5
+
+
+@pytest.mark.usefixtures("_cuda")
+@pytest.mark.parametrize(("fault", "why"), [("nodes", "nodes have not been"), ("waits", "CUDA failure 900")])
+def test_a_graph_that_cannot_be_captured_runs_without(
+    fault: str, why: str, gpu: Simulation, bundle: Bundle, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "declip_rt")
+    faults.add(fault)
+    engine = open_engine(bundle, EngineOptions(device="cuda", batch=4, lanes=1))
+    assert engine.lanes[0]._graphs == {1: None, 4: None}
+    assert {each.session.options["enable_cuda_graph"] for each in engine.lanes[0]._program._runs.values()} == {"0"}
+    said = [record for record in caplog.records if "without a CUDA graph" in record.message]
+    assert len(said) == 2
+    assert all(why in each.message and each.levelname == "INFO" for each in said)
+    engine.close()
+    assert (gpu.used, gpu.pinned) == (0, 0)
 
 
 @pytest.mark.usefixtures("_cuda")

@@ -6,6 +6,7 @@ import gc
 import json
 import logging
 import re
+import shutil
 import subprocess
 import sys
 import weakref
@@ -16,8 +17,9 @@ import numpy as np
 import pytest
 import rtx
 import tensorrt
+from msgspec.structs import replace
 
-from declip_rt import Bundle, ConfigError, EngineError, ParityError, Scorer, Unavailable
+from declip_rt import Bundle, BundleError, ConfigError, EngineError, ParityError, Scorer, Unavailable
 from declip_rt.backends.choose import open_engine
 from declip_rt.backends.contract import Engine, EngineOptions
 from declip_rt.backends.cuda.context import Context
@@ -191,6 +193,16 @@ def test_fp32_is_not_tf32_unless_a_recipe_asks(gpu: Simulation, bundle: Bundle, 
     assert tensorrt.BuilderFlag.TF32 not in tensorrt.built[-1].flags
     opened(bundle, lanes=1, recipe=recipe('graph = "fp32"\ntf32 = true')).close()
     assert tensorrt.BuilderFlag.TF32 in tensorrt.built[-1].flags
+
+
+def test_a_recipe_limits_a_lanes_streams_and_every_plan_names_its_layers(
+    gpu: Simulation, bundle: Bundle, recipe: Write
+) -> None:
+    opened(bundle, lanes=1).close()
+    assert tensorrt.built[-1].max_aux_streams == -1, "as TensorRT chooses"
+    opened(bundle, lanes=1, recipe=recipe("max_aux_streams = 0")).close()
+    assert tensorrt.built[-1].max_aux_streams == 0
+    assert tensorrt.built[-1].profiling_verbosity == tensorrt.ProfilingVerbosity.DETAILED
 
 
 def test_tensorrt_for_rtx_allocates_no_memory_of_its_own(
@@ -377,3 +389,21 @@ def test_a_whole_run_as_users_start_it(gpu: Simulation, bundle: Bundle, folder: 
         assert bool(ours["error"]) == bool(reference["error"])
         if not ours["error"]:
             assert abs(ours["technical"] - reference["technical"]) < 0.01
+
+
+def test_fp8_is_computed_where_the_gpu_has_it(
+    bundle: Bundle, gpu: Simulation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(BundleError, match="has no fp8 graph"):
+        opened(bundle, precision="fp8")
+    shutil.copytree(bundle.graph().parent, tmp_path / "fp8")
+    graphs = bundle.manifest.graphs | {"fp8": bundle.manifest.graphs["fp16"]}
+    replace(bundle.manifest, graphs=graphs).write(tmp_path / "fp8")
+    with_fp8 = Bundle(tmp_path / "fp8")
+    engine = opened(with_fp8, precision="fp8", lanes=1)
+    assert engine.info.precision == "fp8"
+    engine.close()
+    opened(with_fp8, recipe="fp8", lanes=1).close()
+    monkeypatch.setattr("declip_rt.backends.trt.engine.FP8_CAPABILITY", (9, 0))
+    with pytest.raises(EngineError, match=r"Simulated GPU has no products in fp8.*`precision=\"fp16\"`"):
+        opened(with_fp8, precision="fp8")

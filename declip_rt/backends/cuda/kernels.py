@@ -106,7 +106,7 @@ class ViewKernels:
         self._queue(0, stream, 2 * size, count, jobs, np.int32(size))
 
     def cut(self, stream: Any, jobs: int, count: int, size: int, longest: int, scratch: int, out: int) -> None:
-        """Queues the kernels that cut views, by weights that are computed. scratch, out: addresses, out of all views."""
+        """Queues the kernels that cut views, whose weights are there. scratch, out: addresses, out of all views."""
         self._queue(1, stream, longest, count, jobs, np.int32(size), scratch)
         self._queue(2, stream, size**2, count, jobs, np.int32(size), scratch, out)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,15 +26,26 @@ def open_onnx(bundle: Bundle, options: EngineOptions, stats: Stats, fallback: st
         Unavailable: ONNX Runtime is not installed.
         BundleError: the bundle has no graph of this precision.
     """
-    precision, (at_once, threads) = choose_precision(bundle, options.precision), share(options)
-    settings = session_options(precision, threads - at_once + 1)  # ONNX Runtime counts one caller among its threads
-    settings.add_session_config_entry("session.intra_op.allow_spinning", "0")  # the decoders want the cores
-    session = open_session(bundle.graph(precision), settings)
+    session, precision, at_once = open_graph(bundle, options)
     inputs, outputs = ([each.name for each in some] for some in (session.get_inputs(), session.get_outputs()))
     check_names(inputs, outputs, bundle.graph(precision))
     name = f"ONNX Runtime {runtime_module().__version__}"
     info = EngineInfo("cpu", None, name, precision, options.batch, at_once + SPARE_LANES, fallback)
     return HostEngine(_Compute(session), bundle, info, at_once, stats, "ONNX Runtime")
+
+
+def open_graph(bundle: Bundle, options: EngineOptions, profile: Path | None = None) -> tuple[Any, str, int]:
+    """A session of one of the bundle's graphs, its precision, and how many batches should compute at once.
+
+    profile: how the name of the file begins that the session writes what its nodes take to, at its `end_profiling`.
+    Raises what `open_onnx` raises.
+    """
+    precision, (at_once, threads) = choose_precision(bundle, options.precision), share(options)
+    settings = session_options(precision, threads - at_once + 1)  # ONNX Runtime counts one caller among its threads
+    settings.add_session_config_entry("session.intra_op.allow_spinning", "0")  # the decoders want the cores
+    if profile is not None:
+        settings.enable_profiling, settings.profile_file_prefix = True, str(profile)
+    return open_session(bundle.graph(precision), settings), precision, at_once
 
 
 class _Compute:
@@ -57,6 +69,8 @@ def choose_precision(bundle: Bundle, wanted: str) -> str:
 
     Raises EngineError where this CPU cannot compute what is wanted.
     """
+    if wanted == "fp8":
+        raise EngineError('fp8 graphs are for TensorRT; choose `device="tensorrt"`, or leave `precision` out')
     if wanted == "fp16":
         raise EngineError(
             'fp16 graphs are for GPUs; choose `device="tensorrt"` or `device="cuda"`, or leave `precision` out'

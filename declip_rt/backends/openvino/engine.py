@@ -59,8 +59,8 @@ def choose_precision(core: Any, unit: str, wanted: str, bundle: Bundle) -> str:
     """auto is the fastest that is proven. Raises EngineError where the device cannot compute what is wanted."""
     if wanted == "auto":
         return (fastest(bundle) if unit == "CPU" else None) or "fp32"
-    if wanted == "fp16":
-        raise EngineError('OpenVINO computes fp32, bf16 and int8 here, not fp16: leave `precision="fp16"` out')
+    if wanted in ("fp16", "fp8"):
+        raise EngineError(f'OpenVINO computes fp32, bf16 and int8 here, not {wanted}: leave `precision="{wanted}"` out')
     if wanted == "bf16" and "BF16" not in core.get_property(unit, "OPTIMIZATION_CAPABILITIES"):
         raise EngineError(
             f'this {unit} has no instructions for bf16, such as AVX512_BF16 or AMX: leave `precision="bf16"` out'

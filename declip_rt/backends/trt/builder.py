@@ -15,6 +15,7 @@ from declip_rt.model.bundle import Bundle
 from declip_rt.model.manifest import INPUT
 
 Progress = Callable[[str, int, int], None]  # phase, steps done, steps in all
+LEVELS = {"ampere_plus": "AMPERE_PLUS", "same_capability": "SAME_COMPUTE_CAPABILITY"}
 
 
 def build(
@@ -91,12 +92,23 @@ def _configure(
         config.builder_optimization_level = recipe.optimization_level
     if recipe.workspace_mb is not None:
         config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, recipe.workspace_mb * 2**20)
+    if recipe.max_aux_streams is not None:
+        config.max_aux_streams = recipe.max_aux_streams
+    # So that layers can be told apart. Plans of TensorRT for RTX are as large, and a CUDA graph marks no layers.
+    config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
     if not recipe.tf32:
         config.clear_flag(trt.BuilderFlag.TF32)
     if hasattr(trt.BuilderFlag, "REQUIRE_USER_ALLOCATION"):  # of TensorRT for RTX, which needs it for CUDA graphs
         config.set_flag(trt.BuilderFlag.REQUIRE_USER_ALLOCATION)
     if recipe.hardware_compatible:
-        config.hardware_compatibility_level = trt.HardwareCompatibilityLevel.AMPERE_PLUS
+        level = LEVELS[str(recipe.hardware_compatible)]
+        config.hardware_compatibility_level = getattr(trt.HardwareCompatibilityLevel, level)
+    if recipe.version_compatible:
+        config.set_flag(trt.BuilderFlag.VERSION_COMPATIBLE)
+        config.set_flag(trt.BuilderFlag.EXCLUDE_LEAN_RUNTIME)  # host code, which a plan may not bring
+    if recipe.stripped:
+        config.set_flag(trt.BuilderFlag.STRIP_PLAN)
+        config.set_flag(trt.BuilderFlag.REFIT_IDENTICAL)
     if targets:
         _aim(trt, config, recipe, targets)
     return config

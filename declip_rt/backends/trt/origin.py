@@ -16,7 +16,7 @@ from declip_rt.model.bundle import Bundle
 
 
 class Origin(msgspec.Struct, frozen=True, kw_only=True):
-    """All that a plan depends on."""
+    """All that a plan depends on. What it does not depend on is empty."""
 
     graph_sha256: str
     recipe: Recipe
@@ -44,11 +44,23 @@ class Origin(msgspec.Struct, frozen=True, kw_only=True):
             return made
         if recipe.library == "tensorrt_rtx":
             return replace(made, targets=(context.target,))
-        driver = next((each.driver for each in devices.list_devices()), "")
+        if recipe.hardware_compatible == "ampere_plus":
+            return replace(made, capability="8.0 and newer")
         if recipe.hardware_compatible:
-            return replace(made, capability="8.0 and newer", driver=driver)
+            return replace(made, capability=context.capability)
+        driver = "" if recipe.travels else _driver()
         return replace(made, gpu=context.name, capability=context.capability, driver=driver)
+
+    def place(self, context: Context) -> str:
+        """Where a proof of the plan holds. Empty for a plan that does not travel: its key or its kernels tell."""
+        if not self.recipe.travels:
+            return ""
+        return f"{context.name}, driver {_driver()}, TensorRT {library(self.recipe).__version__}"
 
     @property
     def key(self) -> str:
         return hashlib.sha256(msgspec.json.encode(self, order="deterministic")).hexdigest()
+
+
+def _driver() -> str:
+    return next((each.driver for each in devices.list_devices()), "")

@@ -13,6 +13,7 @@ import msgspec
 
 from declip_rt.backends import cache
 from declip_rt.backends.cache import is_trusted, locked
+from declip_rt.backends.trt import lean
 from declip_rt.backends.trt.origin import Origin
 from declip_rt.disk import write_whole
 from declip_rt.errors import ConfigError
@@ -27,10 +28,12 @@ class Proof(msgspec.Struct, frozen=True):
     """What shows that a plan may run.
 
     passed: its parity with the reference. kernels: what TensorRT for RTX has compiled for it; empty with TensorRT.
+    place: where it holds (`Origin.place`).
     """
 
     passed: Parity
     kernels: bytes = b""
+    place: str = ""
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,6 +45,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     size: int  # bytes
     built: str  # ISO 8601, UTC
     passed: Parity | None = None  # its parity with the reference, when it first ran
+    passed_at: str = ""  # the place of that, for a plan that travels
     refused: str = ""  # why it may not run, with its figures
     refused_by: str = ""  # which declip-rt found that, on which GPU
     kernels_sha256: str = ""  # of the kernels that it passed with; empty where there are none
@@ -75,17 +79,47 @@ class Plans:
         self.prune(self.most, spare=origin.key)
         return found
 
-    def proof(self, origin: Origin) -> Proof | None:
-        """The proof of this origin's plan. None where the plan has not run yet, or its kernels were altered."""
+    def load(self, plan: Plan) -> bytes:
+        """The plan, with its hash checked. Raises ConfigError where it cannot be used, as one that was refused."""
+        found = self._find_plan(plan.origin)
+        if isinstance(found, str):
+            raise ConfigError(f"the plan {plan.key[:KEY_DIGITS]} cannot be used: {plan.refused or found}")
+        return found
+
+    def add(self, plan: Plan, data: bytes) -> bool:
+        """Keeps a plan that was built elsewhere. False where something is known of this key already.
+
+        data: its hash must have been checked. Raises ConfigError where the folder cannot be written.
+        """
+        with locked(self.folder, plan.key):
+            if self.sidecar(plan.key).exists():
+                return False
+            write_whole(self.file(plan.key), data)
+            write_whole(self.sidecar(plan.key), _text(plan))
+            return True
+
+    def earlier(self, origin: Origin) -> Origin:
+        """The same origin with an earlier version, where that version's plan is here and its lean runtime installed.
+
+        Else `origin`, as where this version has built a plan, too.
+        """
+        if self.sidecar(origin.key).exists():
+            return origin
+        found = (plan.origin for plan in self.all() if _is_earlier(plan.origin, origin))
+        runs = (each for each in found if lean.find_library(each.version))
+        return next((each for each in runs if isinstance(self._find_plan(each), bytes)), origin)
+
+    def proof(self, origin: Origin, place: str = "") -> Proof | None:
+        """The proof of this origin's plan. None where it has not run yet at this place, or its kernels were altered."""
         plan = self._read(self.sidecar(origin.key))
-        if plan is None or plan.passed is None:
+        if plan is None or plan.passed is None or plan.passed_at != place:
             return None
         try:
             kernels = self.kernels(origin.key).read_bytes() if plan.kernels_sha256 else b""
         except OSError:
             return None
         same = not plan.kernels_sha256 or hashlib.sha256(kernels).hexdigest() == plan.kernels_sha256
-        return Proof(plan.passed, kernels) if same else None
+        return Proof(plan.passed, kernels, place) if same else None
 
     def prove(self, origin: Origin, proof: Proof) -> None:
         """Keeps the proof beside the plan. Raises ConfigError where the folder cannot be written."""
@@ -95,8 +129,8 @@ class Plans:
             if plan is not None:
                 if digest:
                     write_whole(self.kernels(origin.key), proof.kernels)
-                proven = msgspec.structs.replace(plan, passed=proof.passed, kernels_sha256=digest)
-                write_whole(self.sidecar(origin.key), _text(proven))
+                found = {"passed": proof.passed, "passed_at": proof.place, "kernels_sha256": digest}
+                write_whole(self.sidecar(origin.key), _text(msgspec.structs.replace(plan, **found)))
 
     def refusal(self, origin: Origin, by: str) -> str:
         """Why this origin's plan may not run. Empty where nothing is known against it, or another found that."""
@@ -188,6 +222,8 @@ class Plans:
     def _explain_miss(self, origin: Origin) -> str:
         for plan in self.all():
             other = plan.origin
+            if _is_earlier(other, origin):
+                return f"to use that of version {other.version} instead: {lean.remedy(other.version)}"
             if (other.graph_sha256, other.targets) != (origin.graph_sha256, origin.targets):
                 continue
             for name in ("recipe", "version", "gpu", "capability", "driver"):
@@ -216,6 +252,12 @@ class Plans:
             return self.file(key).stat().st_mtime
         except OSError:
             return 0.0
+
+
+def _is_earlier(other: Origin, origin: Origin) -> bool:
+    """Whether the other's plan is alike, but for an earlier version with which this one is compatible."""
+    alike = msgspec.structs.replace(other, version=origin.version) == origin
+    return origin.recipe.version_compatible and alike and lean.is_later(origin.version, other.version)
 
 
 def _text(plan: Plan) -> bytes:

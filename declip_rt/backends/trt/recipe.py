@@ -15,18 +15,31 @@ from declip_rt.errors import ConfigError, EngineError
 from declip_rt.model.bundle import Bundle
 
 Batch = Annotated[int, msgspec.Meta(ge=1, le=4096)]
+Reach = Literal["ampere_plus", "same_capability"]
 
 
 class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The settings in `engines/*.toml`."""
 
     library: Literal["tensorrt", "tensorrt_rtx"] = "tensorrt"
-    graph: Literal["fp32", "fp16"] = "fp16"
+    graph: Literal["fp32", "fp16", "fp8"] = "fp16"
     batches: Annotated[tuple[Batch, ...], msgspec.Meta(min_length=1)] = (1, 8, 32)  # an optimisation profile for each
     optimization_level: Annotated[int, msgspec.Meta(ge=0, le=5)] | None = None  # of TensorRT; None is its default
     workspace_mb: Annotated[int, msgspec.Meta(ge=1)] | None = None  # the most scratch memory; None is all of the GPU's
+    max_aux_streams: Annotated[int, msgspec.Meta(ge=0)] | None = None  # beside a lane's own; None is TensorRT's choice
     tf32: bool = False  # FP32 products round their inputs to 10 bits of mantissa
-    hardware_compatible: bool = False  # the plan runs on all GPUs from Ampere on, but slower
+    hardware_compatible: bool | Reach = False  # on which other GPUs the plan runs, but slower; true: from Ampere on
+    version_compatible: bool = False  # the plan runs under later versions of TensorRT, by the lean runtime of its own
+    stripped: bool = False  # the plan has no weights; the bundle's graph gives them when it is loaded
+
+    def __post_init__(self) -> None:
+        if self.hardware_compatible is True:
+            msgspec.structs.force_setattr(self, "hardware_compatible", "ampere_plus")
+
+    @property
+    def travels(self) -> bool:
+        """Whether the plan is for other GPUs or versions, too, and so for any driver."""
+        return bool(self.hardware_compatible) or self.version_compatible
 
     @staticmethod
     def find(named: str | os.PathLike[str]) -> Recipe:
@@ -44,9 +57,15 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             recipe = msgspec.toml.decode(path.read_bytes(), type=Recipe)
         except (OSError, msgspec.DecodeError) as error:
             raise ConfigError(f"cannot use {path}: {error}") from error
-        if recipe.hardware_compatible and recipe.library != "tensorrt":
+        asked = [name for name in ("hardware_compatible", "version_compatible", "stripped") if getattr(recipe, name)]
+        if asked and recipe.library != "tensorrt":
             remedy = f"build plans of {recipe.library} ahead of time"
-            raise ConfigError(f"cannot use {path}: hardware_compatible is for tensorrt; {remedy}")
+            raise ConfigError(f"cannot use {path}: {asked[0]} is for tensorrt; {remedy}")
+        if recipe.stripped and recipe.version_compatible:
+            raise ConfigError(
+                f"cannot use {path}: the lean runtime of another version gives a plan no weights; "
+                "leave out stripped or version_compatible"
+            )
         return recipe
 
 

@@ -133,9 +133,9 @@ def test_pixels_that_kernels_need_are_read_once() -> None:
 def test_threads_of_a_block_wait_for_each_other(tmp_path: Path) -> None:
     """The kernels themselves, on threads of the host."""
     threads, flags = SOURCE.parents[1] / "tests/native/threads.cpp", ["-std=c++20", "-O1", "-g", "-ffp-contract=off"]
-    for name in ("views", "columns"):  # which choose their instructions before the sanitizer starts
-        subprocess.run(["g++", *flags, "-c", SOURCE / f"{name}.cpp", "-o", tmp_path / f"{name}.o"], check=True)
-    objects = [tmp_path / "views.o", tmp_path / "columns.o"]
+    objects = [tmp_path / f"{name}.o" for name in ("views", "columns", "rows")]
+    for made in objects:  # which choose their instructions before the sanitizer starts
+        subprocess.run(["g++", *flags, "-c", SOURCE / f"{made.stem}.cpp", "-o", made], check=True)
     command = ["g++", *flags, "-fsanitize=thread", f"-I{SOURCE}", threads, *objects, "-o", tmp_path / "threads"]
     subprocess.run(command, check=True)
     done = subprocess.run([tmp_path / "threads"], capture_output=True, text=True, check=False)

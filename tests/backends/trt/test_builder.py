@@ -28,8 +28,8 @@ def test_a_plan_is_built_for_named_gpus(bundle: Bundle, targets: tuple[str, ...]
     assert (name, 0, steps) in seen
 
 
-def test_levels_and_workspace_are_taken(bundle: Bundle) -> None:
-    assert build(bundle, replace(RTX, batches=(1,), workspace_mb=64), SM89)
+def test_levels_workspace_and_streams_are_taken(bundle: Bundle) -> None:
+    assert build(bundle, replace(RTX, batches=(1,), workspace_mb=64, max_aux_streams=0), SM89)
 
 
 def test_an_unknown_gpu_names_the_known_ones(bundle: Bundle) -> None:

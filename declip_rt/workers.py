@@ -1,0 +1,179 @@
+"""Threads that load images: what takes too long is left to itself, and the run goes on."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from queue import Empty, SimpleQueue
+from typing import Protocol
+
+from declip_rt.errors import ImageError
+
+TIMEOUT = 300.0  # seconds that an image may take
+GLANCE = 1.0  # seconds between two looks at the workers
+MOST_LOST = 16  # threads that may be at what nobody waits for
+
+
+class Task(Protocol):
+    """What a worker does. None of it raises."""
+
+    def make(self) -> None:
+        """May take any time."""
+
+    def finish(self) -> None:
+        """Comes after `make`, where that was in time."""
+
+    def fail(self, error: ImageError) -> None:
+        """Comes in place of `finish` where it was not: in another thread, while `make` goes on."""
+
+
+class Workers:
+    """Threads that do one task after another, and keep no process alive.
+
+    No thread can be stopped from outside: one whose task takes too long ends with that task, and another has its place.
+
+    count: of threads. seconds: that `make` may take; None is any time.
+    """
+
+    def __init__(self, count: int, seconds: float | None) -> None:
+        self._count, self._seconds, self._tasks = count, seconds, SimpleQueue[Task | None]()
+        self._lock, self._stuck_since = threading.Lock(), 0.0
+        self._lost = list[_Worker]()
+        self._active = [_Worker(self._tasks) for _ in range(count)]
+
+    def submit(self, task: Task) -> None:
+        self._tasks.put(task)
+
+    def look(self) -> float | None:
+        """Gives up what takes too long. Who waits for a task calls it, and again after the seconds that it returns."""
+        if self._seconds is None:
+            return None
+        reason = f"took longer than {self._seconds:g} s (--timeout)"
+        with self._lock:
+            late = [task for worker in self._active if (task := worker.give_up(self._seconds))]
+            self._replace()
+            if not self._active and time.monotonic() > self._stuck_since + self._seconds:
+                reason = f"not tried: {MOST_LOST} images that took too long are still in work (--timeout)"
+                late += _all_of(self._tasks)
+            left = min([GLANCE, self._seconds, *(worker.left(self._seconds) for worker in self._active)])
+        for task in late:
+            task.fail(ImageError(reason))
+        return max(left, 0.0)
+
+    def _replace(self) -> None:
+        """Starts a worker for each lost one, but for the last MOST_LOST that are still at their tasks."""
+        were_active = bool(self._active)
+        self._lost = [worker for worker in self._lost + self._active if worker.is_lost and worker.thread.is_alive()]
+        self._active = [worker for worker in self._active if not worker.is_lost]
+        while len(self._active) < self._count and len(self._lost) < MOST_LOST:
+            self._active.append(_Worker(self._tasks))
+        if were_active:
+            self._stuck_since = time.monotonic()
+
+    def close(self) -> None:
+        """Waits until all tasks are done or given up. Nothing may be submitted from then on."""
+        self._end()
+        while alive := [worker for worker in self._active if worker.thread.is_alive()]:
+            alive[0].thread.join(self.look())
+
+    def _end(self) -> None:
+        for _ in range(self._count):
+            self._tasks.put(None)
+
+    def __del__(self) -> None:
+        self._end()
+
+
+class _Worker:
+    """A thread, and the task that it is at."""
+
+    def __init__(self, tasks: SimpleQueue[Task | None]) -> None:
+        self._at = _At()
+        self.thread = threading.Thread(target=_work, args=(tasks, self._at), name="declip-load", daemon=True)
+        self.thread.start()
+
+    @property
+    def is_lost(self) -> bool:
+        return self._at.is_lost
+
+    def left(self, seconds: float) -> float:
+        """The seconds that its task has left; GLANCE where none is being made, or its clock stands."""
+        since = self._at.since
+        return GLANCE if since is None else since + seconds - time.monotonic()
+
+    def give_up(self, seconds: float) -> Task | None:
+        """The task where it has taken longer than `seconds`; the worker is lost then."""
+        if self.left(seconds) > 0:
+            return None
+        return self._at.take(lose=True)
+
+
+class _At:
+    """What a worker is at: a task, since when, and what to call where it is given up."""
+
+    def __init__(self) -> None:
+        self._task: Task | None = None
+        self._lock, self.is_lost = threading.Lock(), False
+        self.since: float | None = None
+        self.let_go: Callable[[], None] | None = None
+
+    def begin(self, task: Task) -> None:
+        self._task, self.since = task, time.monotonic()
+
+    def take(self, lose: bool = False) -> Task | None:
+        """The task, once: for its worker in time, or for who gives it up."""
+        with self._lock:
+            task, self._task, self.since = self._task, None, None
+            if task is not None and lose:
+                self.is_lost = True
+                if self.let_go is not None:
+                    self.let_go()
+            self.let_go = None
+        return task
+
+
+_current = threading.local()  # its `at` is that of a worker's thread
+
+
+@contextmanager
+def standing() -> Iterator[None]:
+    """Within `make`: the clock stands while the task waits for others, and starts anew."""
+    at: _At | None = getattr(_current, "at", None)
+    if at is None:
+        yield
+        return
+    at.since = None
+    try:
+        yield
+    finally:
+        at.since = time.monotonic()
+
+
+def if_given_up(call: Callable[[], None]) -> None:
+    """Within `make`: what to call where nobody waits for the task any more."""
+    if (at := getattr(_current, "at", None)) is not None:
+        at.let_go = call
+
+
+def _work(tasks: SimpleQueue[Task | None], at: _At) -> None:
+    _current.at = at
+    while (task := tasks.get()) is not None:
+        at.begin(task)
+        task.make()
+        if at.take() is None:
+            return
+        task.finish()
+        task = None  # what was made belongs to who waits for it
+
+
+def _all_of(tasks: SimpleQueue[Task | None]) -> list[Task]:
+    """What waits in the queue, which is empty then."""
+    found = []
+    try:
+        while True:
+            if (task := tasks.get_nowait()) is not None:
+                found.append(task)
+    except Empty:
+        return found
