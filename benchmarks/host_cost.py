@@ -12,6 +12,7 @@ import os
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from types import SimpleNamespace
@@ -52,6 +53,11 @@ def photos(folder: Path) -> list[str]:
     return [paths[i % len(paths)] for i in range(IMAGES)]
 
 
+def giving(value: object) -> Callable[..., object]:
+    """Takes anything, and gives the value at once, which a Mock would not."""
+    return lambda *_, **__: value
+
+
 def microseconds(scorer: Scorer, paths: list[str]) -> float:
     """The least time for an image."""
     found = []
@@ -69,18 +75,18 @@ def main() -> int:
         f"{datetime.date.today()}, {Machine.here()}; JPEGs of {SIDE}x{SIDE}; the least of {REPEATS} times, us an image"
     )
     pixels, compiled = np.zeros((SIDE, SIDE, 3), np.uint8), native._native
-    idle = SimpleNamespace(resample_into=lambda *_: None, best_level=lambda: 0, read_jpeg=compiled.read_jpeg)
+    idle = SimpleNamespace(resample_into=giving(None), best_level=giving(0), read_jpeg=compiled.read_jpeg)
     with tempfile.TemporaryDirectory() as folder, ExitStack() as instead:
         paths = photos(Path(folder))
         content = sources.read(paths[0])
         instead.enter_context(mock.patch("declip_rt.scorer.open_engine", free_engine))
         scorer = instead.enter_context(Scorer(device="cpu", workers=1))
         print(f"read, decoded, resampled, scored: {microseconds(scorer, paths):.0f}")
-        instead.enter_context(mock.patch("simplejpeg.decode_jpeg", lambda *_, **__: pixels))
+        instead.enter_context(mock.patch("simplejpeg.decode_jpeg", giving(pixels)))
         print(f"of which no pixels are decoded: {microseconds(scorer, paths):.0f}")
         instead.enter_context(mock.patch.object(native, "_native", idle))
         print(f"nor resampled: {microseconds(scorer, paths):.0f}")
-        instead.enter_context(mock.patch.object(sources, "read", lambda *_: content))
+        instead.enter_context(mock.patch.object(sources, "read", giving(content)))
         print(f"nor files read, which leaves Python: {microseconds(scorer, paths):.0f}")
     return 0
 

@@ -80,11 +80,11 @@ def fatbin() -> bytes:
     return b"" if _native is None else _native.fatbin()
 
 
-def lay_out(jobs: NDArray[np.uint8], size: int) -> tuple[int, int]:
-    """Gives each of the kernels' jobs its place in scratch memory.
+def lay_out(jobs: NDArray[np.uint8], size: int) -> tuple[int, int, int]:
+    """Gives each of the kernels' jobs its places in the memory for weights and in scratch memory.
 
-    jobs: uint8 (n, 96), see declip_rt/backends/cuda/kernels.py. size: a view's side in pixels. Returns the bytes of
-    scratch for all jobs, and the pixels of the longest first pass.
+    jobs: uint8 (n, 104), see declip_rt/backends/cuda/kernels.py. size: a view's side in pixels. Returns the bytes of
+    weights and of scratch for all jobs, and the pixels of the longest first pass.
 
     Raises:
         ValueError: a box is empty or leaves its image, or an image is too large to count its pixels.

@@ -11,11 +11,12 @@ def resample_into(
 ) -> None: ...
 def read_jpeg(data: bytes) -> tuple[int, int, bool, int, bytes] | None: ...
 def lay_out(
-    jobs: Annotated[NDArray[numpy.uint8], dict(shape=(None, 96), order="C", device="cpu")], size: int
-) -> tuple[int, int]: ...
+    jobs: Annotated[NDArray[numpy.uint8], dict(shape=(None, 104), order="C", device="cpu")], size: int
+) -> tuple[int, int, int]: ...
 def ragged(
-    jobs: Annotated[NDArray[numpy.uint8], dict(shape=(None, 96), order="C", device="cpu")],
+    jobs: Annotated[NDArray[numpy.uint8], dict(shape=(None, 104), order="C", device="cpu")],
     size: int,
+    scratch: Annotated[NDArray[numpy.uint8], dict(order="C", device="cpu")],
     out: Annotated[NDArray[numpy.uint8], dict(order="C", device="cpu")],
 ) -> None:
     """Does what the kernels do, on the host. Tests call it."""

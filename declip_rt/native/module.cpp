@@ -1,10 +1,10 @@
 // The Python face: see __init__.py, which checks the arguments. After a change of a signature here, run `make stub`.
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
-#include <nanobind/stl/pair.h>
+#include <nanobind/stl/tuple.h>
 
 #include <string>
-#include <vector>
+#include <tuple>
 
 #include "jpeg.h"
 #include "ragged.h"
@@ -42,17 +42,17 @@ using Out = nb::ndarray<uint8_t, nb::c_contig, nb::device::cpu>;
 
 static declip::Job* jobs_of(Table table) { return reinterpret_cast<declip::Job*>(table.data()); }
 
-static std::pair<int64_t, int64_t> lay_out(Table table, int size) {
+static std::tuple<int64_t, int64_t, int64_t> lay_out(Table table, int size) {
   const declip::Need need = declip::lay_out(jobs_of(table), table.shape(0), size);
-  return {need.scratch, need.pixels};
+  return {need.weights, need.scratch, need.pixels};
 }
 
-static void ragged(Table table, int size, Out out) {
-  std::vector<uint8_t> scratch(lay_out(table, size).first);
+static void ragged(Table table, int size, Out scratch, Out out) {
+  uint32_t tile[declip::kTile];
   for (const declip::Job* job = jobs_of(table); job < jobs_of(table) + table.shape(0); job++) {
-    for (int i = 0; i < 2 * size; i++) weigh(*job, size, i, scratch.data());
-    for (int i = 0; i < job->length * size; i++) pass_one(*job, size, i, scratch.data());
-    for (int i = 0; i < size * size; i++) pass_two(*job, size, i, scratch.data(), out.data());
+    weigh(declip::Alone(), *job, size);
+    pass_one(declip::Alone(), *job, size, tile, scratch.data());
+    pass_two(declip::Alone(), *job, size, scratch.data(), out.data());
   }
 }
 
@@ -63,6 +63,7 @@ static nb::typed<nb::dict, nb::str, nb::int_> job_layout() {
   at["out"] = offsetof(declip::Job, out), at["weights"] = offsetof(declip::Job, weights);
   at["between"] = offsetof(declip::Job, between), at["begin"] = offsetof(declip::Job, begin);
   at["length"] = offsetof(declip::Job, length), at["taps"] = offsetof(declip::Job, column_taps);
+  at["tile"] = offsetof(declip::Job, rows);
   at["all"] = sizeof(declip::Job);
   return at;
 }
@@ -73,7 +74,8 @@ NB_MODULE(_native, module) {
   module.def("read_jpeg", &read_jpeg, nb::arg("data"),
              nb::sig("def read_jpeg(data: bytes) -> tuple[int, int, bool, int, bytes] | None"));
   module.def("lay_out", &lay_out, nb::arg("jobs").noconvert(), nb::arg("size"));
-  module.def("ragged", &ragged, nb::arg("jobs").noconvert(), nb::arg("size"), nb::arg("out").noconvert(),
+  module.def("ragged", &ragged, nb::arg("jobs").noconvert(), nb::arg("size"), nb::arg("scratch").noconvert(),
+             nb::arg("out").noconvert(),
              "Does what the kernels do, on the host. Tests call it.");
   module.def("job_layout", &job_layout, "The byte offset of each field of a job; `all` is a job's size.");
   module.def("fatbin", [] { return nb::bytes(declip_fatbin, declip_fatbin_size); });

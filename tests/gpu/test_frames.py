@@ -13,6 +13,7 @@ import pytest
 
 from declip_rt import Bundle, ImageError, Scorer
 from declip_rt.backends.cuda import devices
+from declip_rt.backends.cuda import frames as frames_of
 from declip_rt.backends.cuda.context import Context
 from declip_rt.backends.cuda.frames import Frames
 from declip_rt.errors import Unavailable
@@ -91,6 +92,12 @@ def test_a_frame_that_another_thread_forgets_is_let_go_here(context: Context, bu
     assert freed == [threading.get_ident()]
 
 
+@pytest.fixture(params=[frames_of.GROUP, 1], ids=["small", "large"])
+def _group(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Frames are cut together, or each as it comes."""
+    monkeypatch.setattr(frames_of, "GROUP", request.param)
+
+
 @pytest.fixture
 def scorer(device: str, context: Context, bundle: Bundle) -> Iterator[Scorer]:
     try:
@@ -101,6 +108,7 @@ def scorer(device: str, context: Context, bundle: Bundle) -> Iterator[Scorer]:
         yield made
 
 
+@pytest.mark.usefixtures("_group")
 def test_frames_and_photos_in_one_batch(scorer: Scorer, context: Context) -> None:
     pictures = [picture(i) for i in range(7)]
     mixed = [Frame(context, rgb) if i % 3 else rgb for i, rgb in enumerate(pictures)]
@@ -108,6 +116,7 @@ def test_frames_and_photos_in_one_batch(scorer: Scorer, context: Context) -> Non
     assert [score.to_dict() for score in scorer.score_many(mixed)] == expected
 
 
+@pytest.mark.usefixtures("_group")
 def test_frames_of_an_abandoned_run_are_forgotten(scorer: Scorer, context: Context) -> None:
     pictures = [picture(i) for i in range(8)]
     expected = [score.to_dict() for score in scorer.score_many(pictures)]

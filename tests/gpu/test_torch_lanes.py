@@ -6,27 +6,19 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-import onnx
 import pytest
-from onnx import numpy_helper
 
 from declip_rt import Bundle
-from declip_rt.backends import parity
 from declip_rt.backends.contract import Engine, EngineInfo
 from declip_rt.backends.cuda import devices
 from declip_rt.backends.cuda.context import Context
 from declip_rt.backends.cuda.engine import GpuEngine
 from declip_rt.backends.cuda.lane import Buffers
-from declip_rt.images.load import Loader, is_on_gpu
-from declip_rt.model.manifest import LIMITS, OUTPUTS
-from declip_rt.pipeline import Pipeline
+from declip_rt.model.manifest import OUTPUTS
 from declip_rt.stats import Stats
-from tests.backends.contract import Contract, Open
-from tests.backends.small import small_bundle
+from tests.backends.contract import Open
 from tests.conftest import picture
-from tests.gpu.conftest import Frame
-
-BUCKETS, BATCH = (1, 4), 4
+from tests.gpu.lanes import BATCH, BUCKETS, Lanes, layer_of, pipeline_of
 
 
 class TorchNetwork:
@@ -35,11 +27,9 @@ class TorchNetwork:
     buckets = BUCKETS
 
     def __init__(self, torch: Any, bundle: Bundle) -> None:
-        graph = onnx.load(bundle.graph()).graph
-        constants = {each.name: numpy_helper.to_array(each) for each in graph.initializer}
+        weights, self.widths = layer_of(bundle)
         self.torch, self.shape = torch, bundle.views.shape
-        self.widths = dict(zip(OUTPUTS, constants["widths"].tolist(), strict=True))
-        self.weights = torch.tensor(constants["weights"], device="cuda")
+        self.weights = torch.tensor(weights, device="cuda")
 
     def bind(self, buffers: Buffers) -> TorchProgram:
         return TorchProgram(self, buffers)
@@ -74,11 +64,6 @@ class TorchProgram:
         return self._torch.as_tensor(SimpleNamespace(__cuda_array_interface__=facts), device="cuda")
 
 
-@pytest.fixture(scope="module")
-def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    return small_bundle(tmp_path_factory.mktemp("small"))
-
-
 @pytest.fixture
 def reopen(context: Context, bundle: Bundle) -> Open:
     if not devices.list_devices():
@@ -91,61 +76,23 @@ def reopen(context: Context, bundle: Bundle) -> Open:
     return lambda: GpuEngine(context, network, bundle.views, info, Stats())
 
 
-class TestContract(Contract):
+class TestTorch(Lanes):
     """Torch on a real GPU."""
 
+    def settle(self) -> None:
+        import torch
 
-def test_it_passes_the_parity_gate(engine: Engine, bundle: Bundle) -> None:
-    assert parity.prove(engine, bundle).keeps(LIMITS["fp32"])
-
-
-def test_frames_and_photos_score_alike(engine: Engine, bundle: Bundle, context: Context) -> None:
-    stats = Stats()
-    loader = Loader(bundle.views, stats)
-    pipeline = Pipeline[Any, Any, Any](engine, loader.load, loader.place, 2, stats, is_on_gpu)
-    pictures = [picture(i) for i in range(11)]
-    mixed = [Frame(context, rgb) if i % 3 else rgb for i, rgb in enumerate(pictures)]
-    ours, expected = (
-        np.array([done.outputs.scores[done.row] for done in pipeline.run(images)]) for images in (mixed, pictures)
-    )
-    assert np.array_equal(ours, expected)
-
-
-def test_a_frame_is_waited_for_on_the_stream_that_writes_it(engine: Engine, bundle: Bundle) -> None:
-    import torch
-
-    loader = Loader(bundle.views, Stats())
-    pipeline = Pipeline[Any, Any, Any](engine, loader.load, loader.place, 2, None, is_on_gpu)
-    given = torch.from_numpy(picture()).cuda()
-    frame = torch.zeros_like(given)
-    torch.cuda.synchronize()
-    with torch.cuda.stream(torch.cuda.Stream()):
-        torch.cuda._sleep(200_000_000)  # cycles: a tenth of a second
-        frame.copy_(given)
-        found = pipeline.one(frame)
-    assert np.array_equal(found.outputs.scores[found.row], pipeline.one(picture()).outputs.scores[0])
-
-
-def test_memory_is_flat_and_closing_frees_it(reopen: Open, bundle: Bundle, context: Context) -> None:
-    views = parity.pictures(bundle.views)
-
-    def place(item: int, slot: Any) -> None:
-        slot.memory[...] = views[item % len(views)]
-
-    import torch
-
-    def free() -> int:
         torch.cuda.empty_cache()  # torch keeps memory for each stream
-        return context.free()[0]
 
-    reopen().close()
-    before = free()
-    engine = reopen()
-    pipeline = Pipeline[int, int, None](engine, lambda item: item, place, 4)
-    list(pipeline.run(range(BATCH * 6)))
-    held = free()
-    rows = [done.outputs.scores[done.row] for done in pipeline.run(range(BATCH * 60)) if done.outputs]
-    assert len(rows) == BATCH * 60
-    assert free() >= held - 2**20
-    pipeline.close()
-    assert free() >= before - 2**20
+    def test_a_frame_is_waited_for_on_the_stream_that_writes_it(self, engine: Engine, bundle: Bundle) -> None:
+        import torch
+
+        pipeline = pipeline_of(engine, bundle)
+        given = torch.from_numpy(picture()).cuda()
+        frame = torch.zeros_like(given)
+        torch.cuda.synchronize()
+        with torch.cuda.stream(torch.cuda.Stream()):
+            torch.cuda._sleep(200_000_000)  # cycles: a tenth of a second
+            frame.copy_(given)
+            found = pipeline.one(frame)
+        assert np.array_equal(found.outputs.scores[found.row], pipeline.one(picture()).outputs.scores[0])

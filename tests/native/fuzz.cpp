@@ -17,11 +17,13 @@ static std::vector<uint8_t> by_kernels(const declip::Image& image, const std::ve
                     box.right, box.bottom, bytes * int64_t(jobs.size())});
   }
   const auto need = declip::lay_out(jobs.data(), jobs.size(), size);
-  std::vector<uint8_t> scratch(need.scratch), out(bytes * jobs.size());
-  for (const auto& job : jobs) {
-    for (int i = 0; i < 2 * size; i++) declip::weigh(job, size, i, scratch.data());
-    for (int i = 0; i < job.length * size; i++) declip::pass_one(job, size, i, scratch.data());
-    for (int i = 0; i < size * size; i++) declip::pass_two(job, size, i, scratch.data(), out.data());
+  std::vector<uint8_t> weights(need.weights), scratch(need.scratch), out(bytes * jobs.size());
+  std::vector<uint32_t> tile(declip::kTile);
+  for (auto& job : jobs) {
+    job.weights += reinterpret_cast<uint64_t>(weights.data());
+    declip::weigh(declip::Alone(), job, size);
+    declip::pass_one(declip::Alone(), job, size, tile.data(), scratch.data());
+    declip::pass_two(declip::Alone(), job, size, scratch.data(), out.data());
   }
   return out;
 }
@@ -59,11 +61,14 @@ int main() {
   const int photos = 500;
   for (int n = 0; n < photos; n++) {
     int height = side(), width = side(), out_height = side(), out_width = side(), views = draw(1, 3);
-    std::vector<uint8_t> pixels(size_t(height) * width * 3);
+    const int at = draw(0, 15), gap = draw(0, 1) ? draw(0, 20) : 0;  // the kernels read whole chunks of 16 bytes
+    const int row = width * 3 + gap;
+    std::vector<uint8_t> pixels(at + size_t(height) * row - gap);
     for (auto& pixel : pixels) pixel = uint8_t(draw(0, 255));
-    declip::Image image{pixels.data(), height, width, width * 3, 3, 1};
-    if (draw(0, 3) == 0) {  // upside down and mirrored
-      image = {pixels.data() + pixels.size() - 3, height, width, -width * 3, -3, 1};
+    declip::Image image{pixels.data() + at, height, width, row, 3, 1};
+    if (draw(0, 3) == 0) {  // upside down, and mirrored
+      image = {image.data + (height - 1) * row, height, width, -row, 3, 1};
+      if (draw(0, 1)) image = {pixels.data() + pixels.size() - 3, height, width, -row, -3, 1};
     }
     if (draw(0, 3) == 0) {  // turned
       image = {image.data, width, height, image.pixel, image.row, 1};

@@ -68,8 +68,16 @@ class Simulation:
 
     @property
     def faults(self) -> str:
-        text = ctypes.create_string_buffer(10_000)
-        self.driver.sim_faults(text, ctypes.c_size_t(len(text)))
+        return self._text("faults")
+
+    @property
+    def launches(self) -> list[str]:
+        """The kernels that were queued, each with the rows of its grid, as "declip_weigh 4"; "load" is a library."""
+        return self._text("launches").splitlines()
+
+    def _text(self, name: str) -> str:
+        text = ctypes.create_string_buffer(100_000)
+        getattr(self.driver, f"sim_{name}")(text, ctypes.c_size_t(len(text)))
         return text.value.decode()
 
 
@@ -81,7 +89,8 @@ def pytest_configure(config: pytest.Config) -> None:
 def _built() -> ctypes.CDLL:
     headers = [path for path in sys.path for path in Path(path).glob("nvidia/cu*/include")]
     made = Path(tempfile.mkdtemp()) / "libcuda.so.1"
-    include = [f"-I{path}" for path in (*headers, "/usr/local/cuda/include", HERE.parents[1] / "declip_rt/native")]
+    ours = HERE.parents[1] / "declip_rt/native", HERE.parent / "gpu"
+    include = [f"-I{path}" for path in (*headers, "/usr/local/cuda/include", *ours)]
     flags = [
         "-std=c++17",
         "-O1",

@@ -20,6 +20,7 @@
 #include <thread>
 #include <vector>
 
+#include "network.cu"
 #include "ragged.h"
 
 #define EXPORT extern "C" __attribute__((visibility("default")))
@@ -54,6 +55,7 @@ bool lost = false, full = false;  // full: there is no room for a context
 char fatal = 0;  // the kind of work by which the device is lost
 auto& spans = *new std::vector<Span>;
 auto& faults = *new std::vector<std::string>;  // misuse that a real driver may let pass
+auto& queued = *new std::vector<std::string>;  // "kernel rows-of-blocks", and "load" for a library
 const Clock::time_point start = Clock::now();
 
 double now() { return std::chrono::duration<double>(Clock::now() - start).count(); }
@@ -192,7 +194,7 @@ int retained = 0;
 EXPORT void sim_reset(size_t memory, double slow, long launches) {
   std::lock_guard held(big);
   total = memory, slowness = slow, launches_left = launches, lost = full = false, fatal = 0;
-  spans.clear(), faults.clear(), foreign.clear();
+  spans.clear(), faults.clear(), foreign.clear(), queued.clear();
 }
 EXPORT void sim_fail(char kind) { std::lock_guard held(big); fatal = kind; }
 EXPORT void sim_fill() { full = true; }
@@ -205,13 +207,14 @@ EXPORT int sim_spans(Span* out, int most) {
   std::copy_n(spans.begin(), count, out);
   return count;
 }
-EXPORT int sim_faults(char* out, size_t most) {
+static void write(const std::vector<std::string>& lines, char* out, size_t most) {
   std::lock_guard held(big);
   std::string all;
-  for (auto& fault : faults) all += fault + "\n";
+  for (auto& line : lines) all += line + "\n";
   snprintf(out, most, "%s", all.c_str());
-  return faults.size();
 }
+EXPORT void sim_faults(char* out, size_t most) { write(faults, out, most); }
+EXPORT void sim_launches(char* out, size_t most) { write(queued, out, most); }
 
 #define FUNCTION(name) EXPORT CUresult name
 
@@ -537,29 +540,41 @@ FUNCTION(cuLaunchHostFunc)(CUstream stream, CUhostFn function, void* data) {
   return CUDA_SUCCESS;
 }
 
-// The kernels of declip_rt/native/ragged.cu, by the functions that they are made of.
+// The kernels of declip_rt/native/ragged.cu and tests/gpu/network.cu, by the functions that they are made of.
 using Kernel = void (*)(void** arguments, int jobs);
 template <typename T> T argument(void** arguments, int i) { return *static_cast<T*>(arguments[i]); }
 static const declip::Job* jobs_of(void** arguments) { return argument<const declip::Job*>(arguments, 0); }
 static void weigh(void** given, int count) {
-  int size = argument<int>(given, 1);
-  for (int n = 0; n < count; n++)
-    for (int i = 0; i < 2 * size; i++) declip::weigh(jobs_of(given)[n], size, i, argument<uint8_t*>(given, 2));
+  for (int n = 0; n < count; n++) declip::weigh(declip::Alone(), jobs_of(given)[n], argument<int>(given, 1));
 }
 static void pass_one(void** given, int count) {
-  int size = argument<int>(given, 1);
+  std::vector<uint32_t> tile(declip::kTile);
   for (int n = 0; n < count; n++)
-    for (int i = 0; i < jobs_of(given)[n].length * size; i++)
-      declip::pass_one(jobs_of(given)[n], size, i, argument<uint8_t*>(given, 2));
+    declip::pass_one(declip::Alone(), jobs_of(given)[n], argument<int>(given, 1), tile.data(),
+                     argument<uint8_t*>(given, 2));
 }
 static void pass_two(void** given, int count) {
-  int size = argument<int>(given, 1);
   for (int n = 0; n < count; n++)
-    for (int i = 0; i < size * size; i++)
-      declip::pass_two(jobs_of(given)[n], size, i, argument<uint8_t*>(given, 2), argument<uint8_t*>(given, 3));
+    declip::pass_two(declip::Alone(), jobs_of(given)[n], argument<int>(given, 1), argument<uint8_t*>(given, 2),
+                     argument<uint8_t*>(given, 3));
 }
-static const auto& kernels = *new std::map<std::string, std::pair<Kernel, int>>{
-    {"declip_weigh", {weigh, 3}}, {"declip_pass_one", {pass_one, 3}}, {"declip_pass_two", {pass_two, 4}}};
+static void small_network(void** given, int count) {
+  auto pixels = argument<const unsigned char*>(given, 0);
+  auto at = [=](int i) { return argument<float*>(given, i); };
+  const int inputs = argument<int>(given, 5), heads = argument<int>(given, 6), features = argument<int>(given, 7);
+  std::vector<float> layer(heads + 2 * features);
+  for (int n = 0; n < count; n++) {
+    for (int i = 0; i < int(layer.size()); i++)
+      layer[i] = layer_of(pixels + n * inputs, at(1), inputs, layer.size(), i);
+    for (int i = 0; i < int(layer.size()); i++)
+      *place_of(at(2), at(3), at(4), heads, features, n, i) = output_of(layer.data(), heads, features, i);
+  }
+}
+static const auto& kernels = *new std::map<std::string, std::pair<Kernel, std::vector<size_t>>>{
+    {"declip_weigh", {weigh, {8, 4}}},
+    {"declip_pass_one", {pass_one, {8, 4, 8}}},
+    {"declip_pass_two", {pass_two, {8, 4, 8, 8}}},
+    {"small_network", {small_network, {8, 8, 8, 8, 8, 4, 4, 4}}}};
 
 FUNCTION(cuLibraryLoadData)(CUlibrary* library, const void* code, CUjit_option*, void**, unsigned, CUlibraryOption*, void**,
                             unsigned) {
@@ -567,22 +582,30 @@ FUNCTION(cuLibraryLoadData)(CUlibrary* library, const void* code, CUjit_option*,
   int version;
   cuDriverGetVersion(&version);
   if (version < 13000) return CUDA_ERROR_INVALID_IMAGE;  // what nvcc 13 made
+  {
+    std::lock_guard held(big);
+    queued.push_back("load");
+  }
   return *static_cast<const unsigned*>(code) == 0xba55ed50 ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
 }
 FUNCTION(cuLibraryUnload)(CUlibrary) { return CUDA_SUCCESS; }
 FUNCTION(cuLibraryGetKernel)(CUkernel* kernel, CUlibrary, const char* name) {
   auto found = kernels.find(name);
   if (found == kernels.end()) return CUDA_ERROR_NOT_FOUND;
-  *kernel = (CUkernel)(&found->second);
+  *kernel = (CUkernel)(&*found);
   return CUDA_SUCCESS;
 }
 static CUresult launch(void* kernel, int count, void** arguments, CUstream stream) {
   if (CUresult error = health()) return error;
   if (CUresult error = on(stream)) return error;
-  auto [function, number] = *static_cast<const std::pair<Kernel, int>*>(kernel);
-  auto kept = std::make_shared<std::vector<uint64_t>>(number);
-  for (int i = 0; i < number; i++) memcpy(&(*kept)[i], arguments[i], i == 1 ? 4 : 8);
-  of(stream)->add([=, run = function] {
+  auto& [name, facts] = *static_cast<const std::pair<const std::string, std::pair<Kernel, std::vector<size_t>>>*>(kernel);
+  auto kept = std::make_shared<std::vector<uint64_t>>(facts.second.size());
+  for (size_t i = 0; i < kept->size(); i++) memcpy(&(*kept)[i], arguments[i], facts.second[i]);
+  {
+    std::lock_guard held(big);
+    queued.push_back(name + " " + std::to_string(count));
+  }
+  of(stream)->add([=, run = facts.first] {
     std::vector<void*> pointers;
     for (auto& each : *kept) pointers.push_back(&each);
     run(pointers.data(), count);

@@ -39,8 +39,8 @@ import ctypes
 {nvjpeg}
 class Decoder:
     def __init__(self, *_, **__): ...
-    def decode(self, source): return {decoded}
-CodeStream = lambda data: type("", (), {{"width": 64, "height": 64}})
+    def decode(self, sources, *, cuda_stream): return [{decoded} for _ in sources]
+CodeStream = lambda data: data
 Backend = lambda kind: kind
 BackendKind = type("", (), {{kind: kind for kind in ("HW_GPU_ONLY", "GPU_ONLY", "HYBRID_CPU_GPU")}})
 """

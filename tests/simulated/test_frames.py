@@ -6,6 +6,7 @@ import ctypes
 import gc
 import threading
 import time
+import weakref
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -14,7 +15,10 @@ import pytest
 from cuda.bindings import driver
 
 from declip_rt import Bundle, ImageError, OnStream, Scorer
+from declip_rt.backends.cuda import frames as frames_of
 from declip_rt.backends.cuda.context import Context
+from declip_rt.backends.cuda.frames import Frames
+from declip_rt.images.views import write_views
 from tests.conftest import picture
 from tests.gpu.conftest import Frame
 from tests.simulated.conftest import FOREIGN, Simulation
@@ -159,3 +163,147 @@ def test_one_bad_frame_is_one_error(what: str, gpu: Simulation, bundle: Bundle) 
         bad = Frame(Context(1), picture()) if what == "another GPU" else Failing()
         found = list(scorer.score_many([picture(), bad, picture()], return_errors=True))
         assert [isinstance(each, ImageError) for each in found] == [False, True, False]
+
+
+def test_weights_are_computed_once_for_each_size(gpu: Simulation, bundle: Bundle) -> None:
+    """And the kernels are loaded once for all lanes."""
+    context, views = Context(0), len(bundle.views.placements)
+    with Scorer(bundle.path, "tensorrt", batch=4, lanes=2) as scorer:
+        frames = [Frame(context, picture(seed)) for seed in range(8)]
+        list(scorer.score_many(frames))
+        first = gpu.launches
+        list(scorer.score_many(frames))
+        again = gpu.launches[len(first) :]
+        list(scorer.score_many([*frames[:3], Frame(context, picture(0, 200, 100)), *frames[:4]]))
+        other = gpu.launches[len(first) + len(again) :]
+    assert first.count("load") == 1
+    assert [each for each in first if "weigh" in each] == [f"declip_weigh {views}"] * 2, "once for each lane"
+    cut = [f"declip_pass_one {4 * views}", f"declip_pass_two {4 * views}"]
+    assert again == cut * 2, "one launch of each kernel for a batch"
+    assert other == [f"declip_weigh {views}", *cut, *cut]
+
+
+class Stage:
+    """Frames beside the views that the CPU cuts from them."""
+
+    def __init__(self, bundle: Bundle, batch: int) -> None:
+        self.context, self.views = Context(0), bundle.views
+        self.stream = self.context.stream()
+        self.expected = np.zeros((batch, *bundle.views.shape), np.uint8)
+        self.pixels = self.context.memory(self.expected.nbytes, self.stream)
+        self.frames = Frames(self.context, self.views, self.stream, batch, int(self.pixels.handle))
+
+    def put(self, i: int, rgb: np.ndarray) -> weakref.ref[Frame]:
+        frame = Frame(self.context, rgb)
+        self.frames.put(i, frame)
+        write_views(rgb, self.views, self.expected[i])
+        return weakref.ref(frame)
+
+    def check(self, n: int) -> None:
+        self.frames.write(int(self.pixels.handle), n)
+        found, pinned = self.context.pinned(self.expected.shape)
+        self.pixels.copy_to(pinned, stream=self.stream)
+        self.stream.sync()
+        assert np.array_equal(found[:n], self.expected[:n])
+        self.frames.clear()
+
+    def close(self) -> None:
+        self.frames.close()
+        self.pixels.close()
+        self.stream.sync()
+
+
+def test_large_frames_are_cut_and_let_go_as_they_come(
+    gpu: Simulation, bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Memory is that of two groups, whatever the batch."""
+    monkeypatch.setattr(frames_of, "GROUP", 2 * picture().nbytes)
+    with Context(0).current():
+        stage = Stage(bundle, 12)
+        held = [0]
+        before = gpu.used
+        for round_ in range(3):
+            taken = []
+            for i in range(12):
+                taken.append(stage.put(i, picture(12 * round_ + i)))
+                gc.collect()
+                held.append(sum(each() is not None for each in taken))
+            assert all(i in stage.frames for i in range(12)), "no photo may be copied there"
+            stage.check(12)
+        assert max(held) == 3, "a group whose views are being cut, and one that is not full"
+        assert gpu.used - before < 6 * picture().nbytes
+        stage.close()
+
+
+@pytest.mark.parametrize("batch", [3, 8])
+def test_what_the_gpu_has_to_read_yet_stays(
+    batch: int, gpu: Simulation, bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Frames, and the jobs of slots that are filled again before a launch, as after runs that ended early."""
+    monkeypatch.setattr(frames_of, "GROUP", 2 * picture().nbytes)
+    happened: list[str] = []
+
+    @ctypes.CFUNCTYPE(None, ctypes.c_void_p)
+    def idle(_: object) -> None:
+        time.sleep(0.2)
+        happened.append("the GPU goes on")
+
+    with Context(0).current():
+        stage = Stage(bundle, batch)
+        frames = [Frame(stage.context, picture(seed)) for seed in range(4)]
+        weakref.finalize(frames[0], lambda: happened.append("a frame is let go"))
+        gpu.driver.cuLaunchHostFunc(ctypes.c_void_p(int(stage.stream.handle)), idle, None)
+        for i in (0, 1, 2, 0):
+            stage.frames.put(i, frames.pop(0))
+        for i, seed in enumerate((3, 1, 2)):
+            write_views(picture(seed), bundle.views, stage.expected[i])
+        stage.check(3)
+        assert happened == ["the GPU goes on", "a frame is let go"]
+        stage.close()
+
+
+def test_weights_of_many_sizes_take_bounded_memory(
+    gpu: Simulation, bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(frames_of, "WEIGHTS", 2**16)
+    context = Context(0)
+    with context.current():
+        stage = Stage(bundle, 4)
+        used = []
+        for width in range(100, 200):
+            stage.put(0, picture(0, width, 100))
+            stage.check(1)
+            gc.collect()
+            stage.stream.sync()
+            context.trim()  # what the pool keeps of the frames themselves
+            used.append(gpu.used)
+        assert used[20] > used[0]
+        assert max(used) < used[0] + 2**16 + 2**14
+        stage.close()
+
+
+def test_a_frame_of_another_thread_waits_for_it(
+    gpu: Simulation, bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Though its views are cut: pycuda frees an array's memory in the thread of its context alone."""
+    monkeypatch.setattr(frames_of, "GROUP", 1)
+    freed: list[tuple[int, int]] = []  # threads: which gave it, and which let it go
+    with Context(0).current():
+        stage = Stage(bundle, 8)
+
+        def put(*slots: int) -> None:
+            giver = threading.get_ident()
+            with Context(0).current():
+                for i in slots:
+                    weakref.finalize(stage.put(i, picture(i))(), lambda: freed.append((giver, threading.get_ident())))
+
+        put(0)
+        other = threading.Thread(target=put, args=(1, 2, 3))
+        other.start()
+        other.join()
+        put(4, 5)
+        gc.collect()
+        assert len(freed) >= 3
+        assert all(giver == here for giver, here in freed)
+        stage.check(6)
+        stage.close()

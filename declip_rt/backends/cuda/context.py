@@ -7,11 +7,13 @@ import math
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from declip_rt.backends.cuda.kernels import ViewKernels
 from declip_rt.errors import DeclipError, EngineError, OutOfMemory, Unavailable
 from declip_rt.extras import load
 
@@ -105,6 +107,11 @@ class Context:
         array = np.frombuffer(memory, dtype).reshape(shape)
         array[...] = 0
         return array, buffer
+
+    @cached_property
+    def view_kernels(self) -> ViewKernels:
+        """The kernels that cut views, which all lanes share. To be called in the context."""
+        return ViewKernels()
 
     def part(self, buffer: Any, offset: int, size: int) -> Any:
         """A cuda.core.Buffer of `size` bytes of `buffer`, which must outlive it."""

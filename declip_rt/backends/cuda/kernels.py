@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -20,14 +21,15 @@ JOB = np.dtype(  # struct Job of ragged.h; native.lay_out fills in the fields af
         ("size", np.int32, 2),
         ("box", np.float32, 4),
         ("out", np.int64),
-        ("weights", np.int64),
+        ("weights", np.uint64),
         ("between", np.int64),
         ("begin", np.int32),
         ("length", np.int32),
         ("taps", np.int32, 2),
+        ("tile", np.int32, 2),
     ]
 )
-THREADS = 256  # of a block
+BLOCK = 32, 8  # threads; the first pass gives each row of a tile (kRows in ragged.h) a warp
 MAX_BLOCKS = 1024  # of a job; where they are too few, a thread does several elements
 
 
@@ -42,23 +44,46 @@ class DeviceImage:
 
 
 @dataclass(frozen=True)
-class ViewJobs:
-    """A table with a job for each view, and what the kernels need for it."""
+class ViewLayout:
+    """How the views of images of one size are cut."""
 
-    jobs: NDArray[Any]  # JOB, (n,)
-    size: int  # a view's side, in pixels
-    scratch: int  # bytes of memory on the GPU
+    jobs: NDArray[Any]  # JOB, (V,), of no image; places count from 0
+    weights: int  # bytes of memory on the GPU, which all images of this size share
+    scratch: int  # bytes of memory on the GPU, for each image
     longest: int  # pixels of the longest first pass
 
     @staticmethod
-    def plan(views: Sequence[tuple[DeviceImage, Box, int]], size: int) -> ViewJobs:
-        """views: an image, a square of it, and where its view begins in the output, in bytes."""
-        jobs = np.zeros(len(views), JOB)
-        for job, (image, box, out) in zip(jobs, views, strict=True):
-            job["image"], job["strides"], job["size"] = image.pointer, image.strides, (image.height, image.width)
-            job["box"], job["out"] = box, out
-        scratch, longest = native.lay_out(jobs.view(np.uint8).reshape(len(jobs), JOB.itemsize), size)
-        return ViewJobs(jobs, size, scratch, longest)
+    def of(boxes: Sequence[Box], width: int, height: int, size: int) -> ViewLayout:
+        """boxes: squares of an image of `width` x `height` pixels. size: a view's side in pixels."""
+        jobs = np.zeros(len(boxes), JOB)
+        jobs["size"], jobs["box"], jobs["out"] = (height, width), boxes, np.arange(len(boxes)) * size * size * 3
+        return ViewLayout(jobs, *native.lay_out(jobs.view(np.uint8).reshape(len(jobs), JOB.itemsize), size))
+
+
+@dataclass(frozen=True)
+class Cut:
+    """An image whose views are to be cut."""
+
+    image: DeviceImage
+    layout: ViewLayout
+    weights: int  # their address
+    out: int  # bytes from the start of all views to its first
+
+    @staticmethod
+    def fill(table: NDArray[Any], cuts: Sequence[Cut]) -> int:
+        """Writes the jobs of images into a table, and returns the bytes of scratch that they need.
+
+        table: JOB (len(cuts), V), C-contiguous.
+        """
+        raw = [cut.layout.jobs.view(np.uint8) for cut in cuts]  # NumPy copies records field by field
+        np.concatenate(raw, out=table.reshape(-1).view(np.uint8))
+        table["image"] = np.array([cut.image.pointer for cut in cuts], np.uint64)[:, None]
+        table["strides"] = np.array([cut.image.strides for cut in cuts])[:, None]
+        table["weights"] += np.array([cut.weights for cut in cuts], np.uint64)[:, None]
+        table["out"] += np.array([cut.out for cut in cuts])[:, None]
+        scratch = np.cumsum([0, *(cut.layout.scratch for cut in cuts)])
+        table["between"] += scratch[:-1, None]
+        return int(scratch[-1])
 
 
 class ViewKernels:
@@ -76,12 +101,17 @@ class ViewKernels:
         code = ObjectCode.from_fatbin(fatbin)
         self._kernels = [code.get_kernel(f"declip_{name}") for name in ("weigh", "pass_one", "pass_two")]
 
-    def launch(self, stream: Any, views: ViewJobs, table: int, scratch: int, out: int) -> None:
-        """Queues the kernels. table, scratch, out: addresses of the jobs, of `views.scratch` bytes, of all views."""
+    def weigh(self, stream: Any, jobs: int, count: int, size: int) -> None:
+        """Queues the kernel that computes the weights of `count` jobs. jobs: the address of their table."""
+        self._queue(0, stream, 2 * size, count, jobs, np.int32(size))
+
+    def cut(self, stream: Any, jobs: int, count: int, size: int, longest: int, scratch: int, out: int) -> None:
+        """Queues the kernels that cut views, whose weights are there. scratch, out: addresses, out of all views."""
+        self._queue(1, stream, longest, count, jobs, np.int32(size), scratch)
+        self._queue(2, stream, size**2, count, jobs, np.int32(size), scratch, out)
+
+    def _queue(self, kernel: int, stream: Any, elements: int, count: int, *arguments: Any) -> None:
         from cuda.core import LaunchConfig, launch
 
-        elements = 2 * views.size, views.longest, views.size**2
-        for kernel, count, more in zip(self._kernels, elements, ((), (), (out,)), strict=True):
-            blocks = min(-(-count // THREADS), MAX_BLOCKS)
-            config = LaunchConfig(grid=(blocks, len(views.jobs)), block=THREADS)
-            launch(stream, config, kernel, table, np.int32(views.size), scratch, *more)
+        blocks = min(-(-elements // math.prod(BLOCK)), MAX_BLOCKS)
+        launch(stream, LaunchConfig(grid=(blocks, count), block=BLOCK), self._kernels[kernel], *arguments)

@@ -83,7 +83,7 @@ class GpuLane:
             name: rows[offset:][: most * widths[name] * 4].view(np.float32).reshape(most, -1)
             for name, offset in offsets.items()
         }
-        self._frames = Frames(context, views, self._stream)
+        self._frames = Frames(context, views, self._stream, batch, int(self._pixels.handle))
         self._events = [context.event() for _ in range(len(LANE_STAGES) + 1)]
         self._launched, self._closed = 0, False
         with context.guarded("cannot prepare a lane"):

@@ -6,6 +6,7 @@ import re
 import shutil
 import struct
 import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from declip_rt import native
-from declip_rt.backends.cuda.kernels import JOB, DeviceImage, ViewJobs
+from declip_rt.backends.cuda.kernels import JOB, Cut, DeviceImage, ViewLayout
 from declip_rt.images.views import Box
 from declip_rt.native import _native
 from tests.conftest import examples, picture
@@ -28,10 +29,17 @@ def image_of(rgb: np.ndarray) -> DeviceImage:
 
 
 def cut(images: list[tuple[np.ndarray, Box]], size: int) -> np.ndarray:
+    """Each image's view, from memory that held something else."""
     out = np.full((len(images), size, size, 3), 77, np.uint8)
-    jobs = [(image_of(rgb), box, n * out[0].nbytes) for n, (rgb, box) in enumerate(images)]
-    table = ViewJobs.plan(jobs, size).jobs.view(np.uint8).reshape(-1, JOB.itemsize)
-    _native.ragged(table, size, out)
+    layouts = [ViewLayout.of([box], rgb.shape[1], rgb.shape[0], size) for rgb, box in images]
+    weights = [np.full(layout.weights, 99, np.uint8) for layout in layouts]
+    cuts = [
+        Cut(image_of(rgb), layout, room.ctypes.data, n * out[0].nbytes)
+        for n, ((rgb, _), layout, room) in enumerate(zip(images, layouts, weights, strict=True))
+    ]
+    table = np.full((len(cuts), 1), 99, JOB)
+    scratch = np.full(Cut.fill(table, cuts), 99, np.uint8)
+    _native.ragged(table.view(np.uint8).reshape(-1, JOB.itemsize), size, scratch, out)
     return out
 
 
@@ -57,7 +65,10 @@ def test_any_box_of_any_image(width: int, height: int, size: int, corners: list[
     assert np.array_equal(cut([(rgb, box)], size)[0], expected(rgb, box, size))
 
 
-@pytest.mark.parametrize(("width", "height"), [(3000, 40), (40, 3000), (1333, 2000), (224, 224), (100, 100), (60, 500)])
+SHAPES = (3000, 40), (40, 3000), (1333, 2000), (224, 224), (100, 100), (60, 500), (4000, 3000), (40_000, 9)
+
+
+@pytest.mark.parametrize(("width", "height"), SHAPES)
 def test_shapes_that_cameras_and_screens_make(width: int, height: int) -> None:
     rgb = picture(3, width, height)
     box = Box(0, 0, width, height)
@@ -71,6 +82,20 @@ def test_a_ragged_batch_of_any_layout() -> None:
     found = cut(list(zip(layouts, boxes, strict=True)), 64)
     for view, rgb, box in zip(found, layouts, boxes, strict=True):
         assert np.array_equal(view, expected(rgb, box, 64))
+
+
+@pytest.mark.parametrize("width", [3, 15, 16, 17, 300, 1001])
+@pytest.mark.parametrize("gap", [0, 1, 16])
+def test_rows_that_begin_anywhere(width: int, gap: int) -> None:
+    """Threads read chunks that begin at multiples of 16 bytes; memory around the image is no part of it."""
+    rng, height = np.random.default_rng(width), 12
+    for at in range(16):
+        memory = rng.integers(0, 256, 16 + at + height * (3 * width + gap), np.uint8)
+        at += -memory.ctypes.data % 16
+        rgb = np.lib.stride_tricks.as_strided(memory[at:], (height, width, 3), (3 * width + gap, 3, 1))
+        for turned in (rgb, rgb[::-1]):
+            box = Box(width / 3, 0.5, width, height)
+            assert np.array_equal(cut([(turned, box)], 40)[0], expected(turned, box, 40)), at
 
 
 def test_copies_upscaling_and_extremes() -> None:
@@ -91,6 +116,31 @@ def test_the_table_is_laid_out_as_the_kernels_read_it() -> None:
     assert JOB.fields is not None
     ours = {name: field[1] for name, field in JOB.fields.items()}
     assert ours | {"all": JOB.itemsize} == _native.job_layout()
+
+
+def test_pixels_that_kernels_need_are_read_once() -> None:
+    """A frame of a camera or a video is staged, whatever its layout; what is taller than wide by far goes by rows."""
+    for width, height in ((4000, 3000), (3840, 2160), (1920, 1080), (640, 480), (1080, 1920), (20, 20)):
+        side = min(width, height)
+        rows, pitch = ViewLayout.of([Box(0, 0, side, side)], width, height, 224).jobs["tile"][0]
+        assert rows == min(8, 4096 // pitch)
+        assert rows >= 6
+    for side, height in ((1000, 3000), (40_000, 40_000)):  # too tall, and too large for a tile
+        assert ViewLayout.of([Box(0, 0, side, side)], side, height, 224).jobs["tile"][0][0] == 0
+
+
+@pytest.mark.skipif(sys.platform != "linux" or not shutil.which("g++"), reason="needs g++ with its sanitizers")
+def test_threads_of_a_block_wait_for_each_other(tmp_path: Path) -> None:
+    """The kernels themselves, on threads of the host."""
+    threads, flags = SOURCE.parents[1] / "tests/native/threads.cpp", ["-std=c++20", "-O1", "-g", "-ffp-contract=off"]
+    objects = [tmp_path / f"{name}.o" for name in ("views", "columns", "rows")]
+    for made in objects:  # which choose their instructions before the sanitizer starts
+        subprocess.run(["g++", *flags, "-c", SOURCE / f"{made.stem}.cpp", "-o", made], check=True)
+    command = ["g++", *flags, "-fsanitize=thread", f"-I{SOURCE}", threads, *objects, "-o", tmp_path / "threads"]
+    subprocess.run(command, check=True)
+    done = subprocess.run([tmp_path / "threads"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[:3000]
+    assert done.stdout == "12 photos\n"
 
 
 needs_nvcc = pytest.mark.skipif(shutil.which("nvcc") is None, reason="NOT RUN: no nvcc on the PATH")
