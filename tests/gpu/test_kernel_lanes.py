@@ -68,7 +68,7 @@ class KernelProgram:
 
         network, buffers = self._network, self._buffers
         network.asked.append(bucket)
-        addresses = buffers.pixels, int(network.weights.handle), *(buffers.outputs[name] for name in OUTPUTS)
+        addresses = buffers.pixels, int(network.weights.handle), *(buffers.outputs[bucket][name] for name in OUTPUTS)
         config = LaunchConfig(grid=(1, bucket), block=128)
         launch(buffers.stream, config, network.kernel, *addresses, *map(np.int32, network.counts))
 
@@ -98,7 +98,7 @@ class TestKernel(Lanes):
 
     def test_batches_are_replayed(self, reopen: Open, network: KernelNetwork, bundle: Bundle) -> None:
         engine = reopen()
-        prepared = len(BUCKETS) * 2 * engine.info.lanes  # each is run once, and captured once
+        prepared = len(BUCKETS) * 3 * engine.info.lanes  # each is run once, and captured alone and with its copies
         assert len(network.asked) == prepared
         for n in (1, 2, 4):
             assert scores(engine, 0, pixels(n, bundle, n)).shape[0] == n

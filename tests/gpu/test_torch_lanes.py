@@ -51,7 +51,7 @@ class TorchProgram:
             logits, p, s = layer.split(list(self._network.widths.values()), 1)
             normalize = torch.nn.functional.normalize
             for name, found in zip(OUTPUTS, (logits.sigmoid(), normalize(p), normalize(s)), strict=True):
-                self._view(self._buffers.outputs[name], found.shape, "<f4").copy_(found)
+                self._view(self._buffers.outputs[bucket][name], found.shape, "<f4").copy_(found)
 
     def can_be_captured(self, bucket: int, stream: int) -> bool:
         return False

@@ -75,6 +75,11 @@ class Simulation:
         """The kernels that were queued, each with the rows of its grid, as "declip_weigh 4"; "load" is a library."""
         return self._text("launches").splitlines()
 
+    @property
+    def graphs(self) -> int:
+        """The CUDA graphs that were launched."""
+        return int(self.driver.sim_graphs())
+
     def _text(self, name: str) -> str:
         text = ctypes.create_string_buffer(100_000)
         getattr(self.driver, f"sim_{name}")(text, ctypes.c_size_t(len(text)))

@@ -55,6 +55,7 @@ bool lost = false, full = false;  // full: there is no room for a context
 char fatal = 0;  // the kind of work by which the device is lost
 auto& spans = *new std::vector<Span>;
 auto& faults = *new std::vector<std::string>;  // misuse that a real driver may let pass
+long graphs_launched = 0;
 auto& queued = *new std::vector<std::string>;  // "kernel rows-of-blocks", and "load" for a library
 const Clock::time_point start = Clock::now();
 
@@ -194,7 +195,7 @@ int retained = 0;
 EXPORT void sim_reset(size_t memory, double slow, long launches) {
   std::lock_guard held(big);
   total = memory, slowness = slow, launches_left = launches, lost = full = false, fatal = 0;
-  spans.clear(), faults.clear(), foreign.clear(), queued.clear();
+  spans.clear(), faults.clear(), foreign.clear(), queued.clear(), graphs_launched = 0;
 }
 EXPORT void sim_fail(char kind) { std::lock_guard held(big); fatal = kind; }
 EXPORT void sim_fill() { full = true; }
@@ -214,6 +215,7 @@ static void write(const std::vector<std::string>& lines, char* out, size_t most)
   snprintf(out, most, "%s", all.c_str());
 }
 EXPORT void sim_faults(char* out, size_t most) { write(faults, out, most); }
+EXPORT long sim_graphs() { std::lock_guard held(big); return graphs_launched; }
 EXPORT void sim_launches(char* out, size_t most) { write(queued, out, most); }
 
 #define FUNCTION(name) EXPORT CUresult name
@@ -522,6 +524,8 @@ FUNCTION(cuGraphLaunch)(CUgraphExec graph, CUstream stream) {
   if (CUresult error = on(stream)) return error;
   if (CUresult error = health()) return error;
   for (auto& work : *reinterpret_cast<Graph*>(graph)->work) of(stream)->add(work);
+  std::lock_guard held(big);
+  graphs_launched++;
   return CUDA_SUCCESS;
 }
 FUNCTION(cuGraphDestroy)(CUgraph graph) { delete reinterpret_cast<Graph*>(graph); return CUDA_SUCCESS; }

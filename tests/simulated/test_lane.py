@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import closing
+
 import numpy as np
 import pytest
 
 from declip_rt import Bundle, EngineError
 from declip_rt.backends.choose import open_engine
 from declip_rt.backends.contract import Engine, EngineOptions
-from declip_rt.backends.cuda.lane import _runs
+from declip_rt.backends.cuda.lane import GpuLane, _runs
+from declip_rt.backends.parity import compute
 from declip_rt.pipeline import Pipeline, Slot
 from declip_rt.stats import Stats
-from tests.backends.contract import Contract, Open, fill, pixels
+from tests.backends.contract import Contract, Open, pixels
 from tests.simulated.conftest import Simulation
 
 
@@ -46,8 +50,7 @@ def test_copies_of_one_lane_overlap_with_the_kernels_of_another(gpu: Simulation,
     )
     assert together >= 8, "streams wait for one another"
     assert max(span.ended for span in spans) - min(span.began for span in spans) < 0.05 * 8 * 3 * 0.75
-    assert stats.seconds["copy in"] >= 0.4
-    assert stats.seconds["compute"] >= 0.4
+    assert stats.seconds["compute"] >= 8 * 3 * 0.05, "with its copies, as each batch is one graph"
     pipeline.close()
 
 
@@ -70,12 +73,32 @@ def test_a_failure_in_any_stage_ends_the_run_after_the_rows_before_it(
     pipeline.close()  # though nothing can be freed on a lost device
 
 
-def test_only_what_was_filled_is_copied(engine: Engine, gpu: Simulation, bundle: Bundle) -> None:
-    gpu.reset()
-    fill(engine, 0, pixels(0, bundle, 2))
-    engine.lanes[0].launch(2)
-    engine.lanes[0].result()
+@pytest.fixture
+def watched(gpu: Simulation, bundle: Bundle) -> Iterator[tuple[GpuLane, Stats]]:
+    """A lane for batches of 1, 8 and 9, and what it counts."""
+    stats = Stats()
+    with closing(open_engine(bundle, EngineOptions(device="tensorrt", batch=9, lanes=1), stats)) as engine:
+        gpu.reset()
+        stats.seconds.update(dict.fromkeys(stats.seconds, 0.0))
+        yield engine.lanes[0], stats
+
+
+@pytest.mark.parametrize(("n", "bucket"), [(1, 1), (8, 8), (9, 9), (3, 8)])
+def test_a_batch_that_fills_its_bucket_is_one_launch_and_copies_its_rows_alone(
+    watched: tuple[GpuLane, Stats], gpu: Simulation, bundle: Bundle, n: int, bucket: int
+) -> None:
+    lane, stats = watched
+    images = pixels(0, bundle, n)
+    for i, image in enumerate(images):
+        lane.slot(i)[...] = image
+    lane.launch(n)
+    found = lane.result()
     assert [span.kind for span in gpu.spans] == [b"i", b"c", b"o"], "one copy in, one launch, one copy out"
+    assert gpu.graphs == 1
+    assert (stats.seconds["copy in"] == 0) == (n == bucket), "a graph's copies are not timed apart"
+    assert len(found.scores) == n
+    with closing(open_engine(bundle, EngineOptions(device="cpu", precision="fp32", batch=n))) as reference:
+        assert np.allclose(found.scores, compute(reference, images, n).scores, atol=0.01)
 
 
 @pytest.mark.parametrize(

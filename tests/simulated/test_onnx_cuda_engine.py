@@ -186,7 +186,7 @@ def test_every_session_has_its_batch_alone_and_computes_in_whole_fp32(
 def test_a_batch_is_one_graph_of_the_lane(gpu: Simulation, bundle: Bundle) -> None:
     engine = open_engine(bundle, EngineOptions(device="cuda", batch=4))
     assert engine.info.lanes == len(engine.lanes) == 2, "each holds the weights twice"
-    assert all(graph is not None for lane in engine.lanes for graph in lane._graphs.values())
+    assert all(None not in graphs for lane in engine.lanes for graphs in lane._graphs.values())
     for lane in engine.lanes:
         lane._program.enqueue = None  # a graph alone is launched
     images = pixels(1, (4, *bundle.views.shape))
@@ -204,7 +204,7 @@ def test_a_graph_that_cannot_be_captured_runs_without(
     caplog.set_level(logging.INFO, "declip_rt")
     faults.add(fault)
     engine = open_engine(bundle, EngineOptions(device="cuda", batch=4, lanes=1))
-    assert engine.lanes[0]._graphs == {1: None, 4: None}
+    assert engine.lanes[0]._graphs == {1: (None, None), 4: (None, None)}
     assert {each.session.options["enable_cuda_graph"] for each in engine.lanes[0]._program._runs.values()} == {"0"}
     said = [record for record in caplog.records if "without a CUDA graph" in record.message]
     assert len(said) == 2

@@ -59,6 +59,10 @@ class Frames:
         self._room: dict[str, Any] = {}  # buffers on the GPU; too small ones are replaced
         self._lock = threading.Lock()  # threads that decode on the GPU put frames into one batch
 
+    def __len__(self) -> int:
+        """The number of slots with a frame."""
+        return len(self._slots)
+
     def __contains__(self, i: int) -> bool:
         """Whether slot i has a frame. Its views may be there already: nothing else may be written there."""
         return i in self._slots

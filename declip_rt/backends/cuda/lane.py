@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Protocol
+from functools import partial
+from itertools import chain
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from declip_rt.backends.contract import Outputs
-from declip_rt.backends.cuda.context import ALIGNMENT, Context
+from declip_rt.backends.cuda.context import Context
 from declip_rt.backends.cuda.frames import Frames
+from declip_rt.backends.cuda.results import Results
 from declip_rt.errors import EngineError
 from declip_rt.model.manifest import ViewSpec
 from declip_rt.stats import Stats
 
 LANE_STAGES = ("copy in", "compute", "copy out")  # stages of Stats, between a lane's four events
+SPIN = 2e-4  # seconds
 
 
 @dataclass(frozen=True)
@@ -26,7 +31,7 @@ class Buffers:
 
     buckets: Sequence[int]  # the batch sizes to compute, ascending; N is the last
     pixels: int  # uint8 (N, V, S, S, 3)
-    outputs: Mapping[str, int]  # name -> float32 (N, width)
+    outputs: Mapping[int, Mapping[str, int]]  # bucket -> name -> float32 (bucket, width)
     stream: Any
     context: Context
 
@@ -58,40 +63,41 @@ class Network(Protocol):
     def bind(self, buffers: Buffers) -> Program: ...
 
 
+class _Graphs(NamedTuple):
+    """A bucket's CUDA graphs: of the network, and of the network between both copies."""
+
+    network: Any
+    whole: Any
+
+
 class GpuLane:
     """One batch in flight.
 
     A batch is padded to the smallest of the network's buckets that holds it. The lane runs each bucket once, and
-    captures it as a CUDA graph where the network allows it. A batch then starts with a copy and one launch.
+    captures it as a CUDA graph where the network allows it. A batch then starts with a copy and one launch; one that
+    fills its bucket from the host with a launch alone, as its graph has both copies.
 
     batch: the number of slots, at most the network's largest bucket.
     """
 
     def __init__(self, context: Context, network: Network, views: ViewSpec, batch: int, stats: Stats) -> None:
-        self._context, self._stats, widths = context, stats, network.widths
+        self._context, self._stats = context, stats
         self._buckets = [bucket for bucket in network.buckets if bucket < batch]
         self._buckets.append(next(bucket for bucket in network.buckets if bucket >= batch))
-        most = self._buckets[-1]
         self._stream = context.stream()
-        self._slots, self._pinned_in = context.pinned((batch, *views.shape))
+        self._slots, self._pinned = context.pinned((batch, *views.shape))
         self._row = self._slots[0].nbytes
-        self._pixels = context.memory(most * self._row, self._stream)
-        offsets, size = _lay_out(widths, most)
-        rows, self._pinned_out = context.pinned((size,))
-        self._outputs = context.memory(size, self._stream)
-        self._results = {
-            name: rows[offset:][: most * widths[name] * 4].view(np.float32).reshape(most, -1)
-            for name, offset in offsets.items()
-        }
+        self._pixels = context.memory(self._buckets[-1] * self._row, self._stream)
+        self._results = Results(context, network.widths, self._buckets, self._stream)
         self._frames = Frames(context, views, self._stream, batch, int(self._pixels.handle))
         self._events = [context.event() for _ in range(len(LANE_STAGES) + 1)]
+        self._timed: list[tuple[str, Any, Any]] = []  # the stages of the batch, each between two events
         self._launched, self._closed = 0, False
         with context.guarded("cannot prepare a lane"):
             self._pixels.fill(0, stream=self._stream)
-            base = int(self._outputs.handle)
-            addresses = {name: base + offset for name, offset in offsets.items()}
+            outputs = {bucket: self._results.addresses(bucket) for bucket in self._buckets}
             self._program = network.bind(
-                Buffers(self._buckets, int(self._pixels.handle), addresses, self._stream, context)
+                Buffers(self._buckets, int(self._pixels.handle), outputs, self._stream, context)
             )
             self._graphs = {bucket: self._capture(bucket) for bucket in self._buckets}
 
@@ -108,20 +114,19 @@ class GpuLane:
 
     def launch(self, n: int) -> None:
         self._check()
-        bucket = next(bucket for bucket in self._buckets if bucket >= n)
+        bucket = self._bucket(n)
+        whole = self._graphs[bucket].whole if n == bucket and not len(self._frames) else None
         with self._context.guarded("cannot start a batch"):
-            began, copied, computed, done = self._events
-            self._stream.record(began)
-            self._copy_in(n)
-            self._stream.record(copied)
-            graph = self._graphs[bucket]
-            if graph is None:
-                self._program.enqueue(bucket, int(self._stream.handle))
+            self._stream.record(self._events[0])
+            if whole is not None:
+                whole.launch(self._stream)
+                self._stream.record(self._events[-1])
+                self._timed = [("compute", self._events[0], self._events[-1])]
             else:
-                graph.launch(self._stream)
-            self._stream.record(computed)
-            self._outputs.copy_to(self._pinned_out, stream=self._stream)
-            self._stream.record(done)
+                for step, event in zip(self._steps(bucket, n, self._compute), self._events[1:], strict=True):
+                    step()
+                    self._stream.record(event)
+                self._timed = list(zip(LANE_STAGES, self._events, self._events[1:], strict=False))
         self._launched = n
 
     def result(self) -> Outputs:
@@ -130,17 +135,17 @@ class GpuLane:
             raise EngineError("nothing was launched on this lane")
         n, self._launched = self._launched, 0
         with self._context.guarded("a batch failed"):
-            self._events[-1].sync()
-            for stage, before, after in zip(LANE_STAGES, self._events, self._events[1:], strict=False):
+            self._wait(SPIN if n == 1 else 0)
+            for stage, before, after in self._timed:
                 self._stats.add(stage, (after - before) / 1e3)
             self._frames.clear()
-        return Outputs(**{name: rows[:n].copy() for name, rows in self._results.items()})
+        return self._results.read(self._bucket(n), n)
 
     def close(self) -> None:
         """Waits for the launched batch and frees the lane's memory."""
         self._closed = True
-        held = (*self._graphs.values(), self._program, self._frames)
-        held += self._pixels, self._outputs, self._pinned_in, self._pinned_out
+        held = (*chain.from_iterable(self._graphs.values()), self._program, self._frames)
+        held += self._pixels, self._pinned, self._results
         self._try(self._stream.sync)
         for each in held:
             if each is not None:
@@ -155,34 +160,54 @@ class GpuLane:
         if self._closed:
             raise EngineError("this engine is closed; open another")
 
+    def _bucket(self, n: int) -> int:
+        return next(bucket for bucket in self._buckets if bucket >= n)
+
+    def _wait(self, spin: float) -> None:
+        """Waits for the batch, without sleeping for `spin` seconds: to wake up may take as long as a batch of 1."""
+        done, until = self._events[-1], time.perf_counter() + spin
+        while time.perf_counter() < until and not done.is_done:
+            pass
+        done.sync()
+
+    def _steps(self, bucket: int, n: int, compute: Callable[[int], None]) -> tuple[Callable[[], None], ...]:
+        """What queues a batch, for each of LANE_STAGES."""
+        return partial(self._copy_in, n), partial(compute, bucket), partial(self._results.copy_out, bucket)
+
     def _copy_in(self, n: int) -> None:
         for first, last in _runs(i for i in range(n) if i not in self._frames):
             offset, size = first * self._row, (last - first) * self._row
-            source, target = (self._context.part(buffer, offset, size) for buffer in (self._pinned_in, self._pixels))
+            source, target = (self._context.part(buffer, offset, size) for buffer in (self._pinned, self._pixels))
             source.copy_to(target, stream=self._stream)
         self._frames.write(int(self._pixels.handle), n)
 
-    def _capture(self, bucket: int) -> Any:
-        """The bucket as a CUDA graph, or None where it cannot be one. Libraries set themselves up in a first run."""
-        stream = int(self._stream.handle)
-        self._program.enqueue(bucket, stream)
+    def _compute(self, bucket: int) -> None:
+        graph = self._graphs[bucket].network
+        if graph is None:
+            self._enqueue(bucket)
+        else:
+            graph.launch(self._stream)
+
+    def _enqueue(self, bucket: int) -> None:
+        self._program.enqueue(bucket, int(self._stream.handle))
+
+    def _capture(self, bucket: int) -> _Graphs:
+        """The bucket's CUDA graphs, where it can have any. Libraries set themselves up in a first run."""
+        self._enqueue(bucket)
         self._stream.sync()
-        if not self._program.can_be_captured(bucket, stream):
-            return None
+        if not self._program.can_be_captured(bucket, int(self._stream.handle)):
+            return _Graphs(None, None)
+        network, fills = self._recorded([partial(self._enqueue, bucket)]), bucket <= len(self._slots)
+        return _Graphs(network, self._recorded(self._steps(bucket, bucket, self._enqueue)) if fills else None)
+
+    def _recorded(self, steps: Iterable[Callable[[], None]]) -> Any:
+        """A CUDA graph of what the steps queue."""
         capture = self._stream.create_graph_builder().begin_building()
-        self._program.enqueue(bucket, stream)
+        for step in steps:
+            step()
         graph = capture.end_building().complete()
         capture.close()
         return graph
-
-
-def _lay_out(widths: Mapping[str, int], rows: int) -> tuple[dict[str, int], int]:
-    """Where each output begins in one buffer, and the buffer's size, in bytes."""
-    offsets, size = {}, 0
-    for name, width in widths.items():
-        offsets[name] = size
-        size += -(-rows * width * 4 // ALIGNMENT) * ALIGNMENT
-    return offsets, size
 
 
 def _runs(numbers: Iterator[int]) -> Iterator[tuple[int, int]]:

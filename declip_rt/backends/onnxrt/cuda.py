@@ -112,7 +112,7 @@ class _Run:
         self._binding.bind_input(INPUT, "cuda", index, np.uint8, (bucket, *network.shape), buffers.pixels)
         for name in OUTPUTS:
             shape = (bucket, network.widths[name])
-            self._binding.bind_output(name, "cuda", index, np.float32, shape, buffers.outputs[name])
+            self._binding.bind_output(name, "cuda", index, np.float32, shape, buffers.outputs[bucket][name])
 
     @classmethod
     def recordable(cls, network: OnnxNetwork, buffers: Buffers, bucket: int) -> _Run:

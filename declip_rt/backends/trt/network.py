@@ -71,7 +71,7 @@ class TensorRtProgram:
             self._check(context.set_optimization_profile_async(profile, handle), f"no profile {profile}")
             context.set_device_memory(int(self._scratch.handle), self._scratch.size)
             self._check(context.set_input_shape(INPUT, (bucket, *shape)), f"no batch of {bucket}")
-            for name, address in {INPUT: buffers.pixels, **buffers.outputs}.items():
+            for name, address in {INPUT: buffers.pixels, **buffers.outputs[bucket]}.items():
                 self._check(context.set_tensor_address(name, address), f"no tensor {name}")
             if network.watch is not None:
                 network.watch.attach(network.trt, engine, context)
