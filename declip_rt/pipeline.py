@@ -44,7 +44,7 @@ class Slot:
 class Done(Generic[Item, Facts]):
     """One item after its way: what `place` said of it and its row of `outputs`, or the error that it met."""
 
-    item: Item
+    item: Item | None  # None for one that was placed at once: its owner may want its memory
     facts: Facts | None = None
     outputs: Outputs | None = None  # of the whole batch
     row: int = 0
@@ -59,7 +59,7 @@ class _Batch(Generic[Item, Facts]):
     """
 
     lane: Lane
-    items: list[Item] = field(default_factory=list)
+    items: list[Item | None] = field(default_factory=list)
     placed: list[tuple[Facts, int] | BaseException | None] = field(default_factory=list)
     taken: int = 0
     holders: int = 1
@@ -76,11 +76,13 @@ class _Batch(Generic[Item, Facts]):
             self.taken += 1
             return Slot(self.lane, self.taken - 1)
 
-    def hold(self, item: Item) -> None:
+    def hold(self, item: Item) -> int:
+        """Takes an item, and gives its place among the items."""
         self.items.append(item)
         self.placed.append(None)
         with self.lock:
             self.holders += 1
+        return len(self.items) - 1
 
     def release(self) -> None:
         with self.lock:
@@ -99,16 +101,16 @@ class _Batch(Generic[Item, Facts]):
 class _Preparing(Generic[Item, Loaded, Facts]):
     """A worker's task: one item of a batch is loaded and placed."""
 
-    __slots__ = ("_batch", "_failed", "_index", "_loaded", "_pipeline")
+    __slots__ = ("_batch", "_failed", "_index", "_item", "_loaded", "_pipeline")
 
-    def __init__(self, pipeline: Pipeline[Item, Loaded, Facts], batch: _Batch[Item, Facts], index: int) -> None:
-        self._pipeline, self._batch, self._index = pipeline, batch, index
+    def __init__(self, pipeline: Pipeline[Item, Loaded, Facts], batch: _Batch[Item, Facts], item: Item) -> None:
+        self._pipeline, self._batch, self._item, self._index = pipeline, batch, item, batch.hold(item)
         self._loaded: Loaded
         self._failed: BaseException | None = None
 
     def make(self) -> None:
         try:
-            self._loaded = self._pipeline.load(self._batch, self._index)
+            self._loaded = self._pipeline.load(self._batch, self._item)
         except BaseException as error:
             self._failed = _bare(error)
 
@@ -346,19 +348,19 @@ class Pipeline(Generic[Item, Loaded, Facts]):
         return batch
 
     def _submit(self, batch: _Batch[Item, Facts], item: Item) -> None:
-        batch.hold(item)
-        task = _Preparing(self, batch, len(batch.items) - 1)
+        task = _Preparing(self, batch, item)
         if not self._at_once(item):
             self._workers.submit(task)
             return
         task.make()
         task.finish()
+        batch.items[-1] = None  # the lane alone holds it, for as long as it needs it
 
-    def load(self, batch: _Batch[Item, Facts], index: int) -> Loaded:
+    def load(self, batch: _Batch[Item, Facts], item: Item) -> Loaded:
         """Loads an item of a batch that is still wanted."""
         if self._closed or batch.is_dropped:
             raise EngineError(CLOSED)
-        return self._load(batch.items[index])
+        return self._load(item)
 
     def _collect(self, batch: _Batch[Item, Facts]) -> None:
         """Waits until the batch has its outputs or its error, and frees its lane. Any thread may; one does."""

@@ -7,6 +7,7 @@ import gc
 import threading
 import time
 import weakref
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -233,6 +234,26 @@ def test_large_frames_are_cut_and_let_go_as_they_come(
         assert max(held) == 3, "a group whose views are being cut, and one that is not full"
         assert gpu.used - before < 6 * picture().nbytes
         stage.close()
+
+
+def test_a_run_holds_no_more_large_frames_than_its_lanes(
+    gpu: Simulation, bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(frames_of, "GROUP", picture().nbytes)
+    context, given, held = Context(0), [], []
+
+    def film() -> Iterator[Frame]:
+        for seed in range(24):
+            frame = Frame(context, picture(seed))
+            given.append(weakref.ref(frame))
+            yield frame
+            del frame
+            gc.collect()
+            held.append(sum(each() is not None for each in given))
+
+    with Scorer(bundle.path, "tensorrt", batch=8, lanes=2) as scorer:
+        assert len(list(scorer.score_many(film()))) == 24
+    assert max(held) <= 5, "two for each lane, and the one that is being read"
 
 
 @pytest.mark.parametrize("batch", [3, 8])
