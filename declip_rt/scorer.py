@@ -126,6 +126,7 @@ class Scorer:
         self.workers = workers or max(cores(), GPU_WORKERS if decoder == "gpu" else 0)
         self.stats = Stats()
         self._axes = axes(self.bundle, self.prompts)
+        self._heads = [head.name for head in self.bundle.heads]
         engine = open_engine(self.bundle, options, self.stats)
         try:
             self._loader = Loader(
@@ -258,10 +259,7 @@ class Scorer:
         """The Score in a record without an error."""
         assert done.outputs is not None
         assert done.facts is not None
-        values = {
-            head.name: float(value)
-            for head, value in zip(self.bundle.heads, done.outputs.scores[done.row], strict=True)
-        }
+        values = dict(zip(self._heads, done.outputs.scores[done.row].tolist(), strict=True))
         mos = {head: to_mos(values[head]) for head, to_mos in self.bundle.mos.items()}
         technical, aesthetic = values.pop("technical"), values.pop("aesthetic")
         percentile = self.bundle.percentile("technical", technical)

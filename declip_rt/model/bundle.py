@@ -15,6 +15,7 @@ from declip_rt.errors import BundleError
 from declip_rt.model import onnx_file, trust
 from declip_rt.model.manifest import LIMITS, SCHEMA, Head, Manifest, MosMap, ViewSpec, sha256_of
 
+PERCENTS = np.arange(101.0)
 EMBEDDED = Path(__file__).parent / "embedded"
 DEFAULT = "declip-tiny"
 
@@ -94,7 +95,7 @@ class Bundle:
         """The share, in percent, of the reference photos that score lower. None where the bundle has no reference."""
         if head not in self._references:
             return None
-        return float(np.interp(score, self._references[head], np.arange(101.0)))
+        return float(np.interp(score, self._references[head], PERCENTS))
 
     @cached_property
     def _references(self) -> Mapping[str, np.ndarray[tuple[int], np.dtype[np.float64]]]:
