@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from declip_rt.backends.contract import Engine, Lane, Outputs
-from declip_rt.errors import EngineError, ImageError
+from declip_rt.errors import DeclipError, EngineError, ImageError
 from declip_rt.stats import Stats, marked
 from declip_rt.workers import Workers
 
@@ -124,7 +124,7 @@ class _Preparing(Generic[Item, Loaded, Facts]):
                 placed = _bare(error)
         self._end(placed)
 
-    def fail(self, error: ImageError) -> None:
+    def fail(self, error: DeclipError) -> None:
         self._end(error)
 
     def _end(self, placed: tuple[Facts, int] | BaseException) -> None:
@@ -244,8 +244,8 @@ class Pipeline(Generic[Item, Loaded, Facts]):
             self._closed = True
             self._changed.notify_all()
         self._workers.close()
-        while self._in_flight:
-            self._collect(self._in_flight[0])
+        while (oldest := self._oldest()) is not None:
+            self._collect(oldest)
         self.engine.close()
         self._free.clear()
 
@@ -292,6 +292,10 @@ class Pipeline(Generic[Item, Loaded, Facts]):
         finally:
             with self._changed:
                 self._waiting -= wait
+
+    def _oldest(self) -> _Batch[Item, Facts] | None:
+        with self._changed:
+            return self._in_flight[0] if self._in_flight else None
 
     def _wait_for_fillers(self) -> None:
         if threading.get_ident() in self._fillers:
@@ -350,11 +354,14 @@ class Pipeline(Generic[Item, Loaded, Facts]):
     def _submit(self, batch: _Batch[Item, Facts], item: Item) -> None:
         task = _Preparing(self, batch, item)
         if not self._at_once(item):
-            self._workers.submit(task)
+            if not self._workers.submit(task):
+                task.fail(EngineError(CLOSED))
             return
         task.make()
         task.finish()
         batch.items[-1] = None  # the lane alone holds it, for as long as it needs it
+        if isinstance(stop := batch.placed[-1], BaseException) and not isinstance(stop, Exception):
+            raise stop  # such as KeyboardInterrupt
 
     def load(self, batch: _Batch[Item, Facts], item: Item) -> Loaded:
         """Loads an item of a batch that is still wanted."""

@@ -138,13 +138,13 @@ class Scorer:
                 strict=strict,
                 on_gpu=_on_gpu(engine) if decoder == "gpu" else None,
             )
+            # A frame on a GPU is taken by the thread that gives it, whose stream its library has queued it on.
+            self._pipeline = Pipeline["ImageLike | Broken", Loaded, Facts](
+                engine, self._loader.load, self._loader.place, self.workers, self.stats, is_on_gpu, timeout
+            )
         except DeclipError:
             engine.close()
             raise
-        # A frame on a GPU is taken by the thread that gives it, whose stream its library has queued it on.
-        self._pipeline = Pipeline["ImageLike | Broken", Loaded, Facts](
-            engine, self._loader.load, self._loader.place, self.workers, self.stats, is_on_gpu, timeout
-        )
         self.engine: EngineInfo = engine.info
 
     def score(self, image: ImageLike, *, stream: object = None) -> Score:

@@ -16,6 +16,7 @@ from declip_rt.errors import Unavailable
 from declip_rt.extras import load
 
 STAGES = ("read", "decode", "views", "copy in", "compute", "copy out")  # work of all threads, or of a GPU's streams
+# The copies of a batch that is one CUDA graph count as compute.
 WAITS = ("images", "model")  # what the pipeline waits for
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from queue import Empty, SimpleQueue
 from typing import Protocol
 
-from declip_rt.errors import ImageError
+from declip_rt.errors import DeclipError, EngineError, ImageError
 
 TIMEOUT = 300.0  # seconds that an image may take
 GLANCE = 1.0  # seconds between two looks at the workers
@@ -25,7 +25,7 @@ class Task(Protocol):
     def finish(self) -> None:
         """Comes after `make`, where that was in time."""
 
-    def fail(self, error: ImageError) -> None:
+    def fail(self, error: DeclipError) -> None:
         """Comes in place of `finish` where it was not: in another thread, while `make` goes on."""
 
 
@@ -34,17 +34,25 @@ class Workers:
 
     No thread can be stopped from outside: one whose task takes too long ends with that task, and another has its place.
 
-    count: of threads. seconds: that `make` may take; None is any time.
+    count: of threads; there are fewer while no more can be started. seconds: that `make` may take; None is any time.
+
+    Raises EngineError where no thread can be started.
     """
 
     def __init__(self, count: int, seconds: float | None) -> None:
         self._count, self._seconds, self._tasks = count, seconds, SimpleQueue[Task | None]()
         self._lock, self._stuck_since = threading.Lock(), 0.0
-        self._lost = list[_Worker]()
-        self._active = [_Worker(self._tasks) for _ in range(count)]
+        self._active, self._lost, self._is_closed = list[_Worker](), list[_Worker](), False
+        self._replace()
+        if not self._active:
+            raise EngineError("no thread can be started: let this process have more of them, or end others")
 
-    def submit(self, task: Task) -> None:
-        self._tasks.put(task)
+    def submit(self, task: Task) -> bool:
+        """Whether they take the task: not where they are closed."""
+        with self._lock:
+            if not self._is_closed:
+                self._tasks.put(task)
+            return not self._is_closed
 
     def look(self) -> float | None:
         """Gives up what takes too long. Who waits for a task calls it, and again after the seconds that it returns."""
@@ -63,17 +71,20 @@ class Workers:
         return max(left, 0.0)
 
     def _replace(self) -> None:
-        """Starts a worker for each lost one, but for the last MOST_LOST that are still at their tasks."""
+        """Starts a worker for each that lacks, but for the last MOST_LOST that are still at their tasks."""
         were_active = bool(self._active)
         self._lost = [worker for worker in self._lost + self._active if worker.is_lost and worker.thread.is_alive()]
         self._active = [worker for worker in self._active if not worker.is_lost]
-        while len(self._active) < self._count and len(self._lost) < MOST_LOST:
-            self._active.append(_Worker(self._tasks))
+        with suppress(RuntimeError):  # no thread can be started, but perhaps later
+            while len(self._active) < self._count and len(self._lost) < MOST_LOST:
+                self._active.append(_Worker(self._tasks))
         if were_active:
             self._stuck_since = time.monotonic()
 
     def close(self) -> None:
-        """Waits until all tasks are done or given up. Nothing may be submitted from then on."""
+        """Waits until all tasks are done or given up, and takes no others."""
+        with self._lock:
+            self._is_closed = True
         self._end()
         while alive := [worker for worker in self._active if worker.thread.is_alive()]:
             alive[0].thread.join(self.look())
@@ -100,14 +111,11 @@ class _Worker:
 
     def left(self, seconds: float) -> float:
         """The seconds that its task has left; GLANCE where none is being made, or its clock stands."""
-        since = self._at.since
-        return GLANCE if since is None else since + seconds - time.monotonic()
+        return self._at.left(seconds)
 
     def give_up(self, seconds: float) -> Task | None:
         """The task where it has taken longer than `seconds`; the worker is lost then."""
-        if self.left(seconds) > 0:
-            return None
-        return self._at.take(lose=True)
+        return self._at.take(late=seconds)
 
 
 class _At:
@@ -120,13 +128,24 @@ class _At:
         self.let_go: Callable[[], None] | None = None
 
     def begin(self, task: Task) -> None:
-        self._task, self.since = task, time.monotonic()
-
-    def take(self, lose: bool = False) -> Task | None:
-        """The task, once: for its worker in time, or for who gives it up."""
         with self._lock:
+            self._task, self.since = task, time.monotonic()
+
+    def stand(self) -> None:
+        with self._lock:
+            self.since = None
+
+    def left(self, seconds: float) -> float:
+        since = self.since
+        return GLANCE if since is None else since + seconds - time.monotonic()
+
+    def take(self, late: float | None = None) -> Task | None:
+        """The task, once: for its worker, or, where it has taken longer than `late` seconds, for who gives it up."""
+        with self._lock:
+            if late is not None and self.left(late) > 0:
+                return None
             task, self._task, self.since = self._task, None, None
-            if task is not None and lose:
+            if task is not None and late is not None:
                 self.is_lost = True
                 if self.let_go is not None:
                     self.let_go()
@@ -144,7 +163,7 @@ def standing() -> Iterator[None]:
     if at is None:
         yield
         return
-    at.since = None
+    at.stand()
     try:
         yield
     finally:

@@ -301,6 +301,45 @@ def test_closing_ends_what_is_on_its_way_and_refuses_the_rest() -> None:
                 call()
 
 
+def test_what_is_submitted_while_it_closes_is_refused() -> None:
+    with pipeline_of(SumEngine(2, 2), timeout=5.0) as pipeline:
+        submit, taken, closing = pipeline._workers.submit, threading.Event(), threading.Event()
+
+        def late(task: Any) -> bool:
+            taken.set()
+            assert closing.wait(10)
+            return submit(task)
+
+        pipeline._workers.submit = late  # type: ignore[method-assign]
+        with ThreadPoolExecutor(1) as pool:
+            one = pool.submit(pipeline.one, 1)
+            assert taken.wait(10)
+            pipeline.close()
+            closing.set()
+            with pytest.raises(EngineError, match="closed"):
+                one.result(10)
+
+
+def test_an_interrupt_ends_the_run_at_once() -> None:
+    read: list[int] = []
+
+    def items() -> Iterator[int]:
+        for item in range(50):
+            read.append(item)
+            yield item
+
+    def stop(item: int) -> int:
+        if item == 3:
+            raise KeyboardInterrupt
+        return item
+
+    with pipeline_of(SumEngine(4, 4), load=stop, at_once=lambda _: True) as pipeline:
+        with pytest.raises(KeyboardInterrupt):
+            list(pipeline.run(items()))
+        assert read == [0, 1, 2, 3]
+        assert value(pipeline.one(5)) == 5.0
+
+
 def test_closing_while_others_score_ends_them_with_an_error() -> None:
     for _ in range(20):
         with pipeline_of(SumEngine(2, 2)) as pipeline, ThreadPoolExecutor(4) as threads:

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from declip_rt import ConfigError, ImageError, Scorer
+from declip_rt import ConfigError, EngineError, ImageError, Scorer
 from declip_rt.images import sources
 from declip_rt.images.memory import Budget
-from declip_rt.workers import Workers, if_given_up, standing
+from declip_rt.workers import Workers, _At, if_given_up, standing
 from tests.conftest import encoded, picture
 
 LATE = "took longer than {:g} s (--timeout)"
@@ -144,6 +144,36 @@ def test_not_more_than_some_are_lost_at_once(monkeypatch: pytest.MonkeyPatch) ->
     hung.set()
     wait_for(lambda: not any(worker.thread.is_alive() for worker in workers._lost))
     assert result(workers, submit(workers, lambda: "made")) == "made"
+    workers.close()
+
+
+def test_a_task_in_time_is_not_given_up_for_the_one_before_it() -> None:
+    """The worker may have gone on between a look at its clock and the giving up."""
+    at, hung = _At(), threading.Event()
+    at.begin(Made(lambda: hung.wait(60)))
+    time.sleep(0.02)
+    assert at.left(0.01) < 0
+    assert at.take() is not None
+    at.begin(Made(lambda: None))
+    assert at.take(late=0.01 + 10) is None
+    assert not at.is_lost
+
+
+def test_threads_that_cannot_be_started_are_started_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    hung, start = threading.Event(), threading.Thread.start
+    workers = Workers(1, 0.05)
+
+    def none(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", none)
+        with pytest.raises(EngineError, match="no thread can be started"):
+            Workers(1, None)
+        assert result(workers, submit(workers, lambda: hung.wait(60))) == LATE.format(0.05)
+    assert threading.Thread.start is start
+    assert result(workers, submit(workers, lambda: "made")) == "made"
+    hung.set()
     workers.close()
 
 

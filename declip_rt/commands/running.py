@@ -55,7 +55,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add(
         "--recipe", metavar="NAME", help="how to build the TensorRT plan: fp16, fp32, fp8, rtx, portable or a TOML file"
     )
-    add("--workers", type=int, metavar="N", help="threads that read and decode (default: one a core)")
+    add(
+        "--workers",
+        type=int,
+        metavar="N",
+        help="threads that read and decode (default: one a core; at least 32 with --decoder gpu)",
+    )
     add("--threads", type=int, metavar="N", help="threads that compute on a CPU (default: one a core)")
     add(
         "--decode-scale",

@@ -1,6 +1,7 @@
 #include "jpeg.h"
 
 #include <cstring>
+#include <iterator>
 #include <string_view>
 
 namespace declip {
@@ -31,6 +32,15 @@ struct Tiff {
   }
 };
 
+// Whether the value of an entry is there. What follows one that is not, some readers take and some do not.
+bool has_value(const Tiff& tiff, size_t entry) {
+  constexpr size_t kSizes[] = {1, 1, 1, 2, 4, 8, 1, 1, 2, 4, 8, 4, 8, 4, 0, 0, 8, 8, 8};  // of a number of each type
+  const size_t type = tiff.number(entry + 2, 2);
+  if (type == 0 || type >= std::size(kSizes)) return false;
+  const size_t bytes = kSizes[type] * tiff.number(entry + 4, 4);
+  return bytes <= 4 || tiff.has(tiff.number(entry + 8, 4), bytes);
+}
+
 // The orientation in the first directory; 1 where there is none. False where it is no single short of 1 to 8.
 bool read_turn(Bytes exif, int& turn) {
   const bool is_big = starts(exif, "MM\0*", 4);
@@ -44,6 +54,7 @@ bool read_turn(Bytes exif, int& turn) {
   bool found = false;
   for (size_t i = 0; i < entries; i++) {
     const size_t entry = directory + 2 + i * 12;
+    if (!has_value(tiff, entry)) return false;
     if (tiff.number(entry, 2) != kOrientation) continue;
     if (found || tiff.number(entry + 2, 2) != kShort || tiff.number(entry + 4, 4) != 1) return false;
     turn = int(tiff.number(entry + 8, 2)), found = true;

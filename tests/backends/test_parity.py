@@ -20,8 +20,8 @@ Change = Callable[[Outputs], Outputs]
 class Changed:
     """The reference itself, with a change of its outputs."""
 
-    def __init__(self, bundle: Bundle, change: Change) -> None:
-        options = EngineOptions(device="cpu", precision="fp32", batch=4)
+    def __init__(self, bundle: Bundle, change: Change, batch: int = 4) -> None:
+        options = EngineOptions(device="cpu", precision="fp32", batch=batch)
         self.inner, self.change = open_onnx(bundle, options, Stats()), change
         self.info = replace(self.inner.info, name="a test's engine")
         self.lanes = [self]
@@ -72,6 +72,18 @@ def test_others_are_refused_with_figures(change: Change, said: str, bundle: Bund
     with pytest.raises(ParityError, match=rf"a test's engine, fp32\) does not score as the .* does: .*{said}.*report"):
         parity.prove(engine, bundle)
     assert engine.is_closed
+
+
+@pytest.mark.parametrize("batch", [4, 9, 20])
+def test_the_batch_of_the_engine_is_proven_itself(batch: int, bundle: Bundle) -> None:
+    """A plan has kernels of its own for each batch size."""
+
+    def wrong_when_full(found: Outputs) -> Outputs:
+        return moved(0.5)(found) if len(found.scores) == batch else found
+
+    with pytest.raises(ParityError, match=r"a test's engine"):
+        parity.prove(Changed(bundle, wrong_when_full, batch), bundle)
+    parity.prove(Changed(bundle, moved(0), batch), bundle)
 
 
 def test_without_the_reference_an_engine_is_closed_but_not_called_wrong(

@@ -39,6 +39,12 @@ def by_pillow(data: bytes) -> Header | None:
         return None
 
 
+def with_maker(make: str, turn: int) -> bytes:
+    exif = Image.Exif()
+    exif[0x010F], exif[0x0112] = make, turn
+    return saved(Image.fromarray(picture(width=60, height=40)), "JPEG", exif=exif)
+
+
 KINDS = {
     "plain": jpeg_of(),
     "grey": jpeg_of(mode="L"),
@@ -47,6 +53,7 @@ KINDS = {
     "with a profile": jpeg_of(icc_profile=PROFILE),
     "with a profile in parts": jpeg_of(icc_profile=PROFILE + bytes(200_000)),
     "with a comment": jpeg_of(comment=b"a comment"),
+    "of a maker": with_maker("a maker of cameras", 6),
     **{f"turned {turn}": jpeg_of(turn) for turn in range(1, 9)},
     "all": jpeg_of(6, progressive=True, icc_profile=PROFILE, comment=b"\xff\xda"),
 }
@@ -72,6 +79,7 @@ def test_what_it_reads_is_pillows(kind: str) -> None:
         jpeg_of().replace(b"\xff\xc4", b"junk\xff\xc4", 1),
         jpeg_of()[:300],
         encoded(picture(), "PNG"),
+        with_maker("a maker of cameras", 6).replace(b"\0\0\0&\1\x12", b"\0\0\xff&\1\x12"),  # its name lies beyond
         b"\xff\xd8",
         b"",
     ],

@@ -101,6 +101,27 @@ def test_a_batch_that_fills_its_bucket_is_one_launch_and_copies_its_rows_alone(
         assert np.allclose(found.scores, compute(reference, images, n).scores, atol=0.01)
 
 
+@pytest.mark.parametrize(("n", "looks"), [(1, 3), (2, 0)])
+def test_a_batch_of_1_is_waited_for_awake(watched: tuple[GpuLane, Stats], n: int, looks: int) -> None:
+    lane, _ = watched
+    done, seen = lane._events[-1], []
+
+    class Watched:
+        @property
+        def is_done(self) -> bool:
+            seen.append("looked")
+            return len(seen) == 3
+
+        def sync(self) -> None:
+            seen.append("slept")
+            done.sync()
+
+    lane.launch(n)
+    lane._events[-1] = Watched()
+    lane.result()
+    assert seen == ["looked"] * looks + ["slept"]
+
+
 @pytest.mark.parametrize(
     ("numbers", "runs"), [([], []), ([0, 1, 2], [(0, 3)]), ([1, 2, 5, 7, 8], [(1, 3), (5, 6), (7, 9)])]
 )

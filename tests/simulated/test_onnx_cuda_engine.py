@@ -197,6 +197,15 @@ def test_a_batch_is_one_graph_of_the_lane(gpu: Simulation, bundle: Bundle) -> No
 
 
 @pytest.mark.usefixtures("_cuda")
+def test_short_of_memory_it_takes_a_quarter_of_the_batch(gpu: Simulation, bundle: Bundle) -> None:
+    gpu.reset(memory=24 * int(np.prod(bundle.views.shape)))
+    engine = open_engine(bundle, EngineOptions(device="cuda", lanes=1))
+    assert engine.info.batch == 8
+    assert "take a smaller `batch`" in str(engine.info.fallback)
+    engine.close()
+
+
+@pytest.mark.usefixtures("_cuda")
 @pytest.mark.parametrize(("fault", "why"), [("nodes", "nodes have not been"), ("waits", "CUDA failure 900")])
 def test_a_graph_that_cannot_be_captured_runs_without(
     fault: str, why: str, gpu: Simulation, bundle: Bundle, caplog: pytest.LogCaptureFixture

@@ -53,7 +53,7 @@ class OnnxNetwork:
 
     def __init__(self, bundle: Bundle, precision: str, batch: int) -> None:
         self.graph, self.precision, self.shape = bundle.graph(precision), precision, bundle.views.shape
-        self.buckets = sorted({1, batch})
+        self.buckets = sorted({1, max(1, batch // 4), batch})
         features = bundle.manifest.features
         self.widths = {"scores": len(bundle.heads), "perceptual": features, "semantic": features}
 
