@@ -1,0 +1,119 @@
+"""Decoded pictures as RGB: upright, of square pixels, in sRGB."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image
+
+from declip_rt import extras
+from declip_rt.errors import ConfigError, ImageError
+from declip_rt.images.color import HDR
+from declip_rt.images.decode import MAX_PIXELS, RGB, TURNS
+from declip_rt.native import LONGEST
+
+if TYPE_CHECKING:
+    from av.filter.graph import Graph
+    from av.video.frame import VideoFrame
+    from av.video.stream import VideoStream
+
+COLORS = ("auto", "bt601", "bt709", "bt2020")
+NUMBERS = {"bt601": 6, "bt709": 1, "bt2020": 9}  # in ITU-T H.273
+UNSPECIFIED = (2, 3)  # of matrices; the second is reserved
+HD = 720  # lines from which an untagged stream is taken as BT.709
+UPRIGHT = {0: 1, 90: 8, 180: 3, -180: 3, -90: 6}  # degrees counterclockwise -> the EXIF orientation alike
+STRETCH = 4  # a sample aspect ratio beyond it is a slip of the file
+TONE_MAPPED = "out_transfer=bt709:out_primaries=bt709:intent=perceptual"
+
+
+class Pixels:
+    """Converts a stream's pictures. color: its matrix, one of COLORS."""
+
+    def __init__(self, stream: VideoStream, color: str = "auto") -> None:
+        ConfigError.check_choice("color", color, COLORS)
+        self.color, self.aspect = color, _aspect(stream)
+        self._reformatter = extras.load("av.video.reformatter").VideoReformatter()
+        self._graph: tuple[tuple[int | str, ...], Graph] | None = None  # for pictures of such properties
+
+    def matrix(self, frame: VideoFrame) -> tuple[int, bool]:
+        """The number of the matrix that the picture is converted by, and whether that is an assumption."""
+        if frame.format.is_rgb:
+            return 0, False
+        if self.color != "auto":
+            return NUMBERS[self.color], False
+        if frame.colorspace not in UNSPECIFIED:
+            return frame.colorspace, False
+        return NUMBERS["bt709" if min(frame.width, frame.height) >= HD else "bt601"], True
+
+    def convert(self, frame: VideoFrame) -> RGB:
+        """RGB uint8 (H, W, 3). Transparency is laid over white, as that of stills is. Raises ImageError."""
+        check_size(frame)
+        if not frame.format.is_rgb:
+            frame.colorspace = self.matrix(frame)[0]
+        width, height = round(frame.width * self.aspect) or 1, frame.height
+        if frame.color_trc in HDR:
+            rgb = np.asarray(self._tone_mapped(frame, width, height).to_ndarray(), np.uint8)
+        elif _has_alpha(frame):
+            rgba = self._reformatter.reformat(frame, width, height, "rgba", interpolation="BICUBIC", threads=1)
+            above = Image.fromarray(np.asarray(rgba.to_ndarray(), np.uint8))
+            rgb = np.asarray(Image.alpha_composite(Image.new("RGBA", above.size, "white"), above).convert("RGB"))
+        else:
+            scaling = "BILINEAR" if width == frame.width else "BICUBIC"  # the former is PyAV's own choice
+            made = self._reformatter.reformat(frame, width, height, "rgb24", interpolation=scaling, threads=1)
+            rgb = np.asarray(made.to_ndarray(), np.uint8)
+        return np.ascontiguousarray(TURNS[UPRIGHT.get(frame.rotation, 1)](rgb))
+
+    def _tone_mapped(self, frame: VideoFrame, width: int, height: int) -> VideoFrame:
+        """A picture of high dynamic range (PQ or HLG) in that of sRGB, by FFmpeg's perceptual tone mapping."""
+        source = (frame.width, frame.height, frame.format.name, frame.colorspace, frame.color_range)
+        if self._graph is None or self._graph[0] != source:
+            scale = f"{width}:{height}:{TONE_MAPPED}"
+            self._graph = (source, build_graph(frame, ("scale", scale), ("format", "rgb24")))
+        graph = self._graph[1]
+        graph.vpush(frame)
+        return graph.vpull()
+
+
+def build_graph(frame: VideoFrame, *filters: tuple[str, str | None]) -> Graph:
+    """A chain of filters for pictures like this one."""
+    graph = extras.load("av.filter").Graph()
+    graph.threads = 1
+    base = frame.time_base or Fraction(1, 1000)
+    source = graph.add(
+        "buffer",
+        video_size=f"{frame.width}x{frame.height}",
+        pix_fmt=frame.format.name,
+        time_base=f"{base.numerator}/{base.denominator}",
+        colorspace=str(frame.colorspace),
+        range=str(frame.color_range),
+    )
+    graph.link_nodes(source, *(graph.add(name, args) for name, args in filters), graph.add("buffersink"))
+    graph.configure()
+    return graph  # type: ignore[no-any-return]
+
+
+def check_size(frame: VideoFrame) -> None:
+    """Raises ImageError where a picture is larger than a photo may be."""
+    if frame.width * frame.height > MAX_PIXELS or max(frame.width, frame.height) * STRETCH > LONGEST:
+        raise ImageError(f"pictures of {frame.width}x{frame.height} pixels are too large; shrink them first")
+
+
+def sides(frame: VideoFrame, aspect: Fraction) -> tuple[int, int]:
+    """Width and height of a picture in pixels, upright and square."""
+    width, height = round(frame.width * aspect) or 1, frame.height
+    return (height, width) if UPRIGHT.get(frame.rotation, 1) in (6, 8) else (width, height)
+
+
+def _aspect(stream: VideoStream) -> Fraction:
+    """Width of a sample to its height, 1 where it is unknown or absurd."""
+    given = stream.sample_aspect_ratio or stream.codec_context.sample_aspect_ratio
+    if not given or not given.numerator:
+        return Fraction(1)
+    aspect = Fraction(given.numerator, given.denominator)
+    return aspect if Fraction(1, STRETCH) <= aspect <= STRETCH else Fraction(1)
+
+
+def _has_alpha(frame: VideoFrame) -> bool:
+    return frame.format.name == "pal8" or any(each.is_alpha for each in frame.format.components)
