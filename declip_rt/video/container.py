@@ -19,6 +19,8 @@ FORMATS = (
     "yuv4mpegpipe,ivf,h263,h264,hevc,vvc,m4v,av1,obu,mjpeg"
 )
 LOCAL = {"protocol_whitelist": "file", "format_whitelist": FORMATS}
+BOXES = 1000  # of an MP4 that are looked at, where it cannot be opened
+NETWORK = "http,https,httpproxy,tcp,tls,udp,rtp,rtsp,rtmp,rtmps,srt,hls,crypto,data"  # an address names no local file
 TIMEOUT = 10.0  # seconds that a network address may be silent
 
 
@@ -26,18 +28,22 @@ def open_container(source: str | os.PathLike[str] | BinaryIO, allow_network: boo
     """Opens a path, a network address where it is allowed, or a file object. Raises ImageError and Unavailable."""
     av = extras.load("av")
     name = source if hasattr(source, "read") else os.fspath(source)
+    path = None
     rules: dict[str, Any] = {"options": LOCAL}
     if allow_network:
-        rules = {"timeout": TIMEOUT}
-    elif isinstance(name, str):
-        if ADDRESS.match(name):
+        rules = {"options": {"protocol_whitelist": NETWORK}, "timeout": TIMEOUT}
+    if isinstance(name, str) and ADDRESS.match(name):
+        if not allow_network:
             raise ImageError("an address of a network; it is read with `allow_network` alone")
+    elif isinstance(name, str):
         _check_file(name)
-        name = f"file:{name}"  # a colon in a file's name would name a protocol otherwise
+        path, name = name, f"file:{name}"  # a colon in a file's name would name a protocol otherwise
+        if allow_network:
+            rules["options"]["protocol_whitelist"] += ",file"
     try:
         return av.open(name, "r", metadata_errors="replace", **rules)  # type: ignore[no-any-return]
     except (av.error.FFmpegError, OSError, ValueError) as error:
-        raise ImageError(reason_of(error)) from error
+        raise ImageError(reason_of(error, path)) from error
 
 
 def pick_stream(container: InputContainer) -> VideoStream:
@@ -53,14 +59,30 @@ def pick_stream(container: InputContainer) -> VideoStream:
     return videos[0]
 
 
-def reason_of(error: Exception) -> str:
+def reason_of(error: Exception, path: str | None = None) -> str:
     """Why FFmpeg could not read something, in one line."""
-    log = getattr(error, "log", None)
-    said = log[2].strip() if isinstance(log, tuple) and len(log) == 3 else ""
-    if "whitelist" in said:
-        return f"not a video that is read without `allow_network`: {said}"
     what = getattr(error, "strerror", None) or str(error)
-    return f"not a video, or corrupt or truncated: {what}{f' ({said})' if said else ''}"
+    if isinstance(error, extras.load("av.error").ArgumentError):  # a format that is not on the list
+        return "not a video, or of a format that is not read without `allow_network`, such as a playlist"
+    if path and _lacks_index(path):
+        return "an MP4 or MOV without its index (moov): it was cut off; copy it again, or repair it by its camera's tool"
+    return f"not a video, or corrupt or truncated: {what}"
+
+
+def _lacks_index(path: str) -> bool:
+    """Whether a file starts as an MP4 does, and no box of it is the index."""
+    with open(path, "rb") as file:
+        place, kinds = 0, []
+        while len(head := file.read(16)) >= 8 and len(kinds) < BOXES:
+            size = int.from_bytes(head[:4], "big")
+            kinds.append(head[4:8])
+            if size == 1:
+                size = int.from_bytes(head[8:], "big")
+            if size < 8:  # the last, of any size
+                break
+            place += size
+            file.seek(place)
+    return kinds[:1] == [b"ftyp"] and b"moov" not in kinds
 
 
 def _check_file(path: str) -> None:

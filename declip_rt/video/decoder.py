@@ -18,12 +18,14 @@ from declip_rt.video.sampling import SLACK, Picture
 if TYPE_CHECKING:
     from av.container import InputContainer
     from av.packet import Packet
+    from av.video.codeccontext import VideoCodecContext
     from av.video.frame import VideoFrame
     from av.video.stream import VideoStream
 
+LIBVPX = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
 USUAL_RATE = 25.0  # pictures a second, where a stream does not tell
 LOOKED_AT = 1000  # packets that tell whether a stream's rate varies
-UNEVEN = 0.1, 0.002, 0.02  # steps vary by this share or so many seconds, and so many of them do
+UNEVEN = 0.1, 0.002, 0.1  # steps vary by this share or so many seconds, and so many of them do
 LOST = 0.5  # seconds that a container may promise too much
 
 
@@ -48,10 +50,12 @@ class Decoder:
         self._stamps: list[int] = []  # of the first packets
         self._reached = 0.0  # seconds, by the container's own time
         self._ends = 0.0  # of this stream
+        self.interlaced = False  # whether a picture has said so
         self.time = 0.0  # of the picture before
-        stream.thread_type = "AUTO"
+        self._codec = _codec_of(stream)
+        self._codec.thread_type = "AUTO"
         if keyframes:
-            stream.codec_context.skip_frame = "NONKEY"
+            self._codec.skip_frame = "NONKEY"
 
     def pictures(self) -> Iterator[Picture]:
         """All pictures from here to the end, in their order."""
@@ -90,6 +94,7 @@ class Decoder:
             self.container.seek(place, stream=self.stream)
         except (self._errors.FFmpegError, OSError, ValueError) as error:
             raise ImageError(f"it cannot be read from its middle: {reason_of(error)}") from error
+        self._codec.flush_buffers()
         self.clock.rewind()
         self._size = None
         if self._deinterlacer:
@@ -132,16 +137,17 @@ class Decoder:
         try:
             yield from self.container.demux(*streams)
         except (self._errors.FFmpegError, OSError, ValueError) as error:
-            self.damages.add(self.time, self.time, f"place that cannot be read: {reason_of(error)}")
+            self.damages.add(self.time, self.time, f"place without an end: {reason_of(error)}")
             yield from ()
 
     def _decode(self, packet: Packet[Any]) -> list[VideoFrame]:
         try:
-            frames = packet.decode()
+            frames = self._codec.decode(packet)
         except (self._errors.FFmpegError, ValueError):
             time = self._time_of(packet)
-            self.damages.add(time, time + self.clock.frame, "packet that cannot be decoded")
+            self.damages.add(time, time + self.clock.frame, "packet without a picture")
             return []
+        self.interlaced = self.interlaced or any(frame.interlaced_frame for frame in frames)
         return self._deinterlacer.push(frames) if self._deinterlacer else frames
 
     def _picture(self, frame: VideoFrame) -> Picture:
@@ -155,7 +161,7 @@ class Decoder:
         self._size, self.time = size, time
         if not frame.is_corrupt:
             return Picture(frame, time, until)
-        self.damages.add(time, until, "picture that lacks data")
+        self.damages.add(time, until, "picture without all its data")
         return Picture(frame, time, until, ("corrupt",))
 
     def _time_of(self, packet: Packet[Any]) -> float:
@@ -172,3 +178,12 @@ class Decoder:
         end = (packet.pts + (packet.duration or 0)) * float(packet.time_base)
         self._reached = max(self._reached, end)
         return end
+
+
+def _codec_of(stream: VideoStream) -> VideoCodecContext:
+    """What decodes the stream: FFmpeg's own VP8 and VP9 leave transparency out."""
+    name = stream.codec_context.name
+    said = {key.lower(): value for key, value in stream.metadata.items()}
+    if name in LIBVPX and said.get("alpha_mode") == "1" and LIBVPX[name] in extras.load("av").codecs_available:
+        return extras.load("av").CodecContext.create(LIBVPX[name], "r")  # type: ignore[no-any-return]
+    return stream.codec_context

@@ -43,4 +43,4 @@ class Damages:
 
 def _counted(count: int, what: str) -> str:
     noun, _, rest = what.partition(" ")
-    return f"{count} {noun}{'s' * (count > 1)} {rest}".strip()
+    return f"{count} {noun}{'s' * (count > 1)} {rest}"

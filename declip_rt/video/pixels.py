@@ -6,6 +6,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from declip_rt import extras
@@ -24,17 +25,22 @@ NUMBERS = {"bt601": 6, "bt709": 1, "bt2020": 9}  # in ITU-T H.273
 UNSPECIFIED = (2, 3)  # of matrices; the second is reserved
 HD = 720  # lines from which an untagged stream is taken as BT.709
 UPRIGHT = {0: 1, 90: 8, 180: 3, -180: 3, -90: 6}  # degrees counterclockwise -> the EXIF orientation alike
+SQUARE = Fraction(1)
 STRETCH = 4  # a sample aspect ratio beyond it is a slip of the file
 TONE_MAPPED = "out_transfer=bt709:out_primaries=bt709:intent=perceptual"
 
 
 class Pixels:
-    """Converts a stream's pictures. color: its matrix, one of COLORS."""
+    """Converts pictures. color: the matrix, one of COLORS. aspect: width of a sample to its height."""
 
-    def __init__(self, stream: VideoStream, color: str = "auto") -> None:
+    def __init__(self, color: str = "auto", aspect: Fraction = SQUARE) -> None:
         ConfigError.check_choice("color", color, COLORS)
-        self.color, self.aspect = color, _aspect(stream)
-        self._reformatter = extras.load("av.video.reformatter").VideoReformatter()
+        self.color, self.aspect = color, aspect
+        library = extras.load("av.video.reformatter")
+        self._reformatter = library.VideoReformatter()
+        ways = library.Interpolation  # the default one is 1 level too dark, and its chroma comes in blocks
+        exact = ways.FULL_CHR_H_INT | ways.ACCURATE_RND
+        self._plain, self._scaling = ways.BILINEAR | exact, ways.BICUBIC | exact
         self._graph: tuple[tuple[int | str, ...], Graph] | None = None  # for pictures of such properties
 
     def matrix(self, frame: VideoFrame) -> tuple[int, bool]:
@@ -56,14 +62,16 @@ class Pixels:
         if frame.color_trc in HDR:
             rgb = np.asarray(self._tone_mapped(frame, width, height).to_ndarray(), np.uint8)
         elif _has_alpha(frame):
-            rgba = self._reformatter.reformat(frame, width, height, "rgba", interpolation="BICUBIC", threads=1)
-            above = Image.fromarray(np.asarray(rgba.to_ndarray(), np.uint8))
+            above = Image.fromarray(self._reformatted(frame, width, height, "rgba"))
             rgb = np.asarray(Image.alpha_composite(Image.new("RGBA", above.size, "white"), above).convert("RGB"))
         else:
-            scaling = "BILINEAR" if width == frame.width else "BICUBIC"  # the former is PyAV's own choice
-            made = self._reformatter.reformat(frame, width, height, "rgb24", interpolation=scaling, threads=1)
-            rgb = np.asarray(made.to_ndarray(), np.uint8)
+            rgb = self._reformatted(frame, width, height, "rgb24")
         return np.ascontiguousarray(TURNS[UPRIGHT.get(frame.rotation, 1)](rgb))
+
+    def _reformatted(self, frame: VideoFrame, width: int, height: int, pixel_format: str) -> NDArray[np.uint8]:
+        way = self._plain if width == frame.width else self._scaling
+        made = self._reformatter.reformat(frame, width, height, pixel_format, interpolation=way, threads=1)
+        return np.asarray(made.to_ndarray(), np.uint8)
 
     def _tone_mapped(self, frame: VideoFrame, width: int, height: int) -> VideoFrame:
         """A picture of high dynamic range (PQ or HLG) in that of sRGB, by FFmpeg's perceptual tone mapping."""
@@ -106,13 +114,13 @@ def sides(frame: VideoFrame, aspect: Fraction) -> tuple[int, int]:
     return (height, width) if UPRIGHT.get(frame.rotation, 1) in (6, 8) else (width, height)
 
 
-def _aspect(stream: VideoStream) -> Fraction:
-    """Width of a sample to its height, 1 where it is unknown or absurd."""
+def aspect_of(stream: VideoStream) -> Fraction:
+    """Width of a sample to its height; 1 where it is unknown or absurd."""
     given = stream.sample_aspect_ratio or stream.codec_context.sample_aspect_ratio
     if not given or not given.numerator:
-        return Fraction(1)
+        return SQUARE
     aspect = Fraction(given.numerator, given.denominator)
-    return aspect if Fraction(1, STRETCH) <= aspect <= STRETCH else Fraction(1)
+    return aspect if Fraction(1, STRETCH) <= aspect <= STRETCH else SQUARE
 
 
 def _has_alpha(frame: VideoFrame) -> bool:

@@ -11,11 +11,12 @@ from typing import BinaryIO, Literal
 
 from declip_rt.errors import ConfigError, ImageError
 from declip_rt.images.decode import RGB
+from declip_rt.video.cadence import Cadence
 from declip_rt.video.container import open_container, pick_stream
 from declip_rt.video.decoder import Decoder
 from declip_rt.video.events import Event
 from declip_rt.video.facts import Facts
-from declip_rt.video.pixels import Pixels, check_size
+from declip_rt.video.pixels import Pixels, aspect_of, check_size
 from declip_rt.video.sampling import SLACK, Auto, Grid, Picture
 from declip_rt.video.signals import Signals
 
@@ -79,13 +80,13 @@ class Reader:
         try:
             stream = pick_stream(self._container)
             self._decoder = Decoder(self._container, stream, keyframes=keyframes, deinterlace=deinterlace)
-            self._pixels = Pixels(stream, color)
+            self._pixels = Pixels(color, aspect_of(stream))
             self._pictures = self._decoder.pictures()
             self._first = next(self._pictures, None)
             if self._first is None:
                 raise ImageError("no picture of it can be decoded")
             check_size(self._first.frame)
-            self.facts = Facts.of(stream, self._first.frame, self._pixels)
+            self.facts = replace(Facts.of(stream, self._first.frame, self._pixels), interlaced=self._decoder.interlaced)
         except BaseException:
             self._container.close()
             raise
@@ -114,7 +115,7 @@ class Reader:
         pictures: Iterator[Picture] = itertools.chain([first], self._pictures)
         if self._start > first.until:
             pictures = self._decoder.pictures_from(self._start)
-        signals = None if self._keyframes else Signals()
+        cadence, signals = Cadence(), None if self._keyframes else Signals()
         until = self._start
         chosen: Grid | Auto | None = None
         if not self._keyframes:
@@ -123,15 +124,13 @@ class Reader:
             if self._end is not None and picture.time >= self._end - SLACK:
                 break
             until = picture.until
-            if picture.frame.interlaced_frame and not self.facts.interlaced:
-                self.facts = replace(self.facts, interlaced=True)
             if chosen is None:
                 if picture.until > self._start:
                     yield self._sample(picture)
                 continue
             taken = chosen.push(picture)
             if signals and picture.until > self._start:
-                for moment in signals.push(picture):
+                for moment in cadence.push(picture.time) + signals.push(picture):
                     if isinstance(chosen, Auto):
                         chosen.mark(moment)
             yield from map(self._sample, taken)
@@ -145,9 +144,9 @@ class Reader:
             yield from map(self._sample, chosen.flush(until))
         if signals:
             signals.close(until)
-            self._told += signals.events
+            self._told += signals.events + cadence.stalls + cadence.lost()
         self.duration = max(0.0, until - self._start)
-        self.facts = replace(self.facts, vfr=self._decoder.varies())
+        self.facts = replace(self.facts, vfr=self._decoder.varies(), interlaced=self._decoder.interlaced)
 
     def at(self, time: float) -> Sample:
         """The picture that stands at this time, in seconds from the first. `samples` cannot be read on then."""

@@ -41,7 +41,7 @@ class Grid:
 
     def flush(self, end: float) -> list[Picture]:
         """The last picture, where one is due until the end in seconds."""
-        return self._take(end)
+        return self._take(end - SLACK)
 
     def _take(self, before: float) -> list[Picture]:
         if self._shown is None or self.due >= before:

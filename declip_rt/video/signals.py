@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from fractions import Fraction
-from statistics import median
 from typing import TYPE_CHECKING
 
 from declip_rt import extras
 from declip_rt.video.events import Event
 from declip_rt.video.pixels import build_graph
-from declip_rt.video.sampling import Picture
+from declip_rt.video.sampling import SLACK, Picture
 
 if TYPE_CHECKING:
     from av.filter.graph import Graph
@@ -19,8 +18,6 @@ MICRO = Fraction(1, 1_000_000)  # seconds of a unit of time in the graph
 CUT = 10  # percent: the score of FFmpeg's scdet
 FREEZE, BLACK = 0.5, 0.1  # seconds, at least
 FILTERS = (("scdet", f"t={CUT}"), ("freezedetect", f"n=-60dB:d={FREEZE}"), ("blackdetect", f"d={BLACK}"))
-STALL = 5  # usual steps between pictures: a longer one of FREEZE is a freeze
-STEPS = 250  # the latest of which the usual one is known
 
 
 class Signals:
@@ -34,12 +31,10 @@ class Signals:
         self._height = 0
         self._seen = 0
         self._open: dict[str, float] = {}  # what has begun, and when
-        self._last: Picture | None = None
-        self._steps: list[float] = []
+        self._time = 0.0  # of the picture before
 
     def push(self, picture: Picture) -> list[float]:
         """Times of cuts, and of freezes that end, which this picture tells of."""
-        told = self._stalled(picture)
         frame = picture.frame
         if self._graph is None:
             self._height = max(2, round(WIDTH * frame.height / frame.width))
@@ -50,8 +45,8 @@ class Signals:
         if self._graph is None:
             self._graph = build_graph(small, *FILTERS)
         self._graph.vpush(small)
-        told += self._pull()
-        self._last = picture
+        told = self._pull()
+        self._time = picture.time
         return told
 
     @property
@@ -88,9 +83,10 @@ class Signals:
         if "lavfi.freezedetect.freeze_start" in found:
             self._open["freeze"] = float(found["lavfi.freezedetect.freeze_start"])
         if "lavfi.freezedetect.freeze_end" in found and "freeze" in self._open:
-            end = float(found["lavfi.freezedetect.freeze_end"])
-            self._add("freeze", self._open.pop("freeze"), end)
-            told.append(end)
+            start, end = self._open.pop("freeze"), float(found["lavfi.freezedetect.freeze_end"])
+            if start < self._time - SLACK:  # FFmpeg takes a single long step for one: see Cadence
+                self._add("freeze", start, end)
+                told.append(end)
         if "lavfi.black_start" in found:
             self._open["black"] = float(found["lavfi.black_start"])
         if "lavfi.black_end" in found and "black" in self._open:
@@ -100,18 +96,6 @@ class Signals:
     def _add(self, kind: str, start: float, end: float) -> None:
         what = "the same picture" if kind == "freeze" else "no light"
         self.events.append(Event(start, end, kind, f"{what} for {end - start:.2f} s"))
-
-    def _stalled(self, picture: Picture) -> list[float]:
-        """The time, where no picture came for long: encoders leave out those that repeat, and packets get lost."""
-        if self._last is None:
-            return []
-        step = picture.time - self._last.time
-        usual = median(self._steps) if self._steps else step
-        self._steps = [*self._steps[-STEPS:], step]
-        if step < max(FREEZE, STALL * usual) or "freeze" in self._open:
-            return []
-        self.events.append(Event(self._last.time, picture.time, "freeze", f"no new picture for {step:.2f} s"))
-        return [picture.time]
 
 
 def _within(event: Event, others: list[Event]) -> bool:
