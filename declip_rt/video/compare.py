@@ -20,7 +20,7 @@ from declip_rt.video.alignment import Changes, Offset, find_offset, nearest
 from declip_rt.video.container import open_container, pick_stream
 from declip_rt.video.decoder import Decoder
 from declip_rt.video.fidelity import MOST, Fidelity, Meter, average
-from declip_rt.video.pixels import Pixels, build_graph
+from declip_rt.video.pixels import Pixels, aspect_of, build_graph
 from declip_rt.video.sampling import Grid, Picture
 from declip_rt.video.signals import MICRO, WIDTH
 
@@ -147,7 +147,7 @@ class _Video:
         self._container = open_container(path, allow_network)
         try:
             stream = pick_stream(self._container)
-            self.decoder, self.pixels = Decoder(self._container, stream), Pixels(stream, color)
+            self.decoder, self.pixels = Decoder(self._container, stream), Pixels(color, aspect_of(stream))
         except BaseException:
             self._container.close()
             raise

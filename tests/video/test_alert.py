@@ -30,7 +30,7 @@ def test_steps_that_floats_cannot_hold_count_whole() -> None:
     "text", ["technical", "technical<", "technical=0.3", "technical<0.3 for", "technical<0.3 for 5m"]
 )
 def test_what_is_no_alert_is_told_with_one_that_is(text: str) -> None:
-    with pytest.raises(ConfigError, match="is no alert; give one such as 'technical<0.35 for 5s'"):
+    with pytest.raises(ConfigError, match="is no alert; give one such as"):
         Alert.parse(text, HEADS)
 
 
