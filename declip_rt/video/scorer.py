@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, BinaryIO, Literal, TypeAlias
+from typing import Literal, get_args
 
 import numpy as np
 
@@ -15,17 +14,13 @@ from declip_rt.images.load import ImageLike
 from declip_rt.score import Score
 from declip_rt.scorer import Scorer
 from declip_rt.video.arrays import PIXELS, to_image
+from declip_rt.video.container import Source
 from declip_rt.video.events import Event
 from declip_rt.video.facts import Facts
-from declip_rt.video.handover import Handover
+from declip_rt.video.handover import Behind, Handover
 from declip_rt.video.reader import Reader
 from declip_rt.video.reference import Reference
 from declip_rt.video.timeline import Floats, Pooled, low, pool
-
-if TYPE_CHECKING:
-    from av.container import InputContainer
-
-Behind: TypeAlias = Literal["block", "drop"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -69,7 +64,7 @@ class VideoScorer:
 
     def score(
         self,
-        source: str | os.PathLike[str] | BinaryIO | InputContainer,
+        source: Source,
         *,
         every: float | Literal["auto"] = 1.0,
         fps: float | None = None,
@@ -134,11 +129,11 @@ class VideoScorer:
             ImageError: a frame has another form.
         """
         ConfigError.check_choice("pixels", pixels, PIXELS)
-        ConfigError.check_choice("behind", behind, ("block", "drop"))
+        ConfigError.check_choice("behind", behind, get_args(Behind))
         return self._live(frames, pixels) if behind == "drop" else self._batched(frames, pixels)
 
     def _live(self, frames: Iterable[tuple[float, object]], pixels: str) -> Iterator[tuple[float, Score]]:
-        for time, frame in Handover(frames, "drop"):
+        for time, frame in Handover(frames, "drop").items():
             yield time, self.scorer.score(to_image(frame, pixels))
 
     def _batched(self, frames: Iterable[tuple[float, object]], pixels: str) -> Iterator[tuple[float, Score]]:

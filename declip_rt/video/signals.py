@@ -49,6 +49,11 @@ class Signals:
         self._time = picture.time
         return told
 
+    @property
+    def frozen_since(self) -> float | None:
+        """Where the freeze that goes on began, in seconds."""
+        return self._open.get("freeze")
+
     def close(self, end: float) -> None:
         """Ends what has begun at the end of what was read, in seconds."""
         for kind, start in self._open.items():
