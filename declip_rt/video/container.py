@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias, TypeGuard
 
 from declip_rt import extras
 from declip_rt.errors import ImageError
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from av.container import InputContainer
     from av.video.stream import VideoStream
 
+Source: TypeAlias = "str | os.PathLike[str] | BinaryIO | InputContainer"
 # Those that hold their pictures themselves. Playlists (hls, dash, concat) name further files and addresses.
 FORMATS = (
     "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,mpegts,mpeg,mpegvideo,avi,flv,ogg,asf,mxf,nut,rm,dv,gif,apng,"
@@ -24,10 +25,15 @@ NETWORK = "http,https,httpproxy,tcp,tls,udp,rtp,rtsp,rtmp,rtmps,srt,hls,crypto,d
 TIMEOUT = 10.0  # seconds that a network address may be silent
 
 
-def open_container(source: str | os.PathLike[str] | BinaryIO, allow_network: bool = False) -> InputContainer:
-    """Opens a path, a network address where it is allowed, or a file object. Raises ImageError and Unavailable."""
+def open_container(source: Source, allow_network: bool = False) -> InputContainer:
+    """Opens a path, a network address where it is allowed, or a file object; a container of PyAV is open.
+
+    Raises ImageError and Unavailable.
+    """
+    if is_container(source):
+        return source
     av = extras.load("av")
-    name = source if hasattr(source, "read") else os.fspath(source)
+    name: Any = source if hasattr(source, "read") else os.fspath(source)  # type: ignore[arg-type]
     path = None
     rules: dict[str, Any] = {"options": LOCAL}
     if allow_network:
@@ -44,6 +50,11 @@ def open_container(source: str | os.PathLike[str] | BinaryIO, allow_network: boo
         return av.open(name, "r", metadata_errors="replace", **rules)  # type: ignore[no-any-return]
     except (av.error.FFmpegError, OSError, ValueError) as error:
         raise ImageError(reason_of(error, path)) from error
+
+
+def is_container(source: object) -> TypeGuard[InputContainer]:
+    """Whether PyAV has opened it."""
+    return hasattr(source, "demux")
 
 
 def pick_stream(container: InputContainer) -> VideoStream:

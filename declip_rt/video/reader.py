@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import itertools
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from types import TracebackType
-from typing import BinaryIO, Literal
+from typing import Literal
 
 from declip_rt.errors import ConfigError, ImageError
 from declip_rt.images.decode import RGB
 from declip_rt.video.cadence import Cadence
-from declip_rt.video.container import open_container, pick_stream
+from declip_rt.video.container import Source, is_container, open_container, pick_stream
 from declip_rt.video.decoder import Decoder
 from declip_rt.video.events import Event
 from declip_rt.video.facts import Facts
@@ -36,7 +35,7 @@ class Reader:
     Memory does not grow with its length.
 
     Args:
-        source: a path, a file object, or with `allow_network` an address.
+        source: a path, a file object, a container of PyAV, which stays open, or with `allow_network` an address.
         every: seconds between samples; "auto" takes one a second and four around cuts and the ends of freezes.
         fps: samples a second, in the place of `every`.
         keyframes: takes all pictures that are coded by themselves and decodes no others: many times faster, but
@@ -59,7 +58,7 @@ class Reader:
 
     def __init__(
         self,
-        source: str | os.PathLike[str] | BinaryIO,
+        source: Source,
         *,
         every: float | Literal["auto"] = 1.0,
         fps: float | None = None,
@@ -76,6 +75,7 @@ class Reader:
         self._keyframes, self._start, self._end = keyframes, start, end
         self.duration = 0.0
         self._told: list[Event] = []
+        self._lent = is_container(source)
         self._container = open_container(source, allow_network)
         try:
             stream = pick_stream(self._container)
@@ -88,7 +88,7 @@ class Reader:
             check_size(self._first.frame)
             self.facts = replace(Facts.of(stream, self._first.frame, self._pixels), interlaced=self._decoder.interlaced)
         except BaseException:
-            self._container.close()
+            self.close()
             raise
 
     def __enter__(self) -> Reader:
@@ -99,7 +99,8 @@ class Reader:
 
     def close(self) -> None:
         """Lets the file go."""
-        self._container.close()
+        if not self._lent:
+            self._container.close()
 
     @property
     def events(self) -> list[Event]:

@@ -171,7 +171,7 @@ def _sigma(steps: Floats) -> float:
 
 
 class _Scene:
-    """The samples between two cuts. heads: (n,) each. lasts: (n,) seconds of each sample. pace: sigma of the clip's steps."""
+    """The samples between two cuts. heads, lasts: (n,) each, of seconds. pace: sigma of the clip's steps."""
 
     def __init__(self, heads: Mapping[str, Floats], lasts: Floats, reference: Percentiles, pace: float) -> None:
         self._technical, self._lasts, self._reference, self._pace = heads["technical"], lasts, reference, pace
