@@ -91,11 +91,10 @@ def _rows(comparer: Comparer, encodes: Sequence[str]) -> list[Record]:
 def _tell(path: str, found: Comparison) -> None:
     offset = found.offset
     if not offset.is_sure:
-        alike = f"correlation {offset.correlation:.2f}"
-        logger.warning("%s: its changes are not those of its source (%s): compared without an offset", path, alike)
+        logger.warning("%s: does not show what its source shows: compared without an offset", path)
     elif offset.seconds:
         lies = f"{abs(offset.seconds):.3f} s {'later' if offset.seconds > 0 else 'earlier'}"
-        logger.info("%s: shows the same %s than its source (correlation %.2f)", path, lies, offset.correlation)
+        logger.info("%s: shows the same %s than its source", path, lies)
 
 
 def _measured(found: Comparison) -> Record:

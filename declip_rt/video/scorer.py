@@ -133,7 +133,7 @@ class VideoScorer:
         return self._live(frames, pixels) if behind == "drop" else self._batched(frames, pixels)
 
     def _live(self, frames: Iterable[tuple[float, object]], pixels: str) -> Iterator[tuple[float, Score]]:
-        for time, frame in Handover(frames, "drop").items():
+        for time, frame in Handover(frames, "drop"):
             yield time, self.scorer.score(to_image(frame, pixels))
 
     def _batched(self, frames: Iterable[tuple[float, object]], pixels: str) -> Iterator[tuple[float, Score]]:
