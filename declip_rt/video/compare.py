@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,7 @@ from PIL import Image
 
 from declip_rt import extras
 from declip_rt.errors import ImageError
+from declip_rt.images.color import HDR
 from declip_rt.images.decode import RGB, TURNS
 from declip_rt.scorer import Scorer
 from declip_rt.video.alignment import LOOKED_AT, Course, Offset, find_offset, nearest
@@ -23,6 +24,9 @@ from declip_rt.video.fidelity import MOST, Fidelity, Meter, average
 from declip_rt.video.pixels import UPRIGHT, Pixels, aspect_of, build_graph
 from declip_rt.video.sampling import Grid, Picture
 from declip_rt.video.signals import MICRO, WIDTH
+
+if TYPE_CHECKING:
+    from av.video.frame import VideoFrame
 
 Floats: TypeAlias = NDArray[np.float64]
 TINY = (32, 18)  # pixels of a picture that tells offsets apart
@@ -179,6 +183,7 @@ class _Pairs:
         for source, encode in nearest(
             self.source.decoder.pictures(), self.encode.decoder.pictures(), self._offset.seconds
         ):
+            _check_range(source.frame, encode.frame)
             for video, picture in ((self.source, source), (self.encode, encode)):
                 picture.frame.colorspace = video.pixels.matrix(picture.frame)[0]
             if grid.push(source) and before:
@@ -193,6 +198,13 @@ class _Pairs:
     def _sampled(self, moment: tuple[float, Picture, Picture]) -> tuple[float, Picture, Picture]:
         self.sampled.append(moment[0])
         return moment
+
+
+def _check_range(source: VideoFrame, encode: VideoFrame) -> None:
+    """Raises ImageError where one of both is of high dynamic range alone."""
+    names = [HDR.get(frame.color_trc, "standard dynamic range") for frame in (source, encode)]
+    if names[0] != names[1]:
+        raise ImageError(f"it is {names[1]} and its source {names[0]}: bring both into one")
 
 
 def _sized(rgb: RGB, shape: tuple[int, ...]) -> RGB:
