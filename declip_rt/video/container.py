@@ -65,7 +65,9 @@ def reason_of(error: Exception, path: str | None = None) -> str:
     if isinstance(error, extras.load("av.error").ArgumentError):  # a format that is not on the list
         return "not a video, or of a format that is not read without `allow_network`, such as a playlist"
     if path and _lacks_index(path):
-        return "an MP4 or MOV without its index (moov): it was cut off; copy it again, or repair it by its camera's tool"
+        return (
+            "an MP4 or MOV without its index (moov): it was cut off; copy it again, or repair it by its camera's tool"
+        )
     return f"not a video, or corrupt or truncated: {what}"
 
 

@@ -76,6 +76,7 @@ class Reader:
         self._keyframes, self._start, self._end = keyframes, start, end
         self.duration = 0.0
         self._told: list[Event] = []
+        self._is_read = False
         self._container = open_container(source, allow_network)
         try:
             stream = pick_stream(self._container)
@@ -104,8 +105,11 @@ class Reader:
     @property
     def events(self) -> list[Event]:
         """What has been seen until now, in order."""
+        if self._is_read:
+            return self._told
         decoder = self._decoder
-        return sorted(self._told + decoder.damages.events() + decoder.clock.events + decoder.resizes)
+        seen = self._told + decoder.damages.events() + decoder.clock.events + decoder.resizes
+        return sorted(each for each in seen if each.end >= self._start)
 
     def samples(self) -> Iterator[Sample]:
         """The chosen pictures in their order, once: a reader reads once. Raises ImageError."""
@@ -147,6 +151,7 @@ class Reader:
             self._told += signals.events + cadence.stalls + cadence.lost()
         self.duration = max(0.0, until - self._start)
         self.facts = replace(self.facts, vfr=self._decoder.varies(), interlaced=self._decoder.interlaced)
+        self._told, self._is_read = self.events, True
 
     def at(self, time: float) -> Sample:
         """The picture that stands at this time, in seconds from the first. `samples` cannot be read on then."""
