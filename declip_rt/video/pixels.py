@@ -94,8 +94,9 @@ class Kind(NamedTuple):
         return cls(frame.width, frame.height, frame.format.name, f"{base.numerator}/{base.denominator}", *tags)
 
 
-def build_graph(kind: Kind, *filters: tuple[str, str | None]) -> Graph:
-    """A chain of filters for pictures of a kind."""
+def build_graph(like: VideoFrame | Kind, *filters: tuple[str, str | None]) -> Graph:
+    """A chain of filters for pictures like this one, or of a kind."""
+    kind = like if isinstance(like, Kind) else Kind.of(like)
     graph = extras.load("av.filter").Graph()
     graph.threads = 1
     source = graph.add(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from declip_rt import extras
 from declip_rt.video.events import Event
-from declip_rt.video.pixels import Kind, build_graph
+from declip_rt.video.pixels import build_graph
 from declip_rt.video.sampling import SLACK, Picture
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ class Signals:
         )
         small.pts, small.time_base = round(picture.time / MICRO), MICRO
         if self._graph is None:
-            self._graph = build_graph(Kind.of(small), *FILTERS)
+            self._graph = build_graph(small, *FILTERS)
         self._graph.vpush(small)
         told = self._pull()
         self._time = picture.time

@@ -97,7 +97,7 @@ def remux(source: Path, target: Path, change: Change, format: str | None = None)
 def dropped(start: float, end: float, every: int = 1) -> Change:
     """Leaves out each nth packet between two times in seconds."""
     return lambda number, packet: (
-        None if start <= packet.pts * packet.time_base < end and number % every == 0 else packet
+        None if start <= packet.pts * packet.time_base < end and number % every == every - 1 else packet
     )
 
 
