@@ -155,25 +155,22 @@ class VideoScorer:
         ranks = [self.reference.percentile("technical", score.technical) for score in scores]
         end = start + reader.duration
         cuts = [event.start for event in reader.events if event.kind == "scene"]
-        unseen = [event for event in reader.events if event.kind == "black"]
+        dark = [event for event in reader.events if event.kind == "black"]
         attributes = {name: values for name, values in heads.items() if name != "aesthetic"}
-        lows = [
-            event
-            for event in low(times, attributes, cuts, self.reference.percentiles, end)
-            if sum(_overlap(event, black) for black in unseen) < (event.end - event.start) / 2
-        ]
+        lows = low(times, attributes, cuts, self.reference.percentiles, end)
         return VideoScore(
             times,
             heads,
             None if None in ranks else np.array(ranks, np.float64),
             flags,
-            sorted([*reader.events, *lows]),
+            sorted([*reader.events, *(event for event in lows if not _is_in(event, dark, times))]),
             {name: pool(times, values, end) for name, values in heads.items()},
             reader.facts,
             reader.duration,
         )
 
 
-def _overlap(one: Event, other: Event) -> float:
-    """Seconds that are in both."""
-    return max(0.0, min(one.end, other.end) - max(one.start, other.start))
+def _is_in(event: Event, others: Sequence[Event], times: Floats) -> bool:
+    """Whether all samples of an event are in others."""
+    inside = times[(times >= event.start) & (times < event.end)]
+    return all(any(other.start <= time <= other.end for other in others) for time in inside)

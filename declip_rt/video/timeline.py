@@ -103,7 +103,7 @@ def low(
 
     A part of a scene is low where the technical score falls and rises again, or lies a step below its scene from or
     up to a cut, by FLOOR and by SIGMAS of what it moves from sample to sample in the clip, and it or an attribute
-    moves by as much as photos of the reference differ. It goes on until half of the drop is left, and over gaps of
+    moves by as much as photos of the reference differ. It goes on as long as half of that is left, and over gaps of
     one step. What is left of a scene is low where half of it is under the percentile POOR of the reference.
 
     times: (n,) seconds, rising. heads: the technical score and all attributes, each (n,). scenes: times of cuts.
@@ -166,8 +166,9 @@ def _spread(head: str, reference: Percentiles) -> float:
 
 
 def _sigma(steps: Floats) -> float:
-    """Of steps (n,), most of which are no fault's."""
-    return NORMAL * float(np.median(np.abs(steps))) if len(steps) else 0.0
+    """Of steps (n,), without the two that a fault makes; most others are no fault's."""
+    calm = np.sort(np.abs(steps))[:-2]
+    return NORMAL * float(np.median(calm)) if len(calm) else 0.0
 
 
 class _Scene:
@@ -208,7 +209,8 @@ class _Scene:
         if steps[at] <= max(FLOOR, SIGMAS * others) or self._lasts[::way][: at + 1].sum() > ISLAND:
             return []
         low = range(at + 1) if way == 1 else range(len(scores) - 1 - at, len(scores))
-        worst = min(low, key=lambda each: self._technical[each])
+        plain = [each for each in low if scores[each] - self._technical[each] <= self._drop / 2]
+        worst = min(plain or low, key=lambda each: self._technical[each])
         return self._told(low[0], low[-1], worst, [low[-1] + 1 if way == 1 else low[0] - 1])
 
     def _told(self, first: int, last: int, worst: int, beside: list[int]) -> list[_Segment]:
