@@ -83,7 +83,8 @@ class Live:
     def __init__(self, *arguments: object) -> None:
         command = [sys.executable, "-m", "declip_rt", "frames", "-", "--device", "cpu", *map(str, arguments)]
         pipe = subprocess.PIPE
-        self.process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, bufsize=0)
+        env = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+        self.process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, bufsize=0, env=env)
         assert self.process.stdin
         self.stdin = self.process.stdin
 
