@@ -85,6 +85,8 @@ class Live:
         pipe = subprocess.PIPE
         env = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
         self.process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, bufsize=0, env=env)
+        self.timer = threading.Timer(60, self.process.kill)  # so that a test that fails ends
+        self.timer.start()
         assert self.process.stdin
         self.stdin = self.process.stdin
 
@@ -109,6 +111,7 @@ def live() -> Iterator[type[Live]]:
 
     yield Tracked
     for each in made:
+        each.timer.cancel()
         each.process.kill()
 
 
