@@ -11,11 +11,12 @@ import os
 import re
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Literal
 
 from declip_rt.commands import running
+from declip_rt.commands.compare import compare
 from declip_rt.commands.running import EXIT_CODES, Running, parsed
 from declip_rt.errors import ConfigError, ImageError
 from declip_rt.images import sources
@@ -25,7 +26,7 @@ from declip_rt.scorer import Scorer
 from declip_rt.video import rows
 from declip_rt.video.book import STDOUT, Book, Shown
 from declip_rt.video.pixels import COLORS
-from declip_rt.video.reader import Reader
+from declip_rt.video.reader import Reader, step_of
 from declip_rt.video.reference import Reference
 from declip_rt.video.scorer import VideoScorer
 from declip_rt.video.table import Table, Tally
@@ -33,6 +34,7 @@ from declip_rt.video.vtt import Subtitles
 
 logger = logging.getLogger(__name__)
 VTT = (".vtt",)
+COMPARED = ("running", "paths", "every", "fps", "color", "allow_network", "summary", "compare", "overwrite")
 EVERY = "seconds between samples: 0.5, 2s, or auto for one a second and four around cuts and drops (default: 1s)"
 DESCRIPTION = (
     "Score videos over time: a row a sample, a row an event and a row a file. Prints a table of the files; "
@@ -61,6 +63,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         ),
     ):
         add(option, metavar="FILE", help=what)
+    add("--compare", action="store_true", help="compare all but the first with it, their source: a row an encode")
     add("--html", dest="html_file", type=Path, metavar="FILE", help="write a page to look at in a browser")
     add("--vtt", dest="vtt_file", type=Path, metavar="FILE", help="write WebVTT that players show; of one video")
     add("--resume", action="store_true", help="go on: keep the rows of files that --summary has and that are unchanged")
@@ -113,6 +116,7 @@ class Job:
     out: str | None = None
     summary: str | None = None
     events: str | None = None
+    compare: bool = False
     html_file: Path | None = None
     vtt_file: Path | None = None
     resume: bool = False
@@ -122,6 +126,8 @@ class Job:
 
     def run(self) -> int:
         """Scores everything, and returns the exit code: 0 all well, 1 a failure or a video below `fail_below`."""
+        if self.compare:
+            return self._compare()
         outputs = self._outputs()
         paths = self._paths([path for path in outputs.values() if path])
         tally = Tally(self.fail_below)
@@ -140,6 +146,22 @@ class Job:
             book.close()
         logger.info(tally.told(len(book.kept)))
         return 1 if tally.failed or tally.below else 0
+
+    def _compare(self) -> int:
+        odd = [f.name for f in fields(self) if f.name not in COMPARED and getattr(self, f.name) != f.default]
+        every = step_of(self.every, self.fps)
+        if odd or every == "auto":
+            option = f"--{odd[0].removesuffix('_file').replace('_', '-')}" if odd else "--every auto"
+            raise ConfigError(f"{option} does not go with --compare, which takes --every, --fps, --color and --summary")
+        return compare(
+            self.running,
+            self.paths,
+            every=float(every),
+            color=self.color,
+            allow_network=self.allow_network,
+            summary=self.summary,
+            overwrite=self.overwrite,
+        )
 
     def _score(self, videos: VideoScorer, path: str, book: Book) -> None:
         options = ("every", "fps", "keyframes", "start", "end", "color", "deinterlace", "allow_network")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,36 +11,41 @@ from numpy.typing import NDArray
 from declip_rt.video.sampling import Picture
 
 REACH = 2.0  # seconds that an encode may begin earlier or later
-FINEST, COARSEST = 1 / 240, 1 / 20  # seconds between the values that are compared
+LOOKED_AT = 120.0  # seconds from the beginning that tell the offset
+FINEST, COARSEST = 1 / 240, 1 / 20  # seconds between the offsets that are tried
 SHARED = 0.5  # of the shorter one that both must have
-SURE = 0.7  # correlation: below it no offset is believed
-MARGIN = 0.02  # correlation that an offset must have beyond no offset
+MOST = 300  # pictures that are compared for each offset
+TIE = 0.05  # of 255 levels: offsets that differ by less are told apart by the changes
+SURE, MARGIN = 0.7, 0.02  # correlation that such an offset must have, and have beyond no offset
+ALIKE = 8.0  # of 255 levels: small pictures that differ by more are not the same
 
 
 @dataclass(frozen=True)
 class Offset:
-    """How much later an encode shows what its source shows, in seconds, and how alike their changes are there."""
+    """How much later an encode shows what its source shows, in seconds.
+
+    correlation: of how both change there, by FFmpeg's scdet. difference: of small pictures of both, in levels of 255.
+    """
 
     seconds: float
     correlation: float
+    difference: float
 
     @property
     def is_sure(self) -> bool:
-        return self.correlation >= SURE
+        """Whether both show the same."""
+        return self.difference <= ALIKE
 
 
 @dataclass(frozen=True)
-class Changes:
-    """How much each picture differs from the one before it: float64 (n,) each, times in seconds."""
+class Course:
+    """How a video goes on. times: (n,) of its pictures in seconds. changes: (n,) by how much each differs from the one
+    before it. pictures: uint8 (n, pixels), small and gray.
+    """
 
     times: NDArray[np.float64]
-    amounts: NDArray[np.float64]
-
-    @classmethod
-    def of(cls, told: Sequence[tuple[float, float]]) -> Changes:
-        """Of pairs of a time and an amount."""
-        times, amounts = np.array(told, np.float64).reshape(-1, 2).T
-        return cls(times, amounts)
+    changes: NDArray[np.float64]
+    pictures: NDArray[np.uint8]
 
     @property
     def step(self) -> float:
@@ -48,22 +53,44 @@ class Changes:
         return float(np.median(np.diff(self.times))) if len(self.times) > 1 else 2 * COARSEST
 
     def sampled(self, step: float) -> NDArray[np.float64]:
-        """The amounts at 0, step and so on."""
+        """Logarithms of the changes at 0, step and so on, that a cut does not outweigh all; NaN before the first."""
         grid = np.arange(0, self.times[-1] + step / 2, step)
-        return np.interp(grid, self.times, self.amounts)
+        if len(self.times) < 2:
+            return np.full_like(grid, np.nan)
+        known = np.interp(grid, self.times[1:], np.log1p(self.changes[1:]))
+        return np.where(grid < self.times[1] - step / 2, np.nan, known)
 
 
-def find_offset(source: Changes, encode: Changes) -> Offset:
-    """The offset within REACH where the changes are most alike; none where that is hardly more than without one."""
+def find_offset(source: Course, encode: Course) -> Offset:
+    """The offset within REACH where both show the same; none where nothing is, or no other is better."""
     step = float(np.clip(min(source.step, encode.step) / 2, FINEST, COARSEST))
-    a, b = source.sampled(step), encode.sampled(step)
     reach = round(REACH / step)
-    least = SHARED * min(len(a), len(b))
-    found = {lag: _alike(a[max(0, -lag) :], b[max(0, lag) :], least) for lag in range(-reach, reach + 1)}
-    best = max(found, key=lambda lag: (found[lag], -abs(lag)))
-    if found[best] < max(SURE, found[0] + MARGIN):
+    differences = {lag: _difference(source, encode, lag * step) for lag in range(-reach, reach + 1)}
+    least = min(differences.values())
+    ties = [lag for lag, difference in differences.items() if difference <= least + TIE]
+    a, b = source.sampled(step), encode.sampled(step)
+    alike = {lag: _correlation(a[max(0, -lag) :], b[max(0, lag) :]) for lag in {0, *ties}}
+    best = max(ties, key=lambda lag: (alike[lag], -abs(lag)))
+    if least > ALIKE or (0 in ties and alike[best] < max(SURE, alike[0] + MARGIN)):
         best = 0
-    return Offset(round(best * step, 6), found[best])
+    return Offset(round(best * step, 6), alike[best], differences[best])
+
+
+def _difference(source: Course, encode: Course, offset: float) -> float:
+    """The mean difference of the pictures that are shown together, in levels; infinite where those are few."""
+    chosen = np.unique(np.linspace(0, len(source.times) - 1, MOST).astype(int))
+    at = source.times[chosen] + offset
+    shared = (at >= encode.times[0] - encode.step / 2) & (at <= encode.times[-1] + encode.step / 2)
+    shorter = min(source.times[-1], encode.times[-1])
+    if not shared.any() or np.ptp(at[shared]) < SHARED * shorter:
+        return np.inf
+    chosen, at = chosen[shared], at[shared]
+    after = np.clip(np.searchsorted(encode.times, at), 1, max(1, len(encode.times) - 1))
+    before = after - 1
+    after = np.minimum(after, len(encode.times) - 1)
+    near = np.where(at - encode.times[before] <= encode.times[after] - at, before, after)
+    both = source.pictures[chosen].astype(np.int16) - encode.pictures[near]
+    return float(np.abs(both).mean())
 
 
 def nearest(source: Iterable[Picture], encode: Iterable[Picture], offset: float) -> Iterator[tuple[Picture, Picture]]:
@@ -87,11 +114,13 @@ def nearest(source: Iterable[Picture], encode: Iterable[Picture], offset: float)
             yield picture, shown if following is None or at - shown.time <= following.time - at else following
 
 
-def _alike(a: NDArray[np.float64], b: NDArray[np.float64], least: float) -> float:
-    """Pearson's correlation over what both have; -1 where that is less than `least` values."""
+def _correlation(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
+    """Pearson's, over what both have; 0 where nothing changes."""
     count = min(len(a), len(b))
-    if count < max(least, 2):
-        return -1.0
-    a, b = a[:count] - a[:count].mean(), b[:count] - b[:count].mean()
+    known = ~np.isnan(a[:count] + b[:count])
+    if known.sum() < 2:
+        return 0.0
+    a, b = a[:count][known], b[:count][known]
+    a, b = a - a.mean(), b - b.mean()
     scale = float(np.sqrt((a @ a) * (b @ b)))
     return float(a @ b) / scale if scale > 1e-9 else 0.0

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,17 +14,22 @@ from PIL import Image
 
 from declip_rt import extras
 from declip_rt.errors import ImageError
-from declip_rt.images.decode import RGB
+from declip_rt.images.color import HDR
+from declip_rt.images.decode import RGB, TURNS
 from declip_rt.scorer import Scorer
-from declip_rt.video.alignment import Changes, Offset, find_offset, nearest
+from declip_rt.video.alignment import LOOKED_AT, Course, Offset, find_offset, nearest
 from declip_rt.video.container import open_container, pick_stream
 from declip_rt.video.decoder import Decoder
 from declip_rt.video.fidelity import MOST, Fidelity, Meter, average
-from declip_rt.video.pixels import Pixels, aspect_of, build_graph
+from declip_rt.video.pixels import UPRIGHT, Pixels, aspect_of, build_graph
 from declip_rt.video.sampling import Grid, Picture
 from declip_rt.video.signals import MICRO, WIDTH
 
+if TYPE_CHECKING:
+    from av.video.frame import VideoFrame
+
 Floats: TypeAlias = NDArray[np.float64]
+TINY = (32, 18)  # pixels of a picture that tells offsets apart
 Path: TypeAlias = "str | os.PathLike[str]"
 
 
@@ -79,17 +84,17 @@ class Comparer:
     color: str = "auto"
     allow_network: bool = False
     _scores: dict[float, Mapping[str, float]] = field(default_factory=dict, repr=False)  # of the source, by time
-    _changes: Changes | None = field(default=None, repr=False)
+    _course: Course | None = field(default=None, repr=False)
 
-    def look(self) -> Changes:
-        """The source's changes. Raises ImageError where it cannot be read."""
-        if self._changes is None:
-            self._changes = self._changes_of(self.source)
-        return self._changes
+    def look(self) -> Course:
+        """How the source goes on. Raises ImageError where it cannot be read."""
+        if self._course is None:
+            self._course = self._course_of(self.source)
+        return self._course
 
     def compare(self, encode: Path) -> Comparison:
         """Raises ImageError where one of both cannot be read, or both do not show the same seconds."""
-        offset = find_offset(self.look(), self._changes_of(encode))
+        offset = find_offset(self.look(), self._course_of(encode))
         with ExitStack() as opened:
             videos = [opened.enter_context(closing(self._open(each))) for each in (self.source, encode)]
             pairs = _Pairs(videos[0], videos[1], offset)
@@ -132,9 +137,13 @@ class Comparer:
             of[time] = {"technical": score.technical, "aesthetic": score.aesthetic, **score.attributes}
         return made
 
-    def _changes_of(self, path: Path) -> Changes:
+    def _course_of(self, path: Path) -> Course:
         with closing(self._open(path)) as video:
-            return Changes.of([*_differences(video.decoder.pictures())])
+            course = [*_course(video.decoder.pictures())]
+        if not course:
+            raise ImageError("no picture of it can be decoded")
+        times, changes, pictures = zip(*course, strict=True)
+        return Course(np.array(times), np.array(changes), np.stack(pictures))
 
     def _open(self, path: Path) -> _Video:
         return _Video(path, self.color, self.allow_network)
@@ -174,6 +183,7 @@ class _Pairs:
         for source, encode in nearest(
             self.source.decoder.pictures(), self.encode.decoder.pictures(), self._offset.seconds
         ):
+            _check_range(source.frame, encode.frame)
             for video, picture in ((self.source, source), (self.encode, encode)):
                 picture.frame.colorspace = video.pixels.matrix(picture.frame)[0]
             if grid.push(source) and before:
@@ -190,6 +200,13 @@ class _Pairs:
         return moment
 
 
+def _check_range(source: VideoFrame, encode: VideoFrame) -> None:
+    """Raises ImageError where one of both is of high dynamic range alone."""
+    names = [HDR.get(frame.color_trc, "standard dynamic range") for frame in (source, encode)]
+    if names[0] != names[1]:
+        raise ImageError(f"it is {names[1]} and its source {names[0]}: bring both into one")
+
+
 def _sized(rgb: RGB, shape: tuple[int, ...]) -> RGB:
     """The picture in the source's size, which is how its viewers see it."""
     if rgb.shape == shape:
@@ -197,17 +214,21 @@ def _sized(rgb: RGB, shape: tuple[int, ...]) -> RGB:
     return np.asarray(Image.fromarray(rgb).resize((shape[1], shape[0]), Image.Resampling.BICUBIC))
 
 
-def _differences(pictures: Iterator[Picture]) -> Iterator[tuple[float, float]]:
-    """The time of each picture, and by how many percent it differs from the one before, as FFmpeg's scdet counts."""
+def _course(pictures: Iterator[Picture]) -> Iterator[tuple[float, float, NDArray[np.uint8]]]:
+    """The time of each picture, how it differs from the one before (in percent, by FFmpeg's scdet), and a small one."""
     reformatter = extras.load("av.video.reformatter").VideoReformatter()
+    gray = {"format": "gray", "interpolation": "AREA", "dst_color_range": "JPEG", "threads": 1}
     graph, height = None, 0
     for picture in pictures:
+        if picture.time > LOOKED_AT:
+            return
         frame = picture.frame
         height = height or max(2, round(WIDTH * frame.height / frame.width))
-        small = reformatter.reformat(
-            frame, WIDTH, height, "gray", interpolation="AREA", dst_color_range="JPEG", threads=1
-        )
+        small = reformatter.reformat(frame, WIDTH, height, **gray)
         small.pts, small.time_base = round(picture.time / MICRO), MICRO
         graph = graph or build_graph(small, ("scdet", "t=10"))
         graph.vpush(small)
-        yield picture.time, float(graph.vpull().metadata.get("lavfi.scd.mafd", 0))
+        lies = abs(frame.rotation) == 90
+        tiny = reformatter.reformat(small, *(TINY[::-1] if lies else TINY), **gray).to_ndarray()
+        upright = TURNS[UPRIGHT.get(frame.rotation, 1)](tiny)
+        yield picture.time, float(graph.vpull().metadata.get("lavfi.scd.mafd", 0)), upright.ravel()

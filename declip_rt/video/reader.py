@@ -69,7 +69,7 @@ class Reader:
         deinterlace: bool = False,
         allow_network: bool = False,
     ) -> None:
-        self._every = _step(every, fps)
+        self._every = step_of(every, fps)
         if start < 0 or (end is not None and end <= start):
             raise ConfigError(f"`start` must be at least 0 and `end` beyond it, not {start} and {end}")
         self._keyframes, self._start, self._end = keyframes, start, end
@@ -165,7 +165,7 @@ class Reader:
         return Sample(picture.time, self._pixels.convert(picture.frame), picture.flags)
 
 
-def _step(every: float | str, fps: float | None) -> float | str:
+def step_of(every: float | str, fps: float | None) -> float | str:
     """Seconds between samples, or "auto". Raises ConfigError."""
     if fps is not None:
         if not 0 < fps < float("inf"):

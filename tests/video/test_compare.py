@@ -100,6 +100,12 @@ def test_an_encode_that_looks_sharper_than_its_source_is_a_disagreement(folder: 
     assert judge([comparer.compare(folder / "source.mp4")]) == [DISAGREE]
 
 
+def test_high_dynamic_range_is_not_held_against_standard(folder: Path, comparer: Comparer) -> None:
+    tagged = clips.write(folder / "pq.mp4", PICTURES, color_trc=16)
+    with pytest.raises(ImageError, match="it is PQ and its source standard dynamic range: bring both into one"):
+        comparer.compare(tagged)  # type: ignore[arg-type]
+
+
 def test_what_is_no_encode_of_it_says_so(folder: Path, comparer: Comparer) -> None:
     (folder / "text.mp4").write_text("no video")
     with pytest.raises(ImageError, match="not a video"):

@@ -18,7 +18,7 @@ def comparison(change: float, xpsnr: float, spread: float = 1.0) -> Comparison:
     changed = SOURCE + change + spread * (SPREAD - SPREAD.mean())
     found = np.full((30, 3), xpsnr)
     source, encode = {"technical": SOURCE}, {"technical": changed}
-    return Comparison(Offset(0, 1), times, source, encode, times, found, found[:, 0] / 100, 30.0)
+    return Comparison(Offset(0, 1, 0), times, source, encode, times, found, found[:, 0] / 100, 30.0)
 
 
 def test_worse_and_the_same() -> None:
