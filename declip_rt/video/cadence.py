@@ -15,7 +15,7 @@ LONG = 0.5  # seconds
 SKIP = 1.5  # usual steps: beyond it a picture is missing, or the rate varies
 MANY = 5  # skips near each other that are damage
 DENSE = 0.5  # of the steps there
-VARIED = 0.2  # of all steps: beyond it the rate varies by intent
+VARIED, ELSEWHERE = 0.2, 0.02  # of all steps, and of those elsewhere: beyond it the rate varies by intent
 
 
 @dataclass
@@ -60,9 +60,10 @@ class Cadence:
 
     def lost(self) -> list[Event]:
         """Where many pictures are missing from an even stream."""
-        if self._skips > VARIED * self._steps:
-            return []
         runs = [each for each in self._runs if each.skips >= MANY and each.skips >= DENSE * each.steps]
+        elsewhere = self._skips - sum(each.skips for each in runs)
+        if self._skips > VARIED * self._steps or elsewhere > ELSEWHERE * self._steps:
+            return []
         return [Event(each.start, each.end, "corrupt", f"{each.missing} pictures are missing") for each in runs]
 
     def _count(self, before: float, time: float, missing: int) -> None:

@@ -85,7 +85,7 @@ def reason_of(error: Exception, path: str | None = None) -> str:
 def _lacks_index(path: str) -> bool:
     """Whether a file starts as an MP4 does, and no box of it is the index."""
     with open(path, "rb") as file:
-        place, kinds = 0, []
+        place, kinds = 0, list[bytes]()
         while len(head := file.read(16)) >= 8 and len(kinds) < BOXES:
             size = int.from_bytes(head[:4], "big")
             kinds.append(head[4:8])

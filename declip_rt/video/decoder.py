@@ -26,6 +26,7 @@ LIBVPX = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
 USUAL_RATE = 25.0  # pictures a second, where a stream does not tell
 LOOKED_AT = 1000  # packets that tell whether a stream's rate varies
 UNEVEN = 0.1, 0.002, 0.1  # steps vary by this share or so many seconds, and so many of them do
+BEFORE = -10.0  # seconds: some containers find their start only from before it
 LOST = 0.5  # seconds that a container may promise too much
 
 
@@ -74,32 +75,30 @@ class Decoder:
 
     def pictures_from(self, start: float) -> Iterator[Picture]:
         """Those from the picture that stands at `start`, in seconds, or from one before. Raises ImageError."""
-        if not self.clock.jumps:  # timestamps that may start again tell no place
-            pictures = self._sought(start)
+        places = (start, 0.0, BEFORE)
+        for place in places[1:] if self.clock.jumps else places:  # timestamps that may start again tell no place
+            if not self._seek(place):
+                continue
+            pictures = self.pictures()
             first = next(pictures, None)
-            if first is not None and first.time <= start + SLACK:
+            if first is not None and first.time <= (start if place > 0 else 0) + SLACK:
                 yield first
                 yield from pictures
                 return
-        pictures = self._sought(0)
-        first = next(pictures, None)
-        if first is None or first.time > SLACK:
-            raise ImageError("its start is not found again; read it without `start`")
-        yield first
-        yield from pictures
+        raise ImageError("its start is not found again, as it cannot be sought in; read it without `start`")
 
-    def _sought(self, time: float) -> Iterator[Picture]:
-        place = round(((self.clock.zero or 0.0) + time) / self._base)
+    def _seek(self, time: float) -> bool:
+        """Goes to the key frame before a time; whether that was possible, not whether it is the right one."""
         try:
-            self.container.seek(place, stream=self.stream)
-        except (self._errors.FFmpegError, OSError, ValueError) as error:
-            raise ImageError(f"it cannot be read from its middle: {reason_of(error)}") from error
+            self.container.seek(round(((self.clock.zero or 0.0) + time) / self._base), stream=self.stream)
+        except (self._errors.FFmpegError, OSError, ValueError):
+            return False
         self._codec.flush_buffers()
         self.clock.rewind()
         self._size = None
         if self._deinterlacer:
             self._deinterlacer = Deinterlacer()
-        return self.pictures()
+        return True
 
     def varies(self) -> bool:
         """Whether pictures come unevenly, by the timestamps of the first packets."""

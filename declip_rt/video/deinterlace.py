@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from declip_rt import extras
-from declip_rt.video.pixels import build_graph
+from declip_rt.video.pixels import Kind, build_graph
 
 if TYPE_CHECKING:
     from av.filter.graph import Graph
@@ -18,16 +18,16 @@ class Deinterlacer:
     def __init__(self) -> None:
         self._errors = extras.load("av.error")
         self._graph: Graph | None = None
-        self._kind: tuple[int, int, str] | None = None
+        self._kind: Kind | None = None
 
     def push(self, frames: list[VideoFrame]) -> list[VideoFrame]:
         """Those that are done; the latest waits for the next."""
         done = []
         for frame in frames:
-            kind = (frame.width, frame.height, frame.format.name)
+            kind = Kind.of(frame)
             if kind != self._kind:
                 done += self.flush()
-                self._kind, self._graph = kind, build_graph(frame, ("bwdif", "mode=send_frame:deint=interlaced"))
+                self._kind, self._graph = kind, build_graph(kind, ("bwdif", "mode=send_frame:deint=interlaced"))
             assert self._graph is not None
             self._graph.vpush(frame)
             done += self._pull()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 KINDS = ("low", "freeze", "black", "scene", "corrupt", "truncated", "discontinuity", "resize")
+TOUCHING = 0.1  # seconds between freezes that are one: a key frame in a freeze differs from what was before it
 NEAR = 0.5  # seconds between damages that are one
 
 
@@ -16,6 +17,22 @@ class Event:
     end: float
     kind: str
     detail: str
+
+
+def join_freezes(events: list[Event]) -> list[Event]:
+    """The same events, but freezes that follow one another without a cut between are one."""
+    cuts = [each.start for each in events if each.kind == "scene"]
+    made = [each for each in events if each.kind != "freeze"]
+    joined: list[Event] = []
+    for each in sorted(each for each in events if each.kind == "freeze"):
+        last = joined[-1] if joined else None
+        if last and each.start - last.end <= TOUCHING and not any(last.end <= cut <= each.start for cut in cuts):
+            end = max(last.end, each.end)
+            what = last.detail.partition(" for ")[0]
+            joined[-1] = Event(last.start, end, "freeze", f"{what} for {end - last.start:.2f} s")
+        else:
+            joined.append(each)
+    return made + joined
 
 
 class Damages:

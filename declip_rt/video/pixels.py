@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from fractions import Fraction
-from typing import TYPE_CHECKING
+from functools import lru_cache
+from threading import Lock
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +28,7 @@ UNSPECIFIED = (2, 3)  # of matrices; the second is reserved
 HD = 720  # lines from which an untagged stream is taken as BT.709
 UPRIGHT = {0: 1, 90: 8, 180: 3, -180: 3, -90: 6}  # degrees counterclockwise -> the EXIF orientation alike
 SQUARE = Fraction(1)
+MAPPERS_KEPT = 4
 STRETCH = 4  # a sample aspect ratio beyond it is a slip of the file
 TONE_MAPPED = "out_transfer=bt709:out_primaries=bt709:intent=perceptual"
 
@@ -41,7 +44,6 @@ class Pixels:
         ways = library.Interpolation  # the default one is 1 level too dark, and its chroma comes in blocks
         exact = ways.FULL_CHR_H_INT | ways.ACCURATE_RND
         self._plain, self._scaling = ways.BILINEAR | exact, ways.BICUBIC | exact
-        self._graph: tuple[tuple[int | str, ...], Graph] | None = None  # for pictures of such properties
 
     def matrix(self, frame: VideoFrame) -> tuple[int, bool]:
         """The number of the matrix that the picture is converted by, and whether that is an assumption."""
@@ -60,7 +62,7 @@ class Pixels:
             frame.colorspace = self.matrix(frame)[0]
         width, height = round(frame.width * self.aspect) or 1, frame.height
         if frame.color_trc in HDR:
-            rgb = np.asarray(self._tone_mapped(frame, width, height).to_ndarray(), np.uint8)
+            rgb = tone_mapper(Kind.of(frame), width, height).convert(frame)
         elif _has_alpha(frame):
             above = Image.fromarray(self._reformatted(frame, width, height, "rgba"))
             rgb = np.asarray(Image.alpha_composite(Image.new("RGBA", above.size, "white"), above).convert("RGB"))
@@ -73,33 +75,61 @@ class Pixels:
         made = self._reformatter.reformat(frame, width, height, pixel_format, interpolation=way, threads=1)
         return np.asarray(made.to_ndarray(), np.uint8)
 
-    def _tone_mapped(self, frame: VideoFrame, width: int, height: int) -> VideoFrame:
-        """A picture of high dynamic range (PQ or HLG) in that of sRGB, by FFmpeg's perceptual tone mapping."""
-        source = (frame.width, frame.height, frame.format.name, frame.colorspace, frame.color_range)
-        if self._graph is None or self._graph[0] != source:
-            scale = f"{width}:{height}:{TONE_MAPPED}"
-            self._graph = (source, build_graph(frame, ("scale", scale), ("format", "rgb24")))
-        graph = self._graph[1]
-        graph.vpush(frame)
-        return graph.vpull()
+
+class Kind(NamedTuple):
+    """What a graph of filters has to know of its pictures."""
+
+    width: int
+    height: int
+    pixel_format: str
+    base: str  # of time, such as "1/1000" seconds
+    matrix: int
+    range: int
+    transfer: int
+
+    @classmethod
+    def of(cls, frame: VideoFrame) -> Kind:
+        base = frame.time_base or Fraction(1, 1000)
+        tags = frame.colorspace, frame.color_range, frame.color_trc
+        return cls(frame.width, frame.height, frame.format.name, f"{base.numerator}/{base.denominator}", *tags)
 
 
-def build_graph(frame: VideoFrame, *filters: tuple[str, str | None]) -> Graph:
-    """A chain of filters for pictures like this one."""
+def build_graph(like: VideoFrame | Kind, *filters: tuple[str, str | None]) -> Graph:
+    """A chain of filters for pictures like this one, or of a kind."""
+    kind = like if isinstance(like, Kind) else Kind.of(like)
     graph = extras.load("av.filter").Graph()
     graph.threads = 1
-    base = frame.time_base or Fraction(1, 1000)
     source = graph.add(
         "buffer",
-        video_size=f"{frame.width}x{frame.height}",
-        pix_fmt=frame.format.name,
-        time_base=f"{base.numerator}/{base.denominator}",
-        colorspace=str(frame.colorspace),
-        range=str(frame.color_range),
+        video_size=f"{kind.width}x{kind.height}",
+        pix_fmt=kind.pixel_format,
+        time_base=kind.base,
+        colorspace=str(kind.matrix),
+        range=str(kind.range),
     )
     graph.link_nodes(source, *(graph.add(name, args) for name, args in filters), graph.add("buffersink"))
     graph.configure()
     return graph  # type: ignore[no-any-return]
+
+
+class ToneMapper:
+    """Brings pictures of high dynamic range (PQ, HLG) into that of sRGB, by FFmpeg's perceptual tone mapping."""
+
+    def __init__(self, kind: Kind, width: int, height: int) -> None:
+        self._graph = build_graph(kind, ("scale", f"{width}:{height}:{TONE_MAPPED}"), ("format", "rgb24"))
+        self._lock = Lock()
+
+    def convert(self, frame: VideoFrame) -> NDArray[np.uint8]:
+        """RGB uint8 (H, W, 3). FFmpeg computes for seconds before the first picture."""
+        with self._lock:
+            self._graph.vpush(frame)
+            return np.asarray(self._graph.vpull().to_ndarray(), np.uint8)
+
+
+@lru_cache(MAPPERS_KEPT)
+def tone_mapper(kind: Kind, width: int, height: int) -> ToneMapper:
+    """One that all videos of a kind share."""
+    return ToneMapper(kind, width, height)
 
 
 def check_size(frame: VideoFrame) -> None:

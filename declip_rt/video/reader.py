@@ -13,7 +13,7 @@ from declip_rt.images.decode import RGB
 from declip_rt.video.cadence import Cadence
 from declip_rt.video.container import Source, is_container, open_container, pick_stream
 from declip_rt.video.decoder import Decoder
-from declip_rt.video.events import Event
+from declip_rt.video.events import Event, join_freezes
 from declip_rt.video.facts import Facts
 from declip_rt.video.pixels import Pixels, aspect_of, check_size
 from declip_rt.video.sampling import SLACK, Auto, Grid, Picture
@@ -75,6 +75,8 @@ class Reader:
         self._keyframes, self._start, self._end = keyframes, start, end
         self.duration = 0.0
         self._told: list[Event] = []
+        self._is_read = False
+        self._seekable = not hasattr(source, "read") or (hasattr(source, "seekable") and source.seekable())
         self._lent = is_container(source)
         self._container = open_container(source, allow_network)
         try:
@@ -105,8 +107,11 @@ class Reader:
     @property
     def events(self) -> list[Event]:
         """What has been seen until now, in order."""
+        if self._is_read:
+            return self._told
         decoder = self._decoder
-        return sorted(self._told + decoder.damages.events() + decoder.clock.events + decoder.resizes)
+        seen = self._told + decoder.damages.events() + decoder.clock.events + decoder.resizes
+        return sorted(each for each in seen if each.end >= self._start)
 
     def samples(self) -> Iterator[Sample]:
         """The chosen pictures in their order, once: a reader reads once. Raises ImageError."""
@@ -114,7 +119,7 @@ class Reader:
             raise ConfigError("`samples` was read before; open the video again")
         first, self._first = self._first, None
         pictures: Iterator[Picture] = itertools.chain([first], self._pictures)
-        if self._start > first.until:
+        if self._start > first.until and self._seekable:
             pictures = self._decoder.pictures_from(self._start)
         cadence, signals = Cadence(), None if self._keyframes else Signals()
         until = self._start
@@ -145,9 +150,10 @@ class Reader:
             yield from map(self._sample, chosen.flush(until))
         if signals:
             signals.close(until)
-            self._told += signals.events + cadence.stalls + cadence.lost()
+            self._told += join_freezes(signals.events + cadence.stalls) + cadence.lost()
         self.duration = max(0.0, until - self._start)
         self.facts = replace(self.facts, vfr=self._decoder.varies(), interlaced=self._decoder.interlaced)
+        self._told, self._is_read = self.events, True
 
     def at(self, time: float) -> Sample:
         """The picture that stands at this time, in seconds from the first. `samples` cannot be read on then."""
