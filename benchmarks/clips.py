@@ -79,7 +79,7 @@ FAULTS: dict[Damage, tuple[str, ...]] = {  # the kinds of event that tell of it
     blur: ("low",),
     noise: ("low",),
     crf45: ("low",),
-    dark: ("low",),
+    dark: ("low", "black"),  # a dark picture that is made darker has no light
     freeze: ("freeze",),
     black: ("black",),
     lost: ("corrupt", "freeze", "low"),

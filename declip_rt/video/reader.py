@@ -75,9 +75,9 @@ class Reader:
         self._keyframes, self._start, self._end = keyframes, start, end
         self.duration = 0.0
         self._told: list[Event] = []
-        self._lent = is_container(source)
         self._is_read = False
         self._seekable = not hasattr(source, "read") or (hasattr(source, "seekable") and source.seekable())
+        self._lent = is_container(source)
         self._container = open_container(source, allow_network)
         try:
             stream = pick_stream(self._container)

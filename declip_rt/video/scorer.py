@@ -10,7 +10,7 @@ from typing import Literal, get_args
 import numpy as np
 
 from declip_rt.errors import ConfigError, ImageError
-from declip_rt.images.load import ImageLike
+from declip_rt.images.load import ImageLike, Seen
 from declip_rt.score import Score
 from declip_rt.scorer import Scorer
 from declip_rt.video.arrays import PIXELS, to_image
@@ -99,14 +99,14 @@ class VideoScorer:
             times: list[float] = []
             flags: list[tuple[str, ...]] = []
 
-            def images() -> Iterator[ImageLike]:
+            def views() -> Iterator[Seen]:
                 for sample in reader.samples():
                     times.append(sample.time)
                     flags.append(sample.flags)
-                    yield sample.rgb
+                    yield self.scorer._loader.cut(sample.rgb)  # pictures that wait for a lane would take much memory
 
-            with closing(self.scorer.score_many(images())) as scores:
-                found = list(scores)
+            with closing(self.scorer._stream(views())) as stream:
+                found = [self.scorer._score_of(done) for done in stream]
             if not found:
                 raise ImageError(f"no picture from {start:g} s on" + (f" up to {end:g} s" if end is not None else ""))
             return self._video_score(np.array(times), found, flags, reader, start)

@@ -25,6 +25,7 @@ NORMAL = 1.4826  # a normal distribution's sigma, in units of its median absolut
 SHORTEST = 1.0  # seconds of a scene that is ranked
 ISLAND = 4.0  # seconds between two cuts that may be the ends of a fault
 POOR = 10  # a scene is low where half of it is under this percentile of the reference
+SLACK = 1e-3  # seconds between a cut and its first picture, at most: times are sums
 UNKNOWN = 0.3  # the spread of a head that the reference lacks: that of a flat distribution
 
 
@@ -84,6 +85,7 @@ def _hysteresis(times: Floats, values: Floats, weights: Floats) -> float:
     steps = np.concatenate([edges, edges + MEMORY, edges - MEMORY])
     steps = np.unique(steps[(steps >= edges[0]) & (steps <= edges[-1])])
     now, lasts = (steps[1:] + steps[:-1]) / 2, np.diff(steps)
+    now, lasts = now[lasts > SLACK / 1000], lasts[lasts > SLACK / 1000]  # two edges that are one, but for rounding
 
     first = np.clip(np.searchsorted(times, now - MEMORY, "right") - 1, 0, None)
     behind = np.searchsorted(times, now, "right")
@@ -139,7 +141,8 @@ class _Segment:
 
 def _scenes(times: Floats, heads: Mapping[str, Floats], cuts: Sequence[float], reference: Percentiles) -> list[slice]:
     """The samples of each scene. A fault may look like two cuts: those that lead away and back are none."""
-    firsts = sorted({int(first) for first in np.searchsorted(times, [times[0], *cuts]) if first < len(times)})
+    begins = np.searchsorted(times, np.array([times[0], *cuts]) - SLACK)
+    firsts = sorted({int(first) for first in begins if first < len(times)})
     kept = [firsts.pop(0)]
     while firsts:
         away = firsts.pop(0)

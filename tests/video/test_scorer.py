@@ -23,13 +23,6 @@ from tests.conftest import picture
 from tests.video.clips import scenes, write
 
 
-@pytest.fixture(scope="module")
-def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    made = tmp_path_factory.mktemp("clips") / "clip.mp4"
-    write(made, scenes(6.0))
-    return made
-
-
 @pytest.fixture
 def videos(scorer: Scorer) -> VideoScorer:
     return VideoScorer(scorer)

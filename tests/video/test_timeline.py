@@ -78,6 +78,16 @@ def test_samples_that_last_no_time_are_pooled_all_the_same() -> None:
     assert pool(np.array([3.0]), np.array([0.4]), 3.0).hysteresis == pytest.approx(0.4)
 
 
+def test_times_that_are_sums_are_no_harm() -> None:
+    rng = np.random.default_rng(1)
+    with np.errstate(all="raise"):
+        for step in (0.1, 1 / 3, 1001 / 30000, 0.04):
+            summed, values = np.cumsum(np.full(400, step)), rng.uniform(0, 1, 400)
+            exact = step * np.arange(1, 401)
+            ours, theirs = pool(summed, values, summed[-1] + step), pool(exact, values, exact[-1] + step)
+            assert ours.hysteresis == pytest.approx(theirs.hysteresis, abs=1e-6)
+
+
 def test_hysteresis_hardly_depends_on_the_step() -> None:
     fine = np.arange(0, 60, 0.04)
     quality = 0.7 + 0.05 * np.sin(fine / 3) - 0.4 * ((fine > 20) & (fine < 23))
@@ -124,6 +134,12 @@ def test_a_fault_that_touches_a_cut_is_found() -> None:
     assert found([*bad, *good], cuts=[5.0]) == [(3, 5)]
     assert found([*good, *bad[::-1]], cuts=[5.0]) == [(5, 7)]
     assert found([*bad, *bad[::-1]], cuts=[5.0]) == [(3, 7)], "one fault over a cut is one event"
+
+
+def test_a_cut_is_where_its_first_picture_is_though_times_are_rounded() -> None:
+    technical, times = heads([0.8] * 5 + [0.55] * 5), np.arange(10.0)
+    times[5] -= 1e-9
+    assert low(times, technical, [5.0], REFERENCE, 10.0) == []
 
 
 def test_scenes_of_different_levels_are_not_low() -> None:
