@@ -25,6 +25,8 @@ from declip_rt.model.manifest import Head
 from declip_rt.prompts import Prompts
 from declip_rt.score import Embedding, Score
 from declip_rt.scorer import Scorer
+from declip_rt.video.events import Event
+from declip_rt.video.scorer import VideoScore, VideoScorer
 
 __all__ = [
     "Bundle",
@@ -34,6 +36,7 @@ __all__ = [
     "Embedding",
     "EngineError",
     "EngineInfo",
+    "Event",
     "Frame",
     "Head",
     "ImageError",
@@ -45,6 +48,8 @@ __all__ = [
     "Score",
     "Scorer",
     "Unavailable",
+    "VideoScore",
+    "VideoScorer",
 ]
 
 

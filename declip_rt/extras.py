@@ -52,6 +52,7 @@ EXTRAS = (
     Extra("ftfy", "cleaning of own prompts", ("prompts",), ("ftfy",)),
     Extra("scipy", "eval and calibrate", ("eval",), ("scipy",)),
     Extra("matplotlib", "plots", ("eval", "bench"), ("matplotlib",)),
+    Extra("av", "video", ("video",), ("av",)),
     Extra("nvtx", "ranges in Nsight Systems", ("profile",), ("nvtx",)),
     Extra("onnx", "counting FLOPs", ("bench",), ("onnx",)),
 )

@@ -21,6 +21,7 @@ from declip_rt.images.load import (
     Loaded,
     Loader,
     OnStream,
+    Seen,
     is_on_gpu,
     is_one,
 )
@@ -33,7 +34,7 @@ from declip_rt.stats import Stats, cores
 from declip_rt.workers import TIMEOUT
 
 Decoder: TypeAlias = Literal["cpu", "gpu"]
-Scored: TypeAlias = Done["ImageLike | Broken", Facts]
+Scored: TypeAlias = Done["ImageLike | Seen | Broken", Facts]
 Result = TypeVar("Result", Score, Embedding)
 GPU_WORKERS = 32  # threads that read for a GPU that decodes: so many images wait for it together
 
@@ -139,7 +140,7 @@ class Scorer:
                 on_gpu=_on_gpu(engine) if decoder == "gpu" else None,
             )
             # A frame on a GPU is taken by the thread that gives it, whose stream its library has queued it on.
-            self._pipeline = Pipeline["ImageLike | Broken", Loaded, Facts](
+            self._pipeline = Pipeline["ImageLike | Seen | Broken", Loaded, Facts](
                 engine, self._loader.load, self._loader.place, self.workers, self.stats, is_on_gpu, timeout
             )
         except DeclipError:
@@ -248,7 +249,7 @@ class Scorer:
 
         return results()
 
-    def _stream(self, images: Iterable[ImageLike]) -> Generator[Scored]:
+    def _stream(self, images: Iterable[ImageLike | Seen]) -> Generator[Scored]:
         """The pipeline's own records, for those in this package that need what `score_many` leaves out."""
         if is_one(images):
             raise TypeError(f"images must be an iterable of images, not one {type(images).__name__}; give [image]")

@@ -17,6 +17,7 @@ NAMES = [
     "Embedding",
     "EngineError",
     "EngineInfo",
+    "Event",
     "Frame",
     "Head",
     "ImageError",
@@ -28,6 +29,8 @@ NAMES = [
     "Score",
     "Scorer",
     "Unavailable",
+    "VideoScore",
+    "VideoScorer",
 ]
 SIGNATURES = {
     "Bundle": "(model: 'str | PathLike[str] | None' = None, *, verify: 'bool' = True) -> 'None'",
@@ -49,6 +52,12 @@ SIGNATURES = {
     "Scorer.embed_many": "(self, images: 'Iterable[ImageLike]', *, return_errors: 'bool' = False) -> "
     "'Generator[Embedding] | Generator[Embedding | ImageError]'",
     "Scorer.close": "(self) -> 'None'",
+    "VideoScorer": "(scorer: 'Scorer', reference: 'Reference | None' = None) -> 'None'",
+    "VideoScorer.score": "(self, source: 'Source', *, every: \"float | Literal['auto']\" = 1.0, "
+    "fps: 'float | None' = None, keyframes: 'bool' = False, start: 'float' = 0.0, end: 'float | None' = None, "
+    "color: 'str' = 'auto', deinterlace: 'bool' = False, allow_network: 'bool' = False) -> 'VideoScore'",
+    "VideoScorer.stream": "(self, frames: 'Iterable[tuple[float, object]]', *, pixels: 'str' = 'rgb24', "
+    "behind: 'Behind' = 'block') -> 'Iterator[tuple[float, Score]]'",
     "Score.flat": "(self) -> 'dict[str, Any]'",
     "Score.to_dict": "(self) -> 'dict[str, Any]'",
 }

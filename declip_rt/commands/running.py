@@ -150,20 +150,20 @@ class Running:
         logger.info("model %s, device %s", scorer.bundle.name, scorer.engine)
         return scorer
 
-    def progress(self, total: int | None) -> tqdm[Any]:
+    def progress(self, total: int | None, what: str = "images") -> tqdm[Any]:
         """A bar on stderr, or a line in LINE_EVERY seconds where that is no terminal; nothing where it is quiet."""
         if sys.stderr.isatty():
-            return tqdm(total=total, unit="img", file=sys.stderr, disable=self.quiet, dynamic_ncols=True)
+            return tqdm(total=total, unit=what, file=sys.stderr, disable=self.quiet, dynamic_ncols=True)
         return tqdm(
             total=total,
-            unit="img",
+            unit=what,
             file=_Log(),
             disable=self.quiet,
             leave=False,
             delay=LINE_EVERY,
             mininterval=LINE_EVERY,
             maxinterval=LINE_EVERY,
-            bar_format="{n_fmt} of {total_fmt} images, {rate_fmt}, {remaining} left" if total else None,
+            bar_format=f"{{n_fmt}} of {{total_fmt}} {what}, {{rate_fmt}}, {{remaining}} left" if total else None,
         )
 
 

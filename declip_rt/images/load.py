@@ -129,12 +129,19 @@ class Loader:
         self._least = least_side(views) if decode_scale == "auto" else None
         self._scratch = Scratch()
 
-    def own(self, image: ImageLike) -> ImageLike | Broken:
+    def cut(self, rgb: NDArray[np.uint8]) -> Seen:
+        """The views of RGB uint8 (H, W, 3), which are scored as it is; for who has more pictures than memory."""
+        views = np.empty(self._views.shape, np.uint8)
+        with self._stats.timed("views"):
+            write_views(rgb, self._views, views)
+        return Seen(views, rgb.shape[1], rgb.shape[0], "", "")
+
+    def own(self, image: ImageLike | Seen) -> ImageLike | Seen | Broken:
         """The image as it is now, for as long as it is needed: what its owner could refill, seek or close is copied.
 
         A path, bytes and a frame on a GPU are taken as they are.
         """
-        if isinstance(image, (str, os.PathLike, bytes)):
+        if isinstance(image, (str, os.PathLike, bytes, Seen)):
             return image
         try:
             if isinstance(image, (bytearray, memoryview)):
@@ -149,10 +156,12 @@ class Loader:
             return Broken(error)
         return image
 
-    def load(self, image: ImageLike | Broken) -> Loaded:
+    def load(self, image: ImageLike | Seen | Broken) -> Loaded:
         """Reads and decodes an image. Raises ImageError."""
         if isinstance(image, Broken):
             raise image.error
+        if isinstance(image, Seen):
+            return Loaded(image)
         if not isinstance(image, (str, os.PathLike)):
             with self._stats.timed("decode"):
                 return Loaded(self._decode(image))

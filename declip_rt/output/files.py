@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol
+from typing import Any, BinaryIO, Protocol, TypeAlias
 
 from declip_rt.disk import write_whole
 from declip_rt.errors import ConfigError
@@ -19,7 +19,11 @@ from declip_rt.output.records import Columns, Record, key
 logger = logging.getLogger(__name__)
 SPECIAL = {",", '"', "\n", "\r"}  # what a CSV's cell is quoted for
 FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what a spreadsheet's formula begins with
+READ: dict[type, Callable[[str], Any]] = {bool: {"true": True, "false": False}.__getitem__}  # else by the type itself
 ROW_LINES = 100  # of a CSV, at most: a longer row has lost a quote
+
+
+Keep: TypeAlias = Callable[[Record], bool]
 
 
 class Sink(Protocol):
@@ -68,21 +72,22 @@ class Csv:
             return None
         pairs = zip(self._columns.types.items(), row, strict=True)
         try:
-            return {name: kind(_unguarded(text)) if text else None for (name, kind), text in pairs}
-        except ValueError:
+            return {name: READ.get(kind, kind)(_unguarded(text)) if text else None for (name, kind), text in pairs}
+        except (KeyError, ValueError):
             return None
 
     @staticmethod
     def _row(values: Iterable[Any]) -> bytes:
-        cells = (_guarded(value) if isinstance(value, str) else value for value in values)
+        cells = (str(value).lower() if isinstance(value, bool) else value for value in values)
+        cells = (_guarded(value) if isinstance(value, str) else value for value in cells)
         texts = ("" if cell is None else str(cell) for cell in cells)
         quoted = (f'"{text.replace(chr(34), chr(34) * 2)}"' if SPECIAL & {*text} else text for text in texts)
         return (",".join(quoted) + "\n").encode("utf-8", "surrogateescape")
 
 
 def _guarded(text: str) -> str:
-    """With an apostrophe where a spreadsheet would take the text for a formula."""
-    return "'" + text if text.lstrip("'").startswith(FORMULA) else text
+    """With an apostrophe where a spreadsheet would take the text for a formula; a dash alone stands for nothing."""
+    return "'" + text if text != "-" and text.lstrip("'").startswith(FORMULA) else text
 
 
 def _unguarded(text: str) -> str:
@@ -151,7 +156,7 @@ class JsonLines:
         """Whether it has the columns, of their types."""
         if not isinstance(record, dict) or list(record) != list(self._columns.types):
             return False
-        kinds: dict[type, tuple[type, ...]] = {str: (str,), int: (int,), float: (int, float)}
+        kinds: dict[type, tuple[type, ...]] = {str: (str,), int: (int,), float: (int, float), bool: (bool,)}
         pairs = zip(record.values(), self._columns.types.values(), strict=True)
         return all(value is None or isinstance(value, kinds[kind]) for value, kind in pairs) and bool(record["path"])
 
@@ -162,7 +167,7 @@ class LineFile:
     With `keep` the records for which it is true stay, in front of the new ones; the others are dropped.
     """
 
-    def __init__(self, path: Path, format: Format, keep: Callable[[Record], bool] | None = None) -> None:
+    def __init__(self, path: Path, format: Format, keep: Keep | None = None) -> None:
         def begin(partial: Path) -> None:
             with _open(partial, "wb") as file:
                 file.write(format.header())
@@ -197,7 +202,7 @@ class ParquetFile:
     A path that is no UTF-8 is escaped (`records.key`).
     """
 
-    def __init__(self, path: Path, columns: Columns, keep: Callable[[Record], bool] | None = None) -> None:
+    def __init__(self, path: Path, columns: Columns, keep: Keep | None = None) -> None:
         self.path, self._columns = path, columns
         self._format = JsonLines(columns)
         self.journal = journal(path)
@@ -225,7 +230,7 @@ class ParquetFile:
 
     def _schema(self) -> Any:
         arrow = self._arrow
-        kinds = {str: arrow.string(), int: arrow.int64(), float: arrow.float64()}
+        kinds = {str: arrow.string(), int: arrow.int64(), float: arrow.float64(), bool: arrow.bool_()}
         return arrow.schema([(name, kinds[kind]) for name, kind in self._columns.types.items()])
 
     def _unpack(self) -> None:
@@ -276,7 +281,7 @@ def journal(path: Path) -> Path:
     return path.with_name(path.name + ".journal.jsonl")
 
 
-def open_file(path: Path, columns: Columns, keep: Callable[[Record], bool] | None = None) -> LineFile | ParquetFile:
+def open_file(path: Path, columns: Columns, keep: Keep | None = None) -> LineFile | ParquetFile:
     """The sink that the suffix of `path` (of target.ROWS) asks for. Raises ConfigError."""
     match path.suffix.lower():
         case ".csv":

@@ -73,13 +73,6 @@ class HtmlPage:
             values.append(record[name])
 
     def close(self) -> None:
-        environment = jinja2.Environment(
-            loader=jinja2.FileSystemLoader(Path(__file__).parent),
-            autoescape=True,
-            undefined=jinja2.StrictUndefined,
-            trim_blocks=True,
-            lstrip_blocks=True,
-        )
         histograms = [_histogram(name, values) for name, values in self._scores.items() if values]
         ends, name, file = self._ends.numbers(), secrets.token_hex(8), thumbnails.beside(self._path)
         inside: dict[int, str | None] = {}
@@ -89,17 +82,21 @@ class HtmlPage:
         else:
             logger.info("making %d thumbnails", len(ends))
             write_whole(file, lambda partial: thumbnails.write(partial, name, self._files(ends)))
-        page = environment.get_template("page.html").stream(
-            title=printable(f"{self._bundle.name}: {self._scored:,} photos"),
-            facts=self._facts(histograms),
-            histograms=histograms,
-            columns=[{"name": name, "words": _words(name)} for name in self._columns],
-            own=[self._columns.index(name) for name in self._own],
-            photos=self._lines(inside, ends),
-            page=name,
-            beside="" if inside or not ends else quote(os.fsencode(file.name)),
-            failures=self._failures,
-            more=self._failed - len(self._failures),
+        page = (
+            environment(Path(__file__).parent)
+            .get_template("page.html")
+            .stream(
+                title=printable(f"{self._bundle.name}: {self._scored:,} photos"),
+                facts=self._facts(histograms),
+                histograms=histograms,
+                columns=[{"name": name, "words": _words(name)} for name in self._columns],
+                own=[self._columns.index(name) for name in self._own],
+                photos=self._lines(inside, ends),
+                page=name,
+                beside="" if inside or not ends else quote(os.fsencode(file.name)),
+                failures=self._failures,
+                more=self._failed - len(self._failures),
+            )
         )
         with self._photos:
             write_whole(self._path, lambda partial: page.dump(str(partial), "utf-8"))
@@ -115,7 +112,7 @@ class HtmlPage:
             "file": os.fsencode(record["path"]).hex(),  # any bytes, until the thumbnail is made
             "name": printable(os.path.basename(record["path"])),
             "path": printable(record["path"]),
-            "link": _link(record["path"], self._path),
+            "link": link(record["path"], self._path),
             "size": f"{record['width']}×{record['height']}",
             "scores": [round(record[name], 4) for name in self._columns],
             "percentile": record["percentile"] and round(record["percentile"]),
@@ -180,8 +177,19 @@ def _words(name: str) -> str:
     return printable(name.replace("_", " "))
 
 
-def _link(path: str, page: Path) -> str:
-    """The photo, from the page's folder."""
+def environment(folder: Path) -> jinja2.Environment:
+    """For the templates in a folder: what they show is escaped."""
+    return jinja2.Environment(
+        loader=jinja2.FileSystemLoader(folder),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+
+def link(path: str, page: Path) -> str:
+    """The file, from the page's folder."""
     real = path if "\0" in path else os.path.realpath(path)
     relative = os.path.relpath(real, os.path.realpath(page.parent))
     return quote(os.fsencode(relative).replace(os.sep.encode(), b"/"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from math import isfinite
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import Any, Literal, NamedTuple, Protocol, TypeAlias
 
 from declip_rt.errors import ConfigError
 from declip_rt.images.load import Facts
@@ -25,6 +25,15 @@ class Found(NamedTuple):
 
     word: str
     tone: Literal["good", "bad", "neither"]
+
+
+class Ranks(Protocol):
+    """What knows a model's heads, and where a score is among those of others: a Bundle does."""
+
+    @property
+    def heads(self) -> Sequence[Head]: ...
+
+    def percentile(self, head: str, score: float) -> float | None: ...
 
 
 @dataclass(frozen=True)
@@ -92,14 +101,14 @@ def failed(columns: Columns, path: str, reason: str) -> Record:
     return columns.record(path=path, error=reason)
 
 
-def findings(record: Record, bundle: Bundle, most: int = 2) -> list[Found]:
+def findings(record: Record, ranks: Ranks, most: int = 2) -> list[Found]:
     """The attributes that are most unlike the reference photos', strongest first."""
     striking: list[tuple[float, Found]] = []
-    for head in bundle.heads:
+    for head in ranks.heads:
         value = record[head.name]
         if head.kind != "attribute" or value is None:
             continue
-        rank = bundle.percentile(head.name, value)
+        rank = ranks.percentile(head.name, value)
         near, far = (rank, STRIKING) if rank is not None else (100 * value, 100 * BOUND)
         if near <= far or near >= 100 - far:
             striking.append((abs(near - 50), _found(head, near < 50)))

@@ -25,7 +25,8 @@ def place(option: str, given: str | Path, suffixes: tuple[str, ...]) -> Path:
     """
     path = Path(given)
     if path.suffix.lower() not in suffixes:
-        raise ConfigError(f"{option} {given}: the suffix must be {', '.join(suffixes[:-1])} or {suffixes[-1]}")
+        among = " or ".join(filter(None, (", ".join(suffixes[:-1]), suffixes[-1])))
+        raise ConfigError(f"{option} {given}: the suffix must be {among}")
     try:
         path = path.resolve()
         with suppress(FileNotFoundError):

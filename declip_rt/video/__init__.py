@@ -1,0 +1,1 @@
+"""Video: pictures with their times, and what happens in them."""

@@ -1,0 +1,155 @@
+"""Decoded pictures as RGB: upright, of square pixels, in sRGB."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from functools import lru_cache
+from threading import Lock
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from declip_rt import extras
+from declip_rt.errors import ConfigError, ImageError
+from declip_rt.images.color import HDR
+from declip_rt.images.decode import MAX_PIXELS, RGB, TURNS
+from declip_rt.native import LONGEST
+
+if TYPE_CHECKING:
+    from av.filter.graph import Graph
+    from av.video.frame import VideoFrame
+    from av.video.stream import VideoStream
+
+COLORS = ("auto", "bt601", "bt709", "bt2020")
+NUMBERS = {"bt601": 6, "bt709": 1, "bt2020": 9}  # in ITU-T H.273
+UNSPECIFIED = (2, 3)  # of matrices; the second is reserved
+HD = 720  # lines from which an untagged stream is taken as BT.709
+UPRIGHT = {0: 1, 90: 8, 180: 3, -180: 3, -90: 6}  # degrees counterclockwise -> the EXIF orientation alike
+BILINEAR, BICUBIC = 0x2, 0x4  # of FFmpeg's swscale
+EXACT = 0x2000 | 0x40000  # full chroma and accurate rounding: without, pixels are up to 3 levels too dark
+SQUARE = Fraction(1)
+MAPPERS_KEPT = 4
+STRETCH = 4  # a sample aspect ratio beyond it is a slip of the file
+TONE_MAPPED = "out_transfer=bt709:out_primaries=bt709:intent=perceptual"
+
+
+class Pixels:
+    """Converts pictures. color: the matrix, one of COLORS. aspect: width of a sample to its height."""
+
+    def __init__(self, color: str = "auto", aspect: Fraction = SQUARE) -> None:
+        ConfigError.check_choice("color", color, COLORS)
+        self.color, self.aspect = color, aspect
+        self._reformatter = extras.load("av.video.reformatter").VideoReformatter()
+
+    def matrix(self, frame: VideoFrame) -> tuple[int, bool]:
+        """The number of the matrix that the picture is converted by, and whether that is an assumption."""
+        if frame.format.is_rgb:
+            return 0, False
+        if self.color != "auto":
+            return NUMBERS[self.color], False
+        if frame.colorspace not in UNSPECIFIED:
+            return frame.colorspace, False
+        return NUMBERS["bt709" if min(frame.width, frame.height) >= HD else "bt601"], True
+
+    def convert(self, frame: VideoFrame) -> RGB:
+        """RGB uint8 (H, W, 3). Transparency is laid over white, as that of stills is. Raises ImageError."""
+        check_size(frame)
+        if not frame.format.is_rgb:
+            frame.colorspace = self.matrix(frame)[0]
+        width, height = round(frame.width * self.aspect) or 1, frame.height
+        if frame.color_trc in HDR:
+            rgb = tone_mapper(Kind.of(frame), width, height).convert(frame)
+        elif _has_alpha(frame):
+            above = Image.fromarray(self._reformatted(frame, width, height, "rgba"))
+            rgb = np.asarray(Image.alpha_composite(Image.new("RGBA", above.size, "white"), above).convert("RGB"))
+        else:
+            rgb = self._reformatted(frame, width, height, "rgb24")
+        return np.ascontiguousarray(TURNS[UPRIGHT.get(frame.rotation, 1)](rgb))
+
+    def _reformatted(self, frame: VideoFrame, width: int, height: int, pixel_format: str) -> NDArray[np.uint8]:
+        way = EXACT | (BILINEAR if width == frame.width else BICUBIC)
+        made = self._reformatter.reformat(frame, width, height, pixel_format, interpolation=way, threads=1)
+        return np.asarray(made.to_ndarray(), np.uint8)
+
+
+class Kind(NamedTuple):
+    """What a graph of filters has to know of its pictures."""
+
+    width: int
+    height: int
+    pixel_format: str
+    base: str  # of time, such as "1/1000" seconds
+    matrix: int
+    range: int
+    transfer: int
+
+    @classmethod
+    def of(cls, frame: VideoFrame) -> Kind:
+        base = frame.time_base or Fraction(1, 1000)
+        tags = frame.colorspace, frame.color_range, frame.color_trc
+        return cls(frame.width, frame.height, frame.format.name, f"{base.numerator}/{base.denominator}", *tags)
+
+
+def build_graph(like: VideoFrame | Kind, *filters: tuple[str, str | None]) -> Graph:
+    """A chain of filters for pictures like this one, or of a kind."""
+    kind = like if isinstance(like, Kind) else Kind.of(like)
+    graph = extras.load("av.filter").Graph()
+    graph.threads = 1
+    source = graph.add(
+        "buffer",
+        video_size=f"{kind.width}x{kind.height}",
+        pix_fmt=kind.pixel_format,
+        time_base=kind.base,
+        colorspace=str(kind.matrix),
+        range=str(kind.range),
+    )
+    graph.link_nodes(source, *(graph.add(name, args) for name, args in filters), graph.add("buffersink"))
+    graph.configure()
+    return graph  # type: ignore[no-any-return]
+
+
+class ToneMapper:
+    """Brings pictures of high dynamic range (PQ, HLG) into that of sRGB, by FFmpeg's perceptual tone mapping."""
+
+    def __init__(self, kind: Kind, width: int, height: int) -> None:
+        self._graph = build_graph(kind, ("scale", f"{width}:{height}:{TONE_MAPPED}"), ("format", "rgb24"))
+        self._lock = Lock()
+
+    def convert(self, frame: VideoFrame) -> NDArray[np.uint8]:
+        """RGB uint8 (H, W, 3). FFmpeg computes for seconds before the first picture."""
+        with self._lock:
+            self._graph.vpush(frame)
+            return np.asarray(self._graph.vpull().to_ndarray(), np.uint8)
+
+
+@lru_cache(MAPPERS_KEPT)
+def tone_mapper(kind: Kind, width: int, height: int) -> ToneMapper:
+    """One that all videos of a kind share."""
+    return ToneMapper(kind, width, height)
+
+
+def check_size(frame: VideoFrame) -> None:
+    """Raises ImageError where a picture is larger than a photo may be."""
+    if frame.width * frame.height > MAX_PIXELS or max(frame.width, frame.height) * STRETCH > LONGEST:
+        raise ImageError(f"pictures of {frame.width}x{frame.height} pixels are too large; shrink them first")
+
+
+def sides(frame: VideoFrame, aspect: Fraction) -> tuple[int, int]:
+    """Width and height of a picture in pixels, upright and square."""
+    width, height = round(frame.width * aspect) or 1, frame.height
+    return (height, width) if UPRIGHT.get(frame.rotation, 1) in (6, 8) else (width, height)
+
+
+def aspect_of(stream: VideoStream) -> Fraction:
+    """Width of a sample to its height; 1 where it is unknown or absurd."""
+    given = stream.sample_aspect_ratio or stream.codec_context.sample_aspect_ratio
+    if not given or not given.numerator:
+        return SQUARE
+    aspect = Fraction(given.numerator, given.denominator)
+    return aspect if Fraction(1, STRETCH) <= aspect <= STRETCH else SQUARE
+
+
+def _has_alpha(frame: VideoFrame) -> bool:
+    return frame.format.name == "pal8" or any(each.is_alpha for each in frame.format.components)

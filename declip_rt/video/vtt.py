@@ -1,0 +1,53 @@
+"""WebVTT: a player shows the score and what happens beside the picture."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from declip_rt.disk import write_whole
+from declip_rt.output.records import Record
+from declip_rt.output.terminal import printable
+
+MOMENT = 1.0  # seconds that an event without a length is shown
+
+
+class Subtitles:
+    """Writes a WebVTT file of the video that it is given."""
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._text = path, "WEBVTT\n"
+
+    def write(self, summary: Record, samples: Sequence[Record], events: Sequence[Record]) -> None:
+        if samples:
+            self._text = cues(samples, events, samples[0]["time"] + summary["duration"])
+
+    def close(self) -> None:
+        write_whole(self._path, self._text.encode())
+
+
+def cues(samples: Sequence[Record], events: Sequence[Record], end: float) -> str:
+    """The text of a WebVTT file. samples, events: rows of one video. end: where the last sample ends, in seconds."""
+    return "\n".join(["WEBVTT", "", *_lines(samples, events, end)])
+
+
+def _lines(samples: Sequence[Record], events: Sequence[Record], end: float) -> Iterator[str]:
+    for row, until in zip(samples, [*(row["time"] for row in samples[1:]), end], strict=True):
+        if until > row["time"]:
+            words = [f"technical {row['technical']:.2f}", row["findings"], row["flags"]]
+            yield _cue(row["time"], until, " · ".join(filter(None, words)))
+    for event in events:
+        until = max(event["end"], event["start"] + (MOMENT if event["end"] == event["start"] else 0.001))
+        yield _cue(event["start"], until, f"{event['kind']}: {event['detail']}".rstrip(": "))
+
+
+def _cue(start: float, end: float, text: str) -> str:
+    safe = printable(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return f"{clock(start)} --> {clock(end)}\n{safe}\n"
+
+
+def clock(seconds: float) -> str:
+    """Hours, minutes, seconds and milliseconds, as WebVTT writes them."""
+    milliseconds = round(1000 * max(seconds, 0))
+    minutes, left = divmod(milliseconds, 60_000)
+    return f"{minutes // 60:02}:{minutes % 60:02}:{left // 1000:02}.{left % 1000:03}"
