@@ -21,12 +21,14 @@ BLOCKS = [
     for found in re.findall(r"```(\w+)\n(.*?)```", (ROOT / "docs" / page).read_text(), re.DOTALL)
 ]
 PYTHON = [text for _, kind, text in BLOCKS if kind == "python"]
+SLOW = {"torch": pytest.mark.slow}  # its import and its workers take a while
 COMMANDS = [line[2:] for _, kind, text in BLOCKS if kind == "console" for line in text.splitlines()]
 # ffmpeg itself may not be there, and the live stream is not: PyAV, which is the same libraries, writes what it would.
 FFMPEG = """#!{python}
 import sys, av
 raw = "rawvideo" in sys.argv
-with av.open("clip.mp4") as source, av.open(sys.stdout.buffer, "w", format="rawvideo" if raw else "yuv4mpegpipe") as sink:
+form = "rawvideo" if raw else "yuv4mpegpipe"
+with av.open("clip.mp4") as source, av.open(sys.stdout.buffer, "w", format=form) as sink:
     stream = sink.add_stream("rawvideo" if raw else "wrapped_avframe", rate=25)
     stream.width, stream.height, stream.pix_fmt = 320, 180, "yuv420p"
     for frame in source.decode(video=0):
@@ -53,11 +55,15 @@ def test_all_ways_are_told() -> None:
     assert [sum(word in command for command in COMMANDS) for word in ("--compare", "ffmpeg", "--html")] == [1, 3, 1]
 
 
-@pytest.mark.parametrize("code", PYTHON, ids=lambda code: re.findall(r"import (av|cv2|torch|Scorer)", code)[-1])
+def library(code: str) -> str:
+    """What a block shows beside this package."""
+    return next((name for name in ("cv2", "torch", "av") if f"import {name}\n" in code), "none")
+
+
+@pytest.mark.parametrize("code", [pytest.param(c, id=library(c), marks=SLOW.get(library(c), ())) for c in PYTHON])
 def test_python_blocks(code: str, place: Path) -> None:
-    for library in ("cv2", "torch"):
-        if f"import {library}" in code:
-            pytest.importorskip(library, reason=f"NOT RUN, {library} is not installed")
+    if (name := library(code)) != "none":
+        pytest.importorskip(name, reason=f"NOT RUN, {name} is not installed")
     env = os.environ | {"PYTHONPATH": str(ROOT)}
     done = subprocess.run([sys.executable, "-c", code], cwd=place, capture_output=True, text=True, check=False, env=env)
     assert done.returncode == 0, done.stderr

@@ -38,6 +38,8 @@ def open_container(source: Source, allow_network: bool = False) -> InputContaine
     rules: dict[str, Any] = {"options": LOCAL}
     if allow_network:
         rules = {"options": {"protocol_whitelist": NETWORK}, "timeout": TIMEOUT}
+    if av.__version__.startswith("18."):  # it is strict with titles that are no UTF-8; later ones are not
+        rules["metadata_errors"] = "replace"
     if isinstance(name, str) and ADDRESS.match(name):
         if not allow_network:
             raise ImageError("an address of a network; it is read with `allow_network` alone")
@@ -47,7 +49,7 @@ def open_container(source: Source, allow_network: bool = False) -> InputContaine
         if allow_network:
             rules["options"]["protocol_whitelist"] += ",file"
     try:
-        return av.open(name, "r", metadata_errors="replace", **rules)  # type: ignore[no-any-return]
+        return av.open(name, "r", **rules)  # type: ignore[no-any-return]
     except (av.error.FFmpegError, OSError, ValueError) as error:
         raise ImageError(reason_of(error, path)) from error
 

@@ -135,9 +135,10 @@ class Decoder:
         streams = [self.stream] if self.stream.duration else [*self.container.streams]
         try:
             yield from self.container.demux(*streams)
+        except IndexError:
+            pass  # PyAV looks for streams that came up midway, after the last packet
         except (self._errors.FFmpegError, OSError, ValueError) as error:
-            self.damages.add(self.time, self.time, f"place without an end: {reason_of(error)}")
-            yield from ()
+            self.damages.add(self.time, self.time, f"place that cannot be read: {reason_of(error)}")
 
     def _decode(self, packet: Packet[Any]) -> list[VideoFrame]:
         try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fractions import Fraction
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 PLANES = ("y", "u", "v")
 MOST = 100.0  # dB, of planes that are the same
-MATRICES = {1: "bt709", 4: "fcc", 5: "bt601", 6: "bt601", 7: "smpte240m", 9: "bt2020", 10: "bt2020"}  # FFmpeg's names
 TURNS = {90: ("transpose", "cclock"), -90: ("transpose", "clock"), 180: ("rotate", "PI"), -180: ("rotate", "PI")}
 
 
@@ -35,29 +34,27 @@ class Meter:
     def __init__(self) -> None:
         self._graph: Graph | None = None
         self._inputs: list[FilterContext] = []
-        self._kind: tuple[Any, ...] = ()
         self._count = 0
 
     def measure(self, source: VideoFrame, encode: VideoFrame) -> Fidelity:
         """The frames may be changed."""
-        kind = (*_kind(source), *_kind(encode))
-        if self._graph is None or kind != self._kind:
-            self._kind = kind
-            self._build(source, encode)
-        assert self._graph is not None
+        graph = self._graph = self._graph or self._build(source, encode)
         for frame, entry in zip((source, encode), self._inputs, strict=True):
             frame.pts, frame.time_base = self._count, Fraction(1, 25)
             entry.push(frame)
         self._count += 1
-        found = self._graph.vpull().metadata
+        found = graph.vpull().metadata
         planes = [found.get(f"lavfi.xpsnr.xpsnr.{plane}") for plane in PLANES]
         return Fidelity(tuple(min(float(dB), MOST) for dB in planes if dB), float(found["lavfi.ssim.All"]))
 
-    def _build(self, source: VideoFrame, encode: VideoFrame) -> None:
-        """The graph: both inputs alike, then SSIM, which hands the source's picture on to XPSNR."""
-        graph = self._graph = extras.load("av.filter").Graph()
+    def _build(self, source: VideoFrame, encode: VideoFrame) -> Graph:
+        """Both inputs alike, then SSIM, which hands the source's picture on to XPSNR.
+
+        FFmpeg brings both to one matrix and range by itself, and later pictures to the size of the first.
+        """
+        graph = extras.load("av.filter").Graph()
         graph.threads = 1
-        self._inputs, branches = [], []
+        branches = []
         size = (source.height, source.width) if abs(source.rotation) == 90 else (source.width, source.height)
         for frame in (source, encode):
             entry = graph.add(
@@ -70,7 +67,7 @@ class Meter:
             )
             self._inputs.append(entry)
             filters = [TURNS[frame.rotation]] if frame.rotation in TURNS else []
-            filters += [("scale", _scale(source, size)), ("format", _planar(source))]
+            filters += [("scale", f"{size[0]}:{size[1]}:flags=bicubic"), ("format", _planar(source))]
             filters += [("split", "2")] if frame is encode else []
             nodes = [entry, *(graph.add(name, args) for name, args in filters)]
             for one, other in pairwise(nodes):
@@ -84,6 +81,7 @@ class Meter:
         second.link_to(xpsnr, 1, 1)
         xpsnr.link_to(sink)
         graph.configure()
+        return graph  # type: ignore[no-any-return]
 
 
 def average(xpsnr: NDArray[np.float64]) -> float:
@@ -92,18 +90,7 @@ def average(xpsnr: NDArray[np.float64]) -> float:
     return float(min(MOST, -20 * np.log10(max(amplitude.max(), 10 ** (-MOST / 20)))))
 
 
-def _kind(frame: VideoFrame) -> tuple[Any, ...]:
-    return frame.width, frame.height, frame.format.name, frame.colorspace, frame.color_range, frame.rotation
-
-
 def _planar(source: VideoFrame) -> str:
     """The pixel format that both are compared in: the source's own where the filters take it."""
     name = source.format.name.replace("yuvj", "yuv")
     return name if name.startswith(("yuv420p", "yuv422p", "yuv444p")) else "yuv444p"
-
-
-def _scale(source: VideoFrame, size: tuple[int, int]) -> str:
-    matrix = MATRICES.get(source.colorspace)
-    full = source.format.name.startswith("yuvj") or source.color_range == 2
-    color = f":out_color_matrix={matrix}:out_range={'full' if full else 'limited'}" if matrix else ""
-    return f"{size[0]}:{size[1]}:flags=bicubic{color}"

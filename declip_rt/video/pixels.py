@@ -27,6 +27,8 @@ NUMBERS = {"bt601": 6, "bt709": 1, "bt2020": 9}  # in ITU-T H.273
 UNSPECIFIED = (2, 3)  # of matrices; the second is reserved
 HD = 720  # lines from which an untagged stream is taken as BT.709
 UPRIGHT = {0: 1, 90: 8, 180: 3, -180: 3, -90: 6}  # degrees counterclockwise -> the EXIF orientation alike
+BILINEAR, BICUBIC = 0x2, 0x4  # of FFmpeg's swscale
+EXACT = 0x2000 | 0x40000  # full chroma and accurate rounding: without, pixels are up to 3 levels too dark
 SQUARE = Fraction(1)
 MAPPERS_KEPT = 4
 STRETCH = 4  # a sample aspect ratio beyond it is a slip of the file
@@ -39,11 +41,7 @@ class Pixels:
     def __init__(self, color: str = "auto", aspect: Fraction = SQUARE) -> None:
         ConfigError.check_choice("color", color, COLORS)
         self.color, self.aspect = color, aspect
-        library = extras.load("av.video.reformatter")
-        self._reformatter = library.VideoReformatter()
-        ways = library.Interpolation  # the default one is 1 level too dark, and its chroma comes in blocks
-        exact = ways.FULL_CHR_H_INT | ways.ACCURATE_RND
-        self._plain, self._scaling = ways.BILINEAR | exact, ways.BICUBIC | exact
+        self._reformatter = extras.load("av.video.reformatter").VideoReformatter()
 
     def matrix(self, frame: VideoFrame) -> tuple[int, bool]:
         """The number of the matrix that the picture is converted by, and whether that is an assumption."""
@@ -71,7 +69,7 @@ class Pixels:
         return np.ascontiguousarray(TURNS[UPRIGHT.get(frame.rotation, 1)](rgb))
 
     def _reformatted(self, frame: VideoFrame, width: int, height: int, pixel_format: str) -> NDArray[np.uint8]:
-        way = self._plain if width == frame.width else self._scaling
+        way = EXACT | (BILINEAR if width == frame.width else BICUBIC)
         made = self._reformatter.reformat(frame, width, height, pixel_format, interpolation=way, threads=1)
         return np.asarray(made.to_ndarray(), np.uint8)
 

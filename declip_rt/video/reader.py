@@ -16,7 +16,7 @@ from declip_rt.video.decoder import Decoder
 from declip_rt.video.events import Event, join_freezes
 from declip_rt.video.facts import Facts
 from declip_rt.video.pixels import Pixels, aspect_of, check_size
-from declip_rt.video.sampling import SLACK, Auto, Grid, Picture
+from declip_rt.video.sampling import SLACK, All, Auto, Grid, Picture
 from declip_rt.video.signals import Signals
 
 
@@ -122,18 +122,11 @@ class Reader:
         if self._start > first.until and self._seekable:
             pictures = self._decoder.pictures_from(self._start)
         cadence, signals = Cadence(), None if self._keyframes else Signals()
-        until = self._start
-        chosen: Grid | Auto | None = None
-        if not self._keyframes:
-            chosen = Auto(self._start) if self._every == "auto" else Grid(float(self._every), self._start)
+        until, chosen = self._start, self._choose()
         for picture in pictures:
             if self._end is not None and picture.time >= self._end - SLACK:
                 break
             until = picture.until
-            if chosen is None:
-                if picture.until > self._start:
-                    yield self._sample(picture)
-                continue
             taken = chosen.push(picture)
             if signals and picture.until > self._start:
                 for moment in cadence.push(picture.time) + signals.push(picture):
@@ -146,8 +139,7 @@ class Reader:
             if missing := self._decoder.missing(until):
                 self._told.append(missing)
         until = until if self._end is None else min(until, self._end)
-        if chosen:
-            yield from map(self._sample, chosen.flush(until))
+        yield from map(self._sample, chosen.flush(until))
         if signals:
             signals.close(until)
             self._told += join_freezes(signals.events + cadence.stalls) + cadence.lost()
@@ -166,6 +158,11 @@ class Reader:
         if found is None:
             raise ImageError(f"no picture at {time:.3f} s")
         return self._sample(found)
+
+    def _choose(self) -> All | Auto | Grid:
+        if self._keyframes:
+            return All(self._start)
+        return Auto(self._start) if self._every == "auto" else Grid(float(self._every), self._start)
 
     def _sample(self, picture: Picture) -> Sample:
         return Sample(picture.time, self._pixels.convert(picture.frame), picture.flags)

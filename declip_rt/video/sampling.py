@@ -25,6 +25,19 @@ class Picture:
     flags: tuple[str, ...] = ()
 
 
+class All:
+    """Takes every picture from the start."""
+
+    def __init__(self, start: float = 0.0) -> None:
+        self.start = start
+
+    def push(self, picture: Picture) -> list[Picture]:
+        return [picture] if picture.until > self.start else []
+
+    def flush(self, end: float) -> list[Picture]:
+        return []
+
+
 class Grid:
     """Takes the pictures that stand at start, start + step, and so on, each once: by timestamps, not by counting."""
 

@@ -83,7 +83,10 @@ class Live:
     def __init__(self, *arguments: object) -> None:
         command = [sys.executable, "-m", "declip_rt", "frames", "-", "--device", "cpu", *map(str, arguments)]
         pipe = subprocess.PIPE
-        self.process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, bufsize=0)
+        env = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+        self.process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, bufsize=0, env=env)
+        self.timer = threading.Timer(60, self.process.kill)  # so that a test that fails ends
+        self.timer.start()
         assert self.process.stdin
         self.stdin = self.process.stdin
 
@@ -108,6 +111,7 @@ def live() -> Iterator[type[Live]]:
 
     yield Tracked
     for each in made:
+        each.timer.cancel()
         each.process.kill()
 
 

@@ -78,11 +78,20 @@ def test_an_offset_is_found_and_undone(folder: Path, comparer: Comparer, ladder:
     assert found.deltas["technical"].mean() == pytest.approx(ladder[1].deltas["technical"].mean(), abs=0.05)
 
 
-def test_a_smaller_encode_is_scored_as_it_is_seen(folder: Path, comparer: Comparer) -> None:
+def test_a_smaller_encode_is_scored_as_it_is_seen(folder: Path, comparer: Comparer, scorer: Scorer) -> None:
     small = [np.asarray(Image.fromarray(each).resize((160, 90), Image.Resampling.BICUBIC)) for each in PICTURES]
     found = comparer.compare(clips.write(folder / "small.mp4", small, crf=18))  # type: ignore[arg-type]
+    with Reader(folder / "small.mp4") as reader:
+        seen = [Image.fromarray(each.rgb).resize((320, 180), Image.Resampling.BICUBIC) for each in reader.samples()]
+    assert [scorer.score(each).technical for each in seen] == [*found.encode["technical"]]
     assert found.deltas["sharpness"].mean() < -0.05
     assert judge([found]) == [WORSE]
+
+
+@pytest.mark.parametrize("count", [1, 9])
+def test_a_clip_of_less_than_a_step_has_a_moment(folder: Path, comparer: Comparer, count: int) -> None:
+    found = comparer.compare(clips.write(folder / "short.mp4", PICTURES[:count], crf=18))  # type: ignore[arg-type]
+    assert ([*found.times], len(found.moments), found.end) == ([0], count, pytest.approx(count / FPS))
 
 
 def test_the_seconds_that_are_worst_are_named(folder: Path, comparer: Comparer) -> None:

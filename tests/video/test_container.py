@@ -46,7 +46,7 @@ class Handler(BaseHTTPRequestHandler):
 @pytest.fixture
 def site(stream: Path) -> Iterator[Site]:
     with Site(stream.read_bytes()) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
         yield server
         server.shutdown()
 
@@ -142,6 +142,18 @@ def test_a_colon_in_a_name_is_no_protocol(clip: Path, tmp_path: Path, monkeypatc
     monkeypatch.chdir(tmp_path)
     with Reader("12:30.mp4") as reader:
         assert reader.facts.codec == "h264"
+
+
+def test_a_title_that_is_no_utf8(tmp_path: Path) -> None:
+    path = tmp_path / "title.mkv"
+    with av.open(str(path), "w") as container:
+        container.metadata["title"] = "Xitle of an old file"
+        stream = container.add_stream("mpeg4", rate=25)
+        stream.width, stream.height = 64, 64
+        container.mux([*stream.encode(av.VideoFrame(64, 64)), *stream.encode()])
+    path.write_bytes(path.read_bytes().replace(b"Xitle", b"\xfcitle"))
+    with Reader(path) as reader:
+        assert reader.facts.codec == "mpeg4"
 
 
 def test_sound_and_covers_are_no_video(tmp_path: Path) -> None:

@@ -60,8 +60,9 @@ def test_frames_come_whole_from_a_writer_that_is_slow() -> None:
 
 
 @pytest.mark.parametrize("pix", ["yuv420p", "yuv422p", "yuv444p", "gray", "yuv420p10le"])
-def test_frames_of_ffmpeg_are_read_as_ffmpeg_reads_them(pix: str) -> None:
-    data = y4m(pix)
+@pytest.mark.parametrize("told", [b"", b" XCOLORRANGE=FULL", b" XCOLORRANGE=LIMITED"])
+def test_frames_of_ffmpeg_are_read_as_ffmpeg_reads_them(pix: str, told: bytes) -> None:
+    data = y4m(pix).replace(b"\n", told + b"\n", 1)
     found = [picture.frame for picture in pictures(pipe(data))]
     with av.open(io.BytesIO(data), format="yuv4mpegpipe") as container:
         wanted = [*container.decode(video=0)]

@@ -149,7 +149,7 @@ def test_samples_that_are_wider_than_high(tmp_path: Path) -> None:
 
 
 def translucent(codec: str, pix_fmt: str, suffix: str) -> io.BytesIO:
-    """Red, opaque on the left, a quarter of it on the right."""
+    """Five pictures: red, opaque on the left, a quarter of it on the right."""
     made = io.BytesIO()
     with av.open(made, "w", format=suffix) as container:
         stream = container.add_stream(codec, rate=25)
@@ -159,8 +159,9 @@ def translucent(codec: str, pix_fmt: str, suffix: str) -> io.BytesIO:
         pixels = np.zeros((96, 128, 4), np.uint8)
         pixels[..., 0], pixels[:, :64, 3], pixels[:, 64:, 3] = 200, 255, 64
         frame = av.VideoFrame.from_ndarray(pixels, format="rgba").reformat(format=pix_fmt)
-        frame.pts, frame.time_base = 0, Fraction(1, 25)
-        container.mux(stream.encode(frame))
+        for index in range(5):
+            frame.pts, frame.time_base = index, Fraction(1, 25)
+            container.mux(stream.encode(frame))
         container.mux(stream.encode())
     made.seek(0)
     return made
@@ -176,6 +177,9 @@ def translucent(codec: str, pix_fmt: str, suffix: str) -> io.BytesIO:
     ],
 )
 def test_transparency_lies_over_white(codec: str, pix_fmt: str, suffix: str) -> None:
-    rgb = first(translucent(codec, pix_fmt, suffix)).rgb
-    assert np.abs(rgb[48, 32] - np.array([200, 0, 0])).max() <= 2
-    assert np.abs(rgb[48, 96] - np.array([241, 191, 191])).max() <= 2
+    with Reader(translucent(codec, pix_fmt, suffix), fps=25) as reader:
+        samples = [*reader.samples(), reader.at(0.09)]
+    assert [each.time for each in samples] == [0, 0.04, 0.08, 0.12, 0.16, 0.08]
+    for sample in samples:
+        assert np.abs(sample.rgb[48, 32] - np.array([200, 0, 0])).max() <= 2
+        assert np.abs(sample.rgb[48, 96] - np.array([241, 191, 191])).max() <= 2

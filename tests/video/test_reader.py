@@ -252,6 +252,13 @@ def test_a_freeze(tmp_path: Path) -> None:
     assert [each for each in times if 3.4 < each < 4.6] == [3.48, 3.72, 4, 4.24, 4.48]
 
 
+def test_a_slow_rate_is_no_freeze(tmp_path: Path) -> None:
+    clips.write(tmp_path / "slow.mp4", list(clips.scenes(3, names=["coffee"]))[::10], fps=1)
+    times, reader = read(tmp_path / "slow.mp4")
+    assert times == list(range(8))
+    assert [each for each in seen(reader) if each[0] == "freeze"] == []
+
+
 def test_a_freeze_and_black_that_last_to_the_end(tmp_path: Path) -> None:
     clips.write(tmp_path / "freeze.mp4", frames(("moving", 50), ("still", 25)))
     assert seen(read(tmp_path / "freeze.mp4")[1]) == [("freeze", 1.96, 3)]
