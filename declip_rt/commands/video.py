@@ -165,13 +165,15 @@ class Job:
 
     def _score(self, videos: VideoScorer, path: str, book: Book) -> None:
         options = ("every", "fps", "keyframes", "start", "end", "color", "deinterlace", "allow_network")
+        file = rows.file_facts(path)
         try:
             score = videos.score(path, **{option: getattr(self, option) for option in options})
         except ImageError as error:
             book.write(book.columns["--summary"].record(path=path, error=error.reason), [], [])
             return
+        summary = rows.summary(path, score, book.columns["--summary"], file)
         samples = rows.timeline(path, score, book.columns["--out"], videos.reference)
-        book.write(rows.summary(path, score, book.columns["--summary"]), list(samples), list(rows.events(path, score)))
+        book.write(summary, list(samples), list(rows.events(path, score)))
 
     def _outputs(self) -> dict[str, Path | None]:
         """The files of the options. Raises ConfigError where the options are at odds."""

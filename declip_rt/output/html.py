@@ -82,21 +82,18 @@ class HtmlPage:
         else:
             logger.info("making %d thumbnails", len(ends))
             write_whole(file, lambda partial: thumbnails.write(partial, name, self._files(ends)))
-        page = (
-            environment(Path(__file__).parent)
-            .get_template("page.html")
-            .stream(
-                title=printable(f"{self._bundle.name}: {self._scored:,} photos"),
-                facts=self._facts(histograms),
-                histograms=histograms,
-                columns=[{"name": name, "words": _words(name)} for name in self._columns],
-                own=[self._columns.index(name) for name in self._own],
-                photos=self._lines(inside, ends),
-                page=name,
-                beside="" if inside or not ends else quote(os.fsencode(file.name)),
-                failures=self._failures,
-                more=self._failed - len(self._failures),
-            )
+        template = environment(Path(__file__).parent).get_template("page.html")
+        page = template.stream(
+            title=printable(f"{self._bundle.name}: {self._scored:,} photos"),
+            facts=self._facts(histograms),
+            histograms=histograms,
+            columns=[{"name": name, "words": _words(name)} for name in self._columns],
+            own=[self._columns.index(name) for name in self._own],
+            photos=self._lines(inside, ends),
+            page=name,
+            beside="" if inside or not ends else quote(os.fsencode(file.name)),
+            failures=self._failures,
+            more=self._failed - len(self._failures),
         )
         with self._photos:
             write_whole(self._path, lambda partial: page.dump(str(partial), "utf-8"))

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
 from declip_rt.output import files, records
 from declip_rt.output.records import Columns, Record
+from declip_rt.video.rows import file_facts
 
 STDOUT = "-"
 
@@ -110,8 +110,4 @@ class _Kept:
 
 def _is_same(path: str, row: Record) -> bool:
     """Whether the file is as the row has it. One out of reach says nothing."""
-    try:
-        status = os.stat(path)
-    except (OSError, ValueError):
-        return True
-    return (status.st_size, status.st_mtime_ns) == (row["size"], row["mtime_ns"])
+    return all(row[name] == value for name, value in file_facts(path).items())

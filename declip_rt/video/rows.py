@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, fields
 from typing import Any
 
@@ -49,9 +49,16 @@ def events(path: str, score: VideoScore) -> Iterator[Record]:
         yield EVENTS.record(path=path, **told)
 
 
-def summary(path: str, score: VideoScore, columns: Columns) -> Record:
-    """The file itself; the pooled figures are those of the technical score."""
-    status = os.stat(path) if os.path.exists(path) else None
-    file = {"size": status.st_size, "mtime_ns": status.st_mtime_ns} if status else {}
-    told: dict[str, Any] = asdict(score.pooled["technical"]) | asdict(score.facts) | file
+def file_facts(path: str) -> dict[str, int]:
+    """What says that a file is as it was; nothing of what is no file. To be taken before it is read."""
+    try:
+        status = os.stat(path)
+    except (OSError, ValueError):
+        return {}
+    return {"size": status.st_size, "mtime_ns": status.st_mtime_ns}
+
+
+def summary(path: str, score: VideoScore, columns: Columns, file: Mapping[str, int]) -> Record:
+    """The file itself; the pooled figures are those of the technical score. file: see `file_facts`."""
+    told: dict[str, Any] = asdict(score.pooled["technical"]) | asdict(score.facts) | dict(file)
     return columns.record(path=path, duration=round(score.duration, PLACES), samples=len(score.times), **told)

@@ -54,7 +54,7 @@ def told(path: Path, scorer: Scorer) -> tuple[Any, list[Any], list[Any]]:
     videos = VideoScorer(scorer)
     score = videos.score(path)
     timeline = rows.timeline(str(path), score, rows.timeline_columns(videos.reference), videos.reference)
-    summary = rows.summary(str(path), score, rows.summary_columns({}))
+    summary = rows.summary(str(path), score, rows.summary_columns({}), {})
     return summary, list(timeline), list(rows.events(str(path), score))
 
 

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -80,6 +81,15 @@ def test_black_is_told_as_black_alone(videos: VideoScorer, tmp_path: Path) -> No
     write(tmp_path / "x.mp4", frames)
     kinds = {event.kind for event in videos.score(tmp_path / "x.mp4").events}
     assert kinds == {"scene", "black"}
+
+
+def test_pictures_do_not_wait_in_memory_for_their_scores(videos: VideoScorer, tmp_path: Path) -> None:
+    write(tmp_path / "x.mp4", scenes(1.5, width=1280, height=720, names=["coffee"]))
+    tracemalloc.start()
+    assert len(videos.score(tmp_path / "x.mp4", every=0.04).times) == 38
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert most < 16 * 1280 * 720 * 3
 
 
 def test_the_reference_sets_the_percentiles(scorer: Scorer, clip: Path) -> None:
