@@ -24,7 +24,7 @@ Facts = TypeVar("Facts")
 CLOSED = "this scorer is closed; open another"
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Slot:
     """A place in a lane for one image: `memory` (V, S, S, 3) for its views, or `put` for a frame on the GPU."""
 
@@ -40,7 +40,7 @@ class Slot:
         return self.lane.put(self.i, frame)
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Done(Generic[Item, Facts]):
     """One item after its way: what `place` said of it and its row of `outputs`, or the error that it met."""
 

@@ -32,7 +32,7 @@ TURNS: dict[int, Callable[[RGB], RGB]] = {  # EXIF orientation -> the pixels upr
 }
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Decoded:
     """An image's pixels and its full size, both upright. The pixels may be those of a smaller version."""
 

@@ -61,7 +61,7 @@ class Slot(Protocol):
         """Takes a frame on the GPU in place of views. Returns its width and height in pixels."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Facts:
     """An image's size in pixels, and its file's size (bytes) and modification time. None stands for no file."""
 
@@ -84,7 +84,7 @@ class Seen:
     preview: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Loaded:
     """An image's pixels, its frame on the GPU, or its views; and its file's size and modification time, if any."""
 

@@ -27,7 +27,7 @@ AT_ONCE = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0
 ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Content:
     """A file's bytes, and its size in bytes and modification time in nanoseconds when it was read."""
 
