@@ -35,7 +35,7 @@ from declip_rt.video.vtt import Subtitles
 logger = logging.getLogger(__name__)
 VTT = (".vtt",)
 COMPARED = ("running", "paths", "every", "fps", "color", "allow_network", "summary", "compare", "overwrite")
-EVERY = "seconds between samples: 0.5, 2s, or auto for one a second and four around cuts and drops (default: 1s)"
+EVERY = "seconds between samples: 0.5, 2s, or auto: one a second, four around cuts and after freezes (default: 1s)"
 DESCRIPTION = (
     "Score videos over time: a row a sample, a row an event and a row a file. Prints a table of the files; "
     "--out, --summary, --events, --html and --vtt write files. Failed inputs become rows of the summary with an error."
