@@ -153,10 +153,10 @@ class Running:
     def progress(self, total: int | None, what: str = "images") -> tqdm[Any]:
         """A bar on stderr, or a line in LINE_EVERY seconds where that is no terminal; nothing where it is quiet."""
         if sys.stderr.isatty():
-            return tqdm(total=total, unit=what, file=sys.stderr, disable=self.quiet, dynamic_ncols=True)
+            return tqdm(total=total, unit=f" {what}", file=sys.stderr, disable=self.quiet, dynamic_ncols=True)
         return tqdm(
             total=total,
-            unit=what,
+            unit=f" {what}",
             file=_Log(),
             disable=self.quiet,
             leave=False,

@@ -267,7 +267,7 @@ def test_a_terminal_gets_a_progress_bar(folder: Path) -> None:
         assert process.stdout is not None
         table = process.stdout.read()
     assert b"6/6" in seen
-    assert b"img/s" in seen
+    assert b" images/s]" in seen, "the bar, and not only the last line"
     assert len(table.splitlines()) == 7
 
 
