@@ -26,7 +26,7 @@ from declip_rt.scorer import Scorer
 from declip_rt.video import rows
 from declip_rt.video.book import STDOUT, Book, Shown
 from declip_rt.video.pixels import COLORS
-from declip_rt.video.reader import Reader, step_of
+from declip_rt.video.reader import Reader, check_span, step_of
 from declip_rt.video.reference import Reference
 from declip_rt.video.scorer import VideoScorer
 from declip_rt.video.table import Table, Tally
@@ -126,6 +126,8 @@ class Job:
 
     def run(self) -> int:
         """Scores everything, and returns the exit code: 0 all well, 1 a failure or a video below `fail_below`."""
+        step_of(self.every, self.fps)
+        check_span(self.start, self.end)
         if self.compare:
             return self._compare()
         outputs = self._outputs()

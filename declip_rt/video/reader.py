@@ -70,8 +70,7 @@ class Reader:
         allow_network: bool = False,
     ) -> None:
         self._every = step_of(every, fps)
-        if start < 0 or (end is not None and end <= start):
-            raise ConfigError(f"`start` must be at least 0 and `end` beyond it, not {start} and {end}")
+        check_span(start, end)
         self._keyframes, self._start, self._end = keyframes, start, end
         self.duration = 0.0
         self._told: list[Event] = []
@@ -179,3 +178,9 @@ def step_of(every: float | str, fps: float | None) -> float | str:
     if isinstance(every, str) or not 0 < every < float("inf"):
         raise ConfigError(f'`every` must be seconds, more than 0, or "auto", not {every!r}')
     return every
+
+
+def check_span(start: float, end: float | None) -> None:
+    """Raises ConfigError where nothing lies between."""
+    if start < 0 or (end is not None and end <= start):
+        raise ConfigError(f"`start` must be at least 0 and `end` beyond it, not {start} and {end}")

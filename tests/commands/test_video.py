@@ -233,6 +233,20 @@ def test_options_at_odds_are_refused_before_anything_is_scored(declip: Run, clip
     assert not list(tmp_path.glob("*.csv"))
 
 
+@pytest.mark.parametrize("wrong", [("--every", "0"), ("--fps", "0"), ("--fps", "nan"), ("--start", "4", "--end", "3")])
+@pytest.mark.parametrize("begun", ["--overwrite", "--resume"])
+def test_a_wrong_value_leaves_the_rows_that_are_there(
+    declip: Run, clips: Path, tmp_path: Path, begun: str, wrong: tuple[str, ...]
+) -> None:
+    files = outputs(tmp_path, ".csv")
+    assert declip("video", clips / "good.mp4", *given(files)).returncode == 0
+    before = [file.read_bytes() for file in files.values()]
+    done = declip("video", clips / "good.mp4", *given(files), begun, *wrong)
+    assert done.returncode == 2
+    assert b"model" not in done.stderr, "it is told before the model is opened"
+    assert [file.read_bytes() for file in files.values()] == before
+
+
 def test_a_summary_without_its_timeline_is_not_gone_on_with(declip: Run, clips: Path, tmp_path: Path) -> None:
     files = outputs(tmp_path, ".csv")
     assert declip("video", clips / "good.mp4", "--summary", files["--summary"]).returncode == 0
