@@ -247,6 +247,28 @@ def test_a_wrong_value_leaves_the_rows_that_are_there(
     assert [file.read_bytes() for file in files.values()] == before
 
 
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet"])
+@pytest.mark.parametrize("left", [0, 3])
+def test_a_video_whose_samples_are_gone_is_scored_again(
+    declip: Run, clips: Path, tmp_path: Path, suffix: str, left: int
+) -> None:
+    files = outputs(tmp_path, suffix)
+    shown = (clips / "good.mp4", *given(files), "--html", tmp_path / "r.html")
+    assert declip("video", *shown).returncode == 0
+    whole, timeline = rows(files["--out"]), files["--out"]
+    if suffix == ".parquet":
+        pyarrow.parquet.write_table(pyarrow.parquet.read_table(timeline)[:left], timeline)
+    else:
+        lines = timeline.read_text().splitlines(keepends=True)
+        timeline.write_text("".join(lines[: left + (suffix == ".csv")]))
+    done = declip("video", *shown, "--resume")
+    assert done.returncode == 0, done.stderr
+    assert b"kept" not in done.stderr
+    assert rows(timeline) == whole
+    assert len(rows(files["--summary"])) == 1
+    assert b"1 of them kept" in declip("video", *shown, "--resume").stderr
+
+
 def test_a_summary_without_its_timeline_is_not_gone_on_with(declip: Run, clips: Path, tmp_path: Path) -> None:
     files = outputs(tmp_path, ".csv")
     assert declip("video", clips / "good.mp4", "--summary", files["--summary"]).returncode == 0
