@@ -79,7 +79,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="print an event where a value stays beyond a limit: 'technical<0.35 for 5s'; repeatable",
     )
     add("--exit-on-alert", action="store_true", help="end with 1 at the first alert")
-    running.add_options(parser)
+    running.add_engine_options(parser)
     running.add_batch_options(parser)
     parser.set_defaults(command=run)
 

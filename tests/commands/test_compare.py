@@ -88,6 +88,15 @@ def test_it_is_an_option_of_video(videos: list[str], capsys: pytest.CaptureFixtu
     assert main([*run, "--fps", "0"]) == 2
 
 
+def test_globs_name_encodes(videos: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """The source is no encode of itself unless it is named again."""
+    every = str(Path(videos[0]).parent / "[sg]o*.mp4")
+    for names, encodes in (([every], [videos[1]]), ([videos[0]], [videos[0]])):
+        run = ["video", videos[0], *names, "--compare", "--summary", "-", "--device", "cpu"]
+        assert main(run) == 0
+        assert [json.loads(line)["path"] for line in capsys.readouterr().out.splitlines()] == encodes
+
+
 def test_a_source_alone_is_nothing_to_compare(videos: list[str]) -> None:
     with pytest.raises(ConfigError, match="takes a source and its encodes"):
         compare(RUNNING, videos[:1])

@@ -17,7 +17,7 @@ from declip_rt import Scorer, VideoScorer
 from declip_rt.commands.main import main
 from declip_rt.output import target
 from tests.conftest import Run
-from tests.video.clips import scenes, write
+from tests.video.clips import garbled, remux, scenes, write
 
 TIMELINE = (
     *("path", "time", "technical", "aesthetic", "brightness", "colorfulness", "contrast", "sharpness"),
@@ -221,6 +221,14 @@ def test_options_at_odds_are_refused_before_anything_is_scored(declip: Run, clip
         ((good, "--resume", "--summary", summary, "--html", tmp_path / "r.html"), "give it with --out and --events"),
         ((clips,), "is a folder; give its videos"),
         ((good, clips / "dark.mp4", "--vtt", tmp_path / "t.vtt"), "--vtt is of one video, and here are 2"),
+        ((good, "--fps", "2", "--every", "1"), "--every: not allowed with argument --fps"),
+        ((good, "--keyframes", "--every", "2"), "--every: not allowed with argument --keyframes"),
+        ((good, "--keyframes", "--fps", "2"), "--fps: not allowed with argument --keyframes"),
+        ((good, "--start", "1:90"), "minutes and seconds behind a colon are below 60"),
+        ((good, "--end", "1:60:00"), "minutes and seconds behind a colon are below 60"),
+        ((good, good, "--compare", "--overwrite"), "give it with --summary FILE"),
+        ((good, good, "--compare", "--strict"), "--strict does not go with --compare"),
+        ((good, clips, "--compare"), "is a folder; give its videos"),
         ((good, "--every", "soon"), "'soon' is no time"),
         ((good, "--every", "0"), "--every must be seconds, more than 0"),
         ((good, "--start", "3", "--end", "2"), "--start must be at least 0 and --end beyond it"),
@@ -303,6 +311,24 @@ def test_an_address_is_no_file(declip: Run) -> None:
     done = declip("video", "http://127.0.0.1:9/x.mp4", "--summary", "-")
     assert done.returncode == 1
     assert "--allow-network" in json.loads(done.stdout)["error"] or "allow_network" in json.loads(done.stdout)["error"]
+
+
+def test_a_damaged_video_is_an_error_where_it_is_asked_for(declip: Run, clips: Path, tmp_path: Path) -> None:
+    broken = remux(clips / "good.mp4", tmp_path / "broken.mp4", garbled(1.2, 1.6))
+    for option, code in (((), 0), (("--strict",), 1)):
+        done = declip("video", broken, clips / "good.mp4", "--summary", "-", *option)
+        assert done.returncode == code
+        errors = [json.loads(line)["error"] for line in done.stdout.splitlines()]
+        assert errors[1] is None
+        assert (errors[0] or "").startswith("corrupt at 1.") == bool(code)
+
+
+@pytest.mark.parametrize("command", ["video", "frames"])
+def test_what_has_no_effect_is_not_offered(declip: Run, command: str) -> None:
+    for option in ("--timeout=5", "--memory=8G", "--decode-scale=auto", "--no-icc", "--decoder=gpu"):
+        done = declip(command, "x", option)
+        assert done.returncode == 2
+        assert b"unrecognized arguments" in done.stderr
 
 
 def test_a_player_gets_subtitles(declip: Run, clips: Path, tmp_path: Path) -> None:
