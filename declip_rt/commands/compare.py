@@ -15,11 +15,12 @@ from declip_rt.output.terminal import printable, shorten
 from declip_rt.video.compare import Comparer, Comparison
 from declip_rt.video.fidelity import average
 from declip_rt.video.timeline import pool
-from declip_rt.video.verdict import bootstrap, judge
+from declip_rt.video.verdict import FEWEST, bootstrap, judge
 
 logger = logging.getLogger(__name__)
 STDOUT = "-"
 WORST = 3  # seconds that a row names
+MOST_OF = 0.9  # of a source: where less was compared it is said
 NAME = 32  # columns of text
 
 
@@ -77,7 +78,7 @@ def _rows(comparer: Comparer, encodes: Sequence[str]) -> list[Record]:
         except ImageError as error:
             errors[path] = error.reason
             continue
-        _tell(path, found[path])
+        _tell(path, found[path], comparer.length)
     verdicts = dict(zip(found, judge([*found.values()]), strict=True))
     source = str(comparer.source)
     return [
@@ -88,13 +89,16 @@ def _rows(comparer: Comparer, encodes: Sequence[str]) -> list[Record]:
     ]
 
 
-def _tell(path: str, found: Comparison) -> None:
-    offset = found.offset
-    if not offset.is_sure:
-        logger.warning("%s: does not show what its source shows: compared without an offset", path)
-    elif offset.seconds:
-        lies = f"{abs(offset.seconds):.3f} s {'later' if offset.seconds > 0 else 'earlier'}"
+def _tell(path: str, found: Comparison, length: float) -> None:
+    """Logs what a reader of the row has to know. length: of the source, in seconds."""
+    offset, compared = found.offset.seconds, found.end - float(found.moments[0])
+    if offset:
+        lies = f"{abs(offset):.3f} s {'later' if offset > 0 else 'earlier'}"
         logger.info("%s: shows the same %s than its source", path, lies)
+    if compared < MOST_OF * length:
+        logger.warning("%s: %.1f of the %.1f s of its source were compared: it has no more", path, compared, length)
+    if len(found.times) < FEWEST:
+        logger.warning("%s: %d moments tell no difference; --every 0.25 takes more", path, len(found.times))
 
 
 def _measured(found: Comparison) -> Record:

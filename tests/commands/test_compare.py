@@ -71,6 +71,29 @@ def test_json_lines_on_stdout_and_an_offset_that_is_said(
     assert "bad.mp4: shows the same 0.400 s earlier than its source" in caplog.text
 
 
+def test_another_film_is_an_error(videos: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    clips.write(tmp_path / "other.mp4", [clips.photo("rocket", 320, 180)] * 50)
+    assert compare(RUNNING, [videos[0], str(tmp_path / "other.mp4")], summary="-") == 1
+    (row,) = map(json.loads, capsys.readouterr().out.splitlines())
+    assert "does not show what its source shows" in row["error"]
+    assert row["verdict"] is None
+
+
+def test_little_of_a_source_is_said(
+    videos: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    clips.write(tmp_path / "short.mp4", PICTURES[:3], crf=51)
+    assert compare(RUNNING, [videos[0], str(tmp_path / "short.mp4")], summary="-") == 0
+    (row,) = map(json.loads, capsys.readouterr().out.splitlines())
+    assert row["technical_delta"] < -0.02
+    assert row["verdict"] == "no difference that this model can tell"
+    assert "0.1 of the 3.0 s of its source were compared" in caplog.text
+    assert "1 moments tell no difference" in caplog.text
+    caplog.clear()
+    assert compare(RUNNING, videos[:2], summary="-") == 0
+    assert "were compared" not in caplog.text
+
+
 def test_a_source_that_cannot_be_read_fails_each_encode(videos: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert compare(RUNNING, [videos[3], *videos[:2]], summary="-") == 1
     rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]

@@ -13,12 +13,12 @@ SOURCE = RNG.uniform(0.4, 0.8, 30)
 SPREAD = RNG.normal(0, 0.01, 30)
 
 
-def comparison(change: float, xpsnr: float, spread: float = 1.0) -> Comparison:
-    times = np.arange(30.0)
+def comparison(change: float, xpsnr: float, spread: float = 1.0, count: int = 30) -> Comparison:
+    times = np.arange(float(count))
     changed = SOURCE + change + spread * (SPREAD - SPREAD.mean())
-    found = np.full((30, 3), xpsnr)
-    source, encode = {"technical": SOURCE}, {"technical": changed}
-    return Comparison(Offset(0, 1, 0), times, source, encode, times, found, found[:, 0] / 100, 30.0)
+    found = np.full((count, 3), xpsnr)
+    source, encode = {"technical": SOURCE[:count]}, {"technical": changed[:count]}
+    return Comparison(Offset(0, 1, 0), times, source, encode, times, found, found[:, 0] / 100, float(count))
 
 
 def test_worse_and_the_same() -> None:
@@ -26,6 +26,13 @@ def test_worse_and_the_same() -> None:
     assert judge([comparison(0, 100, spread=0)]) == [SAME]
     assert judge([comparison(-0.015, 40)]) == [SAME], "less than counts"
     assert judge([comparison(-0.03, 40, spread=20)]) == [SAME], "within what the seconds vary"
+
+
+def test_few_moments_tell_nothing() -> None:
+    """The interval of one moment has no width."""
+    for count, verdicts in ((1, (SAME, SAME)), (2, (SAME, SAME)), (3, (WORSE, DISAGREE))):
+        assert judge([comparison(-0.2, 40, 0.1, count), comparison(-0.1, 30, 0.1, count)]) == [*verdicts]
+    assert judge([comparison(0.2, 30, 0.1, 2)]) == [SAME]
 
 
 def test_an_encode_that_looks_better_than_its_source() -> None:
