@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
+from declip_rt.images.sources import ADDRESS
 from declip_rt.output import files, records
 from declip_rt.output.records import Columns, Record
 from declip_rt.video.rows import file_facts
@@ -118,5 +119,5 @@ class _Kept:
 
 
 def _is_same(path: str, row: Record) -> bool:
-    """Whether the file is as the row has it. One out of reach says nothing."""
-    return all(row[name] == value for name, value in file_facts(path).items())
+    """Whether the file is as the row has it. One out of reach says nothing; an address may give another."""
+    return not ADDRESS.match(path) and all(row[name] == value for name, value in file_facts(path).items())

@@ -18,7 +18,7 @@ from declip_rt.images.color import HDR
 from declip_rt.images.decode import RGB, TURNS
 from declip_rt.scorer import Scorer
 from declip_rt.video.alignment import LOOKED_AT, REACH, Course, Offset, find_offset, nearest
-from declip_rt.video.container import open_container, pick_stream
+from declip_rt.video.container import blank, open_container, pick_stream
 from declip_rt.video.decoder import Decoder
 from declip_rt.video.fidelity import MOST, Fidelity, Meter, average
 from declip_rt.video.pixels import UPRIGHT, Pixels, aspect_of, build_graph
@@ -148,8 +148,8 @@ class Comparer:
     def _course_of(self, path: Path) -> Course:
         with closing(self._open(path)) as video:
             course = [*_course(video.decoder.pictures())]
-        if not course:
-            raise ImageError("no picture of it can be decoded")
+            if not course:
+                raise blank(video.decoder.container)
         times, changes, pictures = zip(*course, strict=True)
         return Course(np.array(times), np.array(changes), np.stack(pictures))
 

@@ -11,7 +11,7 @@ from typing import Literal
 from declip_rt.errors import ConfigError, ImageError
 from declip_rt.images.decode import RGB
 from declip_rt.video.cadence import Cadence
-from declip_rt.video.container import Source, is_container, open_container, pick_stream
+from declip_rt.video.container import Source, blank, is_container, open_container, pick_stream
 from declip_rt.video.decoder import Decoder
 from declip_rt.video.events import Event, join_freezes
 from declip_rt.video.facts import Facts
@@ -85,7 +85,7 @@ class Reader:
             self._pictures = self._decoder.pictures()
             self._first = next(self._pictures, None)
             if self._first is None:
-                raise ImageError("no picture of it can be decoded")
+                raise blank(self._container)
             check_size(self._first.frame)
             self.facts = replace(Facts.of(stream, self._first.frame, self._pixels), interlaced=self._decoder.interlaced)
         except BaseException:

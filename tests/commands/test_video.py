@@ -7,6 +7,9 @@ import json
 import os
 import shutil
 import subprocess
+import threading
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
@@ -311,6 +314,24 @@ def test_an_address_is_no_file(declip: Run) -> None:
     done = declip("video", "http://127.0.0.1:9/x.mp4", "--summary", "-")
     assert done.returncode == 1
     assert "--allow-network" in json.loads(done.stdout)["error"] or "allow_network" in json.loads(done.stdout)["error"]
+
+
+def test_what_lies_at_an_address_is_scored_again(declip: Run, clips: Path, tmp_path: Path) -> None:
+    class Quiet(SimpleHTTPRequestHandler):
+        def log_message(self, *_: object) -> None:
+            """Stays silent."""
+
+    remux(clips / "good.mp4", clips / "good.ts", lambda _, packet: packet)
+    summary = tmp_path / "s.jsonl"
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=clips)) as server:
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+        run = ("video", f"http://127.0.0.1:{server.server_address[1]}/good.ts", "--allow-network", "--summary", summary)
+        assert declip(*run).returncode == 0
+        done = declip(*run, "--resume")
+        server.shutdown()
+    assert done.returncode == 0
+    assert b"kept" not in done.stderr
+    assert len(rows(summary)) == 1
 
 
 def test_a_damaged_video_is_an_error_where_it_is_asked_for(declip: Run, clips: Path, tmp_path: Path) -> None:
