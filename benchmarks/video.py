@@ -36,7 +36,7 @@ LADDER = (18, 25, 32, 39, 46)
 def missed_and_claimed(
     events: Sequence[Event], kinds: Sequence[str], start: float, end: float
 ) -> tuple[bool, list[Event]]:
-    """Whether the fault from `start` to `end` was not found, and the events, of any kind, that lie in part away from it."""
+    """Whether the fault from `start` to `end` was not found, and events of any kind that go beyond it."""
     told = [event for event in events if event.kind != "scene"]
     near = STEP + SLACK
     own = [e for e in told if e.kind in kinds and e.start < end + near and e.end > start - near]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 
 from declip_rt.commands.running import Running
@@ -45,14 +45,15 @@ def compare(
     list(target.spare(paths, [out] if out else []))
     if out and files.is_begun(out) and not overwrite:
         raise ConfigError(f"{summary} has rows: --overwrite starts again")
+    failed = False
     with target.locked(out) if out else nullcontext(), running.open() as scorer:
-        rows = _rows(Comparer(scorer, paths[0], every, color, allow_network), paths[1:])
         columns = columns_of(scorer.bundle)
         sink: files.Sink = files.open_file(out, columns) if out else files.Stdout(columns) if summary else _Table(print)
-        for row in rows:
+        for row in _rows(Comparer(scorer, paths[0], every, color, allow_network), paths[1:]):
             sink.write(columns.record(**row))
+            failed = failed or row["error"] is not None
         sink.close()
-    return 1 if any(row["error"] for row in rows) else 0
+    return 1 if failed else 0
 
 
 def columns_of(bundle: Bundle) -> Columns:
@@ -64,29 +65,24 @@ def columns_of(bundle: Bundle) -> Columns:
     return Columns(front | measured | heads | told)
 
 
-def _rows(comparer: Comparer, encodes: Sequence[str]) -> list[Record]:
-    found: dict[str, Comparison] = {}
-    errors: dict[str, str] = {}
+def _rows(comparer: Comparer, encodes: Sequence[str]) -> Iterator[Record]:
+    """Yields the row of each encode once it is compared."""
+    compared: list[Comparison] = []
     for path in encodes:
+        row: Record = {"path": path, "source": str(comparer.source), "error": None}
         try:
             comparer.look()
         except ImageError as error:
-            errors[path] = f"its source, {comparer.source}: {error.reason}"
+            yield row | {"error": f"its source, {comparer.source}: {error.reason}"}
             continue
         try:
-            found[path] = comparer.compare(path)
+            found = comparer.compare(path)
         except ImageError as error:
-            errors[path] = error.reason
+            yield row | {"error": error.reason}
             continue
-        _tell(path, found[path], comparer.length)
-    verdicts = dict(zip(found, judge([*found.values()]), strict=True))
-    source = str(comparer.source)
-    return [
-        {"path": path, "source": source, "error": errors[path]}
-        if path in errors
-        else {"path": path, "source": source, **_measured(found[path]), "verdict": verdicts[path], "error": None}
-        for path in encodes
-    ]
+        _tell(path, found, comparer.length)
+        yield row | _measured(found) | {"verdict": judge(found, compared)}
+        compared.append(found)
 
 
 def _tell(path: str, found: Comparison, length: float) -> None:

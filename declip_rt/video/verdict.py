@@ -54,15 +54,15 @@ def _sign(changes: NDArray[np.float64]) -> int:
     return bootstrap({"technical": changes})["technical"].sign if len(changes) >= FEWEST else 0
 
 
-def judge(comparisons: Sequence[Comparison]) -> list[Verdict]:
-    """A verdict for each encode of one source.
+def judge(found: Comparison, before: Sequence[Comparison] = ()) -> Verdict:
+    """The verdict of an encode, after others of one source.
 
-    The model and XPSNR disagree where the model likes an encode better than its source, or better than another encode
-    that is nearer to the source.
+    The model and XPSNR disagree where the model likes an encode better than its source, or where both put it and one
+    of those before in opposite order.
     """
-    return [
-        DISAGREE if any(_liked_more(each, other) for other in comparisons) else _alone(each) for each in comparisons
-    ]
+    if any(_liked_more(found, other) or _liked_more(other, found) for other in before):
+        return DISAGREE
+    return _alone(found)
 
 
 def _alone(found: Comparison) -> Verdict:

@@ -13,6 +13,7 @@ from declip_rt import Bundle, ConfigError
 from declip_rt.commands.compare import columns_of, compare
 from declip_rt.commands.main import main
 from declip_rt.commands.running import Running
+from declip_rt.video.compare import Comparer, Comparison
 from tests.video import clips
 
 PICTURES = [*clips.scenes(3)]
@@ -69,6 +70,25 @@ def test_json_lines_on_stdout_and_an_offset_that_is_said(
     (row,) = map(json.loads, capsys.readouterr().out.splitlines())
     assert (row["path"], row["source"], row["verdict"]) == (videos[2], videos[0], "worse")
     assert "bad.mp4: shows the same 0.400 s earlier than its source" in caplog.text
+
+
+def test_a_row_is_written_once_its_encode_is_compared(
+    videos: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, compared = tmp_path / "rows.csv", Comparer.compare
+    lines: list[int] = []
+
+    def count(self: Comparer, encode: str) -> Comparison:
+        lines.append(len(out.read_text().splitlines()))
+        if len(lines) == 3:
+            raise KeyboardInterrupt
+        return compared(self, encode)
+
+    monkeypatch.setattr(Comparer, "compare", count)
+    with pytest.raises(KeyboardInterrupt):
+        compare(RUNNING, [*videos[:3], videos[1]], summary=str(out))
+    assert lines == [1, 2, 3]
+    assert len(out.read_text().splitlines()) == 3
 
 
 def test_another_film_is_an_error(videos: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
