@@ -1,7 +1,8 @@
 """What `declip-rt video` finds and tells apart: `python -m benchmarks.video [--photos FOLDER]`.
 
 Damage: clips of panned and zoomed photos, each with one fault of 1 to 3 s. Found means that events of the right kind
-begin and end within one sampling step of the fault; claimed is any other event but a cut.
+begin and end within one sampling step of the fault; claimed is any event but a cut that lies in part farther from the
+fault than that. So an event of a wrong kind at the fault itself counts as neither.
 Ladder: six clips at five CRFs; how `hysteresis` goes with CRF, and XPSNR beside it.
 """
 
@@ -35,7 +36,7 @@ LADDER = (18, 25, 32, 39, 46)
 def missed_and_claimed(
     events: Sequence[Event], kinds: Sequence[str], start: float, end: float
 ) -> tuple[bool, list[Event]]:
-    """Whether the fault from `start` to `end` was not found, and the events that are no fault's."""
+    """Whether the fault from `start` to `end` was not found, and events of any kind that go beyond it."""
     told = [event for event in events if event.kind != "scene"]
     near = STEP + SLACK
     own = [e for e in told if e.kind in kinds and e.start < end + near and e.end > start - near]

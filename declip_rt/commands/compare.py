@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 
 from declip_rt.commands.running import Running
@@ -15,11 +15,12 @@ from declip_rt.output.terminal import printable, shorten
 from declip_rt.video.compare import Comparer, Comparison
 from declip_rt.video.fidelity import average
 from declip_rt.video.timeline import pool
-from declip_rt.video.verdict import bootstrap, judge
+from declip_rt.video.verdict import FEWEST, bootstrap, judge
 
 logger = logging.getLogger(__name__)
 STDOUT = "-"
 WORST = 3  # seconds that a row names
+MOST_OF = 0.9  # of a source: where less was compared it is said
 NAME = 32  # columns of text
 
 
@@ -44,14 +45,15 @@ def compare(
     list(target.spare(paths, [out] if out else []))
     if out and files.is_begun(out) and not overwrite:
         raise ConfigError(f"{summary} has rows: --overwrite starts again")
+    failed = False
     with target.locked(out) if out else nullcontext(), running.open() as scorer:
-        rows = _rows(Comparer(scorer, paths[0], every, color, allow_network), paths[1:])
         columns = columns_of(scorer.bundle)
         sink: files.Sink = files.open_file(out, columns) if out else files.Stdout(columns) if summary else _Table(print)
-        for row in rows:
+        for row in _rows(Comparer(scorer, paths[0], every, color, allow_network), paths[1:]):
             sink.write(columns.record(**row))
+            failed = failed or row["error"] is not None
         sink.close()
-    return 1 if any(row["error"] for row in rows) else 0
+    return 1 if failed else 0
 
 
 def columns_of(bundle: Bundle) -> Columns:
@@ -63,38 +65,36 @@ def columns_of(bundle: Bundle) -> Columns:
     return Columns(front | measured | heads | told)
 
 
-def _rows(comparer: Comparer, encodes: Sequence[str]) -> list[Record]:
-    found: dict[str, Comparison] = {}
-    errors: dict[str, str] = {}
+def _rows(comparer: Comparer, encodes: Sequence[str]) -> Iterator[Record]:
+    """Yields the row of each encode once it is compared."""
+    compared: list[Comparison] = []
     for path in encodes:
+        row: Record = {"path": path, "source": str(comparer.source), "error": None}
         try:
             comparer.look()
         except ImageError as error:
-            errors[path] = f"its source, {comparer.source}: {error.reason}"
+            yield row | {"error": f"its source, {comparer.source}: {error.reason}"}
             continue
         try:
-            found[path] = comparer.compare(path)
+            found = comparer.compare(path)
         except ImageError as error:
-            errors[path] = error.reason
+            yield row | {"error": error.reason}
             continue
-        _tell(path, found[path])
-    verdicts = dict(zip(found, judge([*found.values()]), strict=True))
-    source = str(comparer.source)
-    return [
-        {"path": path, "source": source, "error": errors[path]}
-        if path in errors
-        else {"path": path, "source": source, **_measured(found[path]), "verdict": verdicts[path], "error": None}
-        for path in encodes
-    ]
+        _tell(path, found, comparer.length)
+        yield row | _measured(found) | {"verdict": judge(found, compared)}
+        compared.append(found)
 
 
-def _tell(path: str, found: Comparison) -> None:
-    offset = found.offset
-    if not offset.is_sure:
-        logger.warning("%s: does not show what its source shows: compared without an offset", path)
-    elif offset.seconds:
-        lies = f"{abs(offset.seconds):.3f} s {'later' if offset.seconds > 0 else 'earlier'}"
+def _tell(path: str, found: Comparison, length: float) -> None:
+    """Logs what a reader of the row has to know. length: of the source, in seconds."""
+    offset, compared = found.offset.seconds, found.end - float(found.moments[0])
+    if offset:
+        lies = f"{abs(offset):.3f} s {'later' if offset > 0 else 'earlier'}"
         logger.info("%s: shows the same %s than its source", path, lies)
+    if compared < MOST_OF * length:
+        logger.warning("%s: %.1f of the %.1f s of its source were compared: it has no more", path, compared, length)
+    if len(found.times) < FEWEST:
+        logger.warning("%s: %d moments tell no difference; --every 0.25 takes more", path, len(found.times))
 
 
 def _measured(found: Comparison) -> Record:

@@ -28,7 +28,7 @@ from declip_rt.video.events import Event
 from declip_rt.video.facts import Facts
 from declip_rt.video.handover import Behind, Handover
 from declip_rt.video.metrics import Metrics
-from declip_rt.video.pipe import RAW, Pipe
+from declip_rt.video.pipe import RAW, UNTOLD, Pipe, begins_as_y4m, check_raw
 from declip_rt.video.pixels import COLORS, Pixels, aspect_of
 from declip_rt.video.planes import as_stream, pictures
 from declip_rt.video.sampling import Grid, Picture
@@ -79,7 +79,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="print an event where a value stays beyond a limit: 'technical<0.35 for 5s'; repeatable",
     )
     add("--exit-on-alert", action="store_true", help="end with 1 at the first alert")
-    running.add_options(parser)
+    running.add_engine_options(parser)
     running.add_batch_options(parser)
     parser.set_defaults(command=run)
 
@@ -109,9 +109,10 @@ class Job:
         """Scores until the stream ends or SIGTERM comes. Returns the exit code: 1 for a broken stream or an alert."""
         if self.exit_on_alert and not self.alert:
             raise ConfigError("--exit-on-alert needs an --alert")
+        check_raw(self.size, self.pix, self.fps)
         file = self.prometheus_textfile
         metrics = Metrics(target.place("--prometheus-textfile", file, (".prom", ".txt")), self.name) if file else None
-        with _opened(self.stream) as stream, self.running.open() as scorer:
+        with _opened(self.stream) as stream, self._running(stream) as scorer:
             names = [head.name for head in scorer.bundle.heads]
             alerts = [Alert.parse(text, names) for text in self.alert]
             watch = _Watch(self, stream)
@@ -133,6 +134,12 @@ class Job:
     @property
     def path(self) -> str:
         return self.name or self.stream
+
+    def _running(self, stream: BinaryIO) -> Scorer:
+        """The scorer. Raises ConfigError before it is made where a file's frames cannot be read."""
+        if self.size is None and stream.seekable() and not begins_as_y4m(stream):
+            raise ConfigError(UNTOLD)
+        return self.running.open()
 
 
 @dataclass

@@ -41,27 +41,14 @@ def add_batch_options(parser: argparse.ArgumentParser) -> None:
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """All others."""
+    """Those of the model and its engine, and of how images are decoded."""
+    add_engine_options(parser)
+    add_image_options(parser)
+
+
+def add_image_options(parser: argparse.ArgumentParser) -> None:
+    """Those of how files of images are decoded."""
     add = parser.add_argument
-    add("--model", metavar="BUNDLE", help="a bundle's folder, or an embedded model's name (default: declip-tiny)")
-    add("--device", default="auto", help=f"{DEVICES} (default: auto)")
-    add(
-        "--precision",
-        default="auto",
-        choices=get_args(Precision),
-        help="auto (default): int8 or bf16 on a CPU that computes it faster, where the model proves that it scores as "
-        "fp32 does; fp16 with TensorRT. fp8 is for TensorRT, with models that have such a graph",
-    )
-    add(
-        "--recipe", metavar="NAME", help="how to build the TensorRT plan: fp16, fp32, fp8, rtx, portable or a TOML file"
-    )
-    add(
-        "--workers",
-        type=int,
-        metavar="N",
-        help="threads that read and decode (default: one a core; at least 32 with --decoder gpu)",
-    )
-    add("--threads", type=int, metavar="N", help="threads that compute on a CPU (default: one a core)")
     add(
         "--decode-scale",
         default="full",
@@ -93,6 +80,30 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         choices=get_args(Decoder),
         help="gpu: decode JPEGs by nvImageCodec on the GPU that scores (default: cpu)",
     )
+
+
+def add_engine_options(parser: argparse.ArgumentParser) -> None:
+    """Those of the model and its engine."""
+    add = parser.add_argument
+    add("--model", metavar="BUNDLE", help="a bundle's folder, or an embedded model's name (default: declip-tiny)")
+    add("--device", default="auto", help=f"{DEVICES} (default: auto)")
+    add(
+        "--precision",
+        default="auto",
+        choices=get_args(Precision),
+        help="auto (default): int8 or bf16 on a CPU that computes it faster, where the model proves that it scores as "
+        "fp32 does; fp16 with TensorRT. fp8 is for TensorRT, with models that have such a graph",
+    )
+    add(
+        "--recipe", metavar="NAME", help="how to build the TensorRT plan: fp16, fp32, fp8, rtx, portable or a TOML file"
+    )
+    add(
+        "--workers",
+        type=int,
+        metavar="N",
+        help="threads that read and decode (default: one a core; at least 32 with --decoder gpu)",
+    )
+    add("--threads", type=int, metavar="N", help="threads that compute on a CPU (default: one a core)")
     add("--quiet", action="store_true", help="nothing on stderr but errors")
 
 

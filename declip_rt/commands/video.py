@@ -26,14 +26,15 @@ from declip_rt.scorer import Scorer
 from declip_rt.video import rows
 from declip_rt.video.book import STDOUT, Book, Shown
 from declip_rt.video.pixels import COLORS
-from declip_rt.video.reader import Reader, step_of
+from declip_rt.video.reader import Reader, check_span, step_of
 from declip_rt.video.reference import Reference
-from declip_rt.video.scorer import VideoScorer
+from declip_rt.video.scorer import VideoScore, VideoScorer
 from declip_rt.video.table import Table, Tally
 from declip_rt.video.vtt import Subtitles
 
 logger = logging.getLogger(__name__)
 VTT = (".vtt",)
+DAMAGE = ("corrupt", "truncated")  # events that are an error with --strict
 COMPARED = ("running", "paths", "every", "fps", "color", "allow_network", "summary", "compare", "overwrite")
 EVERY = "seconds between samples: 0.5, 2s, or auto: one a second, four around cuts and after freezes (default: 1s)"
 DESCRIPTION = (
@@ -46,9 +47,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.description, parser.epilog = DESCRIPTION, EXIT_CODES
     add = parser.add_argument
     add("paths", nargs="+", metavar="FILE", help="a video, or a glob; with --allow-network an address")
-    add("--every", type=_every, default=1.0, metavar="T", help=EVERY)
-    add("--fps", type=float, metavar="N", help="samples a second, in place of --every")
-    add("--keyframes", action="store_true", help="sample the key frames alone: much faster; no cuts, freezes or black")
+    which = parser.add_mutually_exclusive_group().add_argument
+    which("--every", type=_every, default=1.0, metavar="T", help=EVERY)
+    which("--fps", type=float, metavar="N", help="samples a second, in place of --every")
+    which(
+        "--keyframes", action="store_true", help="sample the key frames alone: much faster; no cuts, freezes or black"
+    )
     add("--start", type=_seconds, default=0.0, metavar="T", help="where to begin: 90, 90s, 1:30 or 1:02:03.5")
     add("--end", type=_seconds, metavar="T", help="where to end")
     add("--color", default="auto", choices=COLORS, help="the matrix of YUV (default: the stream's own word)")
@@ -70,12 +74,17 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("--overwrite", action="store_true", help="start the files again, in place of the rows that they have")
     add("--fail-below", type=float, metavar="X", help="exit with 1 if a video's technical hysteresis is below X")
     add(
+        "--strict",
+        action="store_true",
+        help="a video that is damaged gets an error, even where it has pictures to score",
+    )
+    add(
         "--reference",
         type=Path,
         metavar="ROWS",
         help="percentiles and low scenes by these rows of an earlier run, in place of the model's reference photos",
     )
-    running.add_options(parser)
+    running.add_engine_options(parser)
     running.add_batch_options(parser)
     parser.set_defaults(command=run)
 
@@ -89,10 +98,20 @@ def _seconds(text: str) -> float:
     """Seconds of 90, 90s, 1:30 or 1:02:03.5."""
     if not re.fullmatch(r"(\d+:){0,2}\d*\.?\d+s?", text):
         raise argparse.ArgumentTypeError(f"{text!r} is no time; give seconds, such as 90 or 0.5s, or 1:02:03.5")
-    seconds = 0.0
-    for part in text.removesuffix("s").split(":"):
-        seconds = 60 * seconds + float(part)
+    first, *behind = map(float, text.removesuffix("s").split(":"))
+    if any(part >= 60 for part in behind):
+        raise argparse.ArgumentTypeError(f"{text!r} is no time; minutes and seconds behind a colon are below 60")
+    seconds = first
+    for part in behind:
+        seconds = 60 * seconds + part
     return seconds
+
+
+def _check_whole(score: VideoScore) -> None:
+    """Raises ImageError where a video is damaged."""
+    for event in score.events:
+        if event.kind in DAMAGE:
+            raise ImageError(f"{event.kind} at {event.start:.3f} s ({event.detail}), and --strict is given")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -126,6 +145,8 @@ class Job:
 
     def run(self) -> int:
         """Scores everything, and returns the exit code: 0 all well, 1 a failure or a video below `fail_below`."""
+        step_of(self.every, self.fps)
+        check_span(self.start, self.end)
         if self.compare:
             return self._compare()
         outputs = self._outputs()
@@ -149,13 +170,16 @@ class Job:
 
     def _compare(self) -> int:
         odd = [f.name for f in fields(self) if f.name not in COMPARED and getattr(self, f.name) != f.default]
+        odd += ["strict"] * self.running.strict
         every = step_of(self.every, self.fps)
         if odd or every == "auto":
             option = f"--{odd[0].removesuffix('_file').replace('_', '-')}" if odd else "--every auto"
             raise ConfigError(f"{option} does not go with --compare, which takes --every, --fps, --color and --summary")
+        if self.overwrite and self.summary in (None, STDOUT):
+            raise ConfigError("--overwrite replaces the rows of a file: give it with --summary FILE")
         return compare(
             self.running,
-            self.paths,
+            self._compared(),
             every=float(every),
             color=self.color,
             allow_network=self.allow_network,
@@ -163,11 +187,20 @@ class Job:
             overwrite=self.overwrite,
         )
 
+    def _compared(self) -> list[str]:
+        """The source and its encodes. A glob leaves the source out; it stands beside itself where it is named again."""
+        source, *encodes = self._paths([])
+        named = (path for path in self.paths[1:] if os.path.lexists(path))
+        again = [path for path in named if os.path.realpath(path) == os.path.realpath(source)]
+        return [source, *again, *encodes]
+
     def _score(self, videos: VideoScorer, path: str, book: Book) -> None:
         options = ("every", "fps", "keyframes", "start", "end", "color", "deinterlace", "allow_network")
         file = rows.file_facts(path)
         try:
             score = videos.score(path, **{option: getattr(self, option) for option in options})
+            if self.running.strict:
+                _check_whole(score)
         except ImageError as error:
             book.write(book.columns["--summary"].record(path=path, error=error.reason), [], [])
             return
@@ -276,4 +309,11 @@ class Job:
         step = f"every {self.every:g} s" if isinstance(self.every, float) else "auto"
         told = ["keyframes" if self.keyframes else step if self.fps is None else f"{self.fps:g} fps"]
         told += [f"from {self.start:g} s"] * bool(self.start) + [f"to {self.end or 0:g} s"] * (self.end is not None)
-        return ", ".join([*told, *[self.color] * (self.color != "auto"), *["deinterlaced"] * self.deinterlace])
+        return ", ".join(
+            [
+                *told,
+                *[self.color] * (self.color != "auto"),
+                *["deinterlaced"] * self.deinterlace,
+                *["strict"] * self.running.strict,
+            ]
+        )

@@ -209,7 +209,13 @@ class ParquetFile:
         load("pyarrow.parquet")
         self._arrow = load("pyarrow")
         if keep is not None and path.exists() and not self.journal.exists():
-            self._unpack()
+            rows = _unpacked(path, columns)
+
+            def write(partial: Path) -> None:
+                with partial.open("wb") as journal:
+                    journal.writelines(map(self._format.line, rows))
+
+            write_whole(self.journal, write)
         self._lines = LineFile(self.journal, self._format, keep)
 
     def write(self, record: Record) -> None:
@@ -222,39 +228,36 @@ class ParquetFile:
 
     def _pack(self, path: Path) -> None:
         """Writes the journal's records as Parquet."""
-        arrow, schema = self._arrow, self._schema()
+        arrow, schema = self._arrow, _schema(self._columns)
         with arrow.parquet.ParquetWriter(path, schema) as writer:
             for chunk in _chunks(read_records(self.journal, self._format), 10_000):
                 rows = [record | {"path": key(record["path"])} for record in chunk]
                 writer.write_table(arrow.Table.from_pylist(rows, schema=schema))
 
-    def _schema(self) -> Any:
-        arrow = self._arrow
-        kinds = {str: arrow.string(), int: arrow.int64(), float: arrow.float64(), bool: arrow.bool_()}
-        return arrow.schema([(name, kinds[kind]) for name, kind in self._columns.types.items()])
 
-    def _unpack(self) -> None:
-        """Writes the journal that the existing Parquet file came from."""
-        try:
-            file = self._arrow.parquet.ParquetFile(self.path)
-            names = file.schema_arrow.names
-        except (self._arrow.ArrowException, OSError, ValueError) as error:
-            raise ConfigError(f"{self.path} is no Parquet file to go on with; --overwrite starts again") from error
-        _check(names, self._columns)
+def _schema(columns: Columns) -> Any:
+    """Of a Parquet file."""
+    arrow = load("pyarrow")
+    kinds = {str: arrow.string(), int: arrow.int64(), float: arrow.float64(), bool: arrow.bool_()}
+    return arrow.schema([(name, kinds[kind]) for name, kind in columns.types.items()])
 
-        def rows() -> Iterator[Record]:
-            try:
-                for chunk in file.iter_batches(10_000):
-                    found = self._arrow.Table.from_batches([chunk]).cast(self._schema()).to_pylist()
-                    yield from (record for record in found if record["path"] is not None)
-            except (self._arrow.ArrowException, OSError, ValueError) as error:
-                raise ConfigError(f"{self.path} is damaged ({error}); --overwrite starts again") from error
 
-        def write(partial: Path) -> None:
-            with partial.open("wb") as journal:
-                journal.writelines(map(self._format.line, rows()))
-
-        write_whole(self.journal, write)
+def _unpacked(path: Path, columns: Columns) -> Iterator[Record]:
+    """The rows of a Parquet file. Raises ConfigError where it is damaged or has other columns."""
+    load("pyarrow.parquet")
+    arrow = load("pyarrow")
+    try:
+        file = arrow.parquet.ParquetFile(path)
+        names = file.schema_arrow.names
+    except (arrow.ArrowException, OSError, ValueError) as error:
+        raise ConfigError(f"{path} is no Parquet file to go on with; --overwrite starts again") from error
+    _check(names, columns)
+    try:
+        for chunk in file.iter_batches(10_000):
+            found = arrow.Table.from_batches([chunk]).cast(_schema(columns)).to_pylist()
+            yield from (record for record in found if record["path"] is not None)
+    except (arrow.ArrowException, OSError, ValueError) as error:
+        raise ConfigError(f"{path} is damaged ({error}); --overwrite starts again") from error
 
 
 class Stdout:
@@ -289,6 +292,17 @@ def open_file(path: Path, columns: Columns, keep: Keep | None = None) -> LineFil
         case ".jsonl":
             return LineFile(path, JsonLines(columns), keep)
     return ParquetFile(path, columns, keep)
+
+
+def rows_of(path: Path, columns: Columns) -> Iterator[Record]:
+    """The rows that an earlier run left, none where there is no file. Damaged ones are left out. Raises ConfigError."""
+    lines = path if path.suffix.lower() in (".csv", ".jsonl") else journal(path)
+    if lines.exists():
+        format = Csv(columns) if lines.suffix.lower() == ".csv" else JsonLines(columns)
+        with _open(lines, "rb") as file:
+            yield from (record for record in format.parse(file) if record and record["path"] is not None)
+    elif path.exists():
+        yield from _unpacked(path, columns)
 
 
 def read_records(path: Path, format: Format) -> Iterator[Record]:

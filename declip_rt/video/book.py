@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
+from declip_rt.images.sources import ADDRESS
 from declip_rt.output import files, records
 from declip_rt.output.records import Columns, Record
 from declip_rt.video.rows import file_facts
@@ -42,6 +44,8 @@ class Book:
         Rows of other files stay. Raises ConfigError.
         """
         kept = _Kept(self.columns["--summary"], paths)
+        if paths and (timeline := places["--out"]):
+            kept.samples = Counter(records.key(row["path"]) for row in files.rows_of(timeline, self.columns["--out"]))
         for option in ("--summary", "--out", "--events"):  # the summary tells what is kept of the others
             if (place := places[option]) is not None:
                 keep = (kept.summary if option == "--summary" else kept.told(option)) if paths else None
@@ -78,11 +82,15 @@ class _Kept:
         self._columns = columns
         self._paths = {records.key(path): path for path in paths}
         self._others: set[str] = set()
+        self.samples: Counter[str] | None = None  # that the timeline has of each file, where there is one
         self.summaries: dict[str, Record] = {}
         self.rows: dict[str, dict[str, list[Record]]] = {"--out": {}, "--events": {}}
 
     def summary(self, row: Record) -> bool:
-        """Whether the row of a file stays: one of another file, or of one that is scored alike and unchanged."""
+        """Whether the row of a file stays: one of another file, or of one that is scored alike and unchanged.
+
+        All of its samples are in the timeline then.
+        """
         name = records.key(row["path"])
         if name in self._others or name in self.summaries:
             return False
@@ -92,6 +100,8 @@ class _Kept:
         if row["error"] is not None or any(row[column] != value for column, value in self._columns.run.items()):
             return False
         if not self._columns.is_whole(row) or not _is_same(self._paths[name], row):
+            return False
+        if self.samples is not None and self.samples[name] != row["samples"]:
             return False
         self.summaries[name] = row | {"path": self._paths[name]}
         return True
@@ -109,5 +119,5 @@ class _Kept:
 
 
 def _is_same(path: str, row: Record) -> bool:
-    """Whether the file is as the row has it. One out of reach says nothing."""
-    return all(row[name] == value for name, value in file_facts(path).items())
+    """Whether the file is as the row has it. One out of reach says nothing; an address may give another."""
+    return not ADDRESS.match(path) and all(row[name] == value for name, value in file_facts(path).items())

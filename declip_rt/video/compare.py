@@ -17,8 +17,8 @@ from declip_rt.errors import ImageError
 from declip_rt.images.color import HDR
 from declip_rt.images.decode import RGB, TURNS
 from declip_rt.scorer import Scorer
-from declip_rt.video.alignment import LOOKED_AT, Course, Offset, find_offset, nearest
-from declip_rt.video.container import open_container, pick_stream
+from declip_rt.video.alignment import LOOKED_AT, REACH, Course, Offset, find_offset, nearest
+from declip_rt.video.container import blank, open_container, pick_stream
 from declip_rt.video.decoder import Decoder
 from declip_rt.video.fidelity import MOST, Fidelity, Meter, average
 from declip_rt.video.pixels import UPRIGHT, Pixels, aspect_of, build_graph
@@ -92,9 +92,17 @@ class Comparer:
             self._course = self._course_of(self.source)
         return self._course
 
+    @property
+    def length(self) -> float:
+        """Seconds of the source, as its container says; 0 where it does not."""
+        with closing(self._open(self.source)) as video:
+            return video.length
+
     def compare(self, encode: Path) -> Comparison:
         """Raises ImageError where one of both cannot be read, or both do not show the same seconds."""
         offset = find_offset(self.look(), self._course_of(encode))
+        if not offset.is_sure:
+            raise ImageError(f"it does not show what its source shows, with no offset up to {REACH:g} s")
         with ExitStack() as opened:
             videos = [opened.enter_context(closing(self._open(each))) for each in (self.source, encode)]
             pairs = _Pairs(videos[0], videos[1], offset)
@@ -140,8 +148,8 @@ class Comparer:
     def _course_of(self, path: Path) -> Course:
         with closing(self._open(path)) as video:
             course = [*_course(video.decoder.pictures())]
-        if not course:
-            raise ImageError("no picture of it can be decoded")
+            if not course:
+                raise blank(video.decoder.container)
         times, changes, pictures = zip(*course, strict=True)
         return Course(np.array(times), np.array(changes), np.stack(pictures))
 
@@ -157,6 +165,8 @@ class _Video:
         try:
             stream = pick_stream(self._container)
             self.decoder, self.pixels = Decoder(self._container, stream), Pixels(color, aspect_of(stream))
+            own = float(stream.duration * stream.time_base) if stream.duration and stream.time_base else 0.0
+            self.length = own or (self._container.duration or 0) / 1e6
         except BaseException:
             self._container.close()
             raise

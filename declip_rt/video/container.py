@@ -72,6 +72,12 @@ def pick_stream(container: InputContainer) -> VideoStream:
     return videos[0]
 
 
+def blank(container: InputContainer) -> ImageError:
+    """What to raise where a container gives no picture."""
+    hint = "; perhaps its server allows no seeking (ranges): fetch it first, and give the file"
+    return ImageError("no picture of it can be decoded" + hint * bool(ADDRESS.match(container.name or "")))
+
+
 def reason_of(error: Exception, path: str | None = None) -> str:
     """Why FFmpeg could not read something, in one line."""
     what = getattr(error, "strerror", None) or str(error)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import os
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
@@ -28,6 +29,7 @@ SIDE = 640  # the longest of a moment's picture, pixels
 MOMENTS = 6  # of a video
 POINTS = 1500  # of a plot; of more samples the worst of each of so many parts
 LISTED = 200  # events
+ON_THE_WEB = re.compile("https?://", re.IGNORECASE)  # what a browser can follow
 Samples = Sequence[Record]
 
 
@@ -72,7 +74,7 @@ class Page:
             "number": number,
             "name": printable(os.path.basename(summary["path"])),
             "path": printable(summary["path"]),
-            "link": link(summary["path"], self._path),
+            "link": summary["path"] if ON_THE_WEB.match(summary["path"]) else link(summary["path"], self._path),
             "summary": summary,
             "facts": _facts(summary),
             "begin": begin,

@@ -15,7 +15,11 @@ from declip_rt.errors import ConfigError, ImageError
 from declip_rt.images.decode import MAX_PIXELS
 
 MAGIC, MARK = b"YUV4MPEG2", b"FRAME"  # what a stream begins with, and each of its frames
+SLOWEST, FASTEST = 1e-5, 1e4  # frames a second
 EMPTY = "the stream ended before its first frame"
+UNTOLD = (
+    "the stream is no YUV4MPEG2; of raw frames give `size`, `pix` and `fps`; files of videos are for declip-rt video"
+)
 HEADER = 1024  # bytes of a line, at most
 RAW = ("rgb24", "bgr24", "yuv420p", "nv12")  # what raw frames can be
 Y4M = {  # the tag C of YUV4MPEG2: FFmpeg's name
@@ -86,13 +90,14 @@ class Pipe:
     raw frames; `fps` counts where its header has none.
 
     Raises:
-        ConfigError: raw frames, and something of their format is not given.
+        ConfigError: raw frames, and something of their format is not given; or it is wrong (`check_raw`).
         ImageError: the stream is empty or damaged.
     """
 
     def __init__(
         self, stream: BinaryIO, size: tuple[int, int] | None = None, pix: str | None = None, fps: float | None = None
     ) -> None:
+        check_raw(size, pix, fps)
         self._stream, self._ahead = stream, b""
         rate = None if fps is None else Fraction(fps).limit_denominator(100_000)
         begin = self._read(len(MAGIC))
@@ -103,8 +108,7 @@ class Pipe:
             self.format = _y4m(self._line(), rate)
             return
         if size is None or pix is None or rate is None:
-            raise ConfigError("the stream is no YUV4MPEG2; of raw frames give `size`, `pix` and `fps`")
-        ConfigError.check_choice("pix", pix, RAW)
+            raise ConfigError(UNTOLD)
         self.format, self._ahead = Format(*size, pix, rate), begin
 
     def frames(self) -> Iterator[NDArray[np.uint8]]:
@@ -158,6 +162,26 @@ class Pipe:
         except OSError as error:
             raise ImageError(f"the stream cannot be read: {error.strerror or error}") from error
         return done
+
+
+def check_raw(size: tuple[int, int] | None, pix: str | None, fps: float | None) -> None:
+    """Raises ConfigError where raw frames are told wrongly or in part; `fps` alone is of YUV4MPEG2 without a rate."""
+    if size is not None and not (min(size) > 0 and size[0] * size[1] <= MAX_PIXELS):
+        raise ConfigError(f"`size` must be of 1 to {MAX_PIXELS:,} pixels, not {size[0]}x{size[1]}")
+    if pix is not None:
+        ConfigError.check_choice("pix", pix, RAW)
+    if fps is not None and not SLOWEST <= fps <= FASTEST:
+        raise ConfigError(f"`fps` must be frames a second, from {SLOWEST:g} to {FASTEST:g}, not {fps}")
+    lacking = [name for name, given in (("size", size), ("pix", pix), ("fps", fps)) if given is None]
+    if lacking and (size or pix):
+        raise ConfigError(f"raw frames need `size`, `pix` and `fps`: {' and '.join(lacking)} not given")
+
+
+def begins_as_y4m(stream: BinaryIO) -> bool:
+    """Whether a file that can be sought in is YUV4MPEG2, or empty; it stays where it is."""
+    place, begin = stream.tell(), stream.read(len(MAGIC))
+    stream.seek(place)
+    return begin in (MAGIC, b"")
 
 
 def _y4m(header: str, fps: Fraction | None) -> Format:

@@ -11,7 +11,7 @@ from typing import Literal
 from declip_rt.errors import ConfigError, ImageError
 from declip_rt.images.decode import RGB
 from declip_rt.video.cadence import Cadence
-from declip_rt.video.container import Source, is_container, open_container, pick_stream
+from declip_rt.video.container import Source, blank, is_container, open_container, pick_stream
 from declip_rt.video.decoder import Decoder
 from declip_rt.video.events import Event, join_freezes
 from declip_rt.video.facts import Facts
@@ -70,8 +70,7 @@ class Reader:
         allow_network: bool = False,
     ) -> None:
         self._every = step_of(every, fps)
-        if start < 0 or (end is not None and end <= start):
-            raise ConfigError(f"`start` must be at least 0 and `end` beyond it, not {start} and {end}")
+        check_span(start, end)
         self._keyframes, self._start, self._end = keyframes, start, end
         self.duration = 0.0
         self._told: list[Event] = []
@@ -86,7 +85,7 @@ class Reader:
             self._pictures = self._decoder.pictures()
             self._first = next(self._pictures, None)
             if self._first is None:
-                raise ImageError("no picture of it can be decoded")
+                raise blank(self._container)
             check_size(self._first.frame)
             self.facts = replace(Facts.of(stream, self._first.frame, self._pixels), interlaced=self._decoder.interlaced)
         except BaseException:
@@ -179,3 +178,9 @@ def step_of(every: float | str, fps: float | None) -> float | str:
     if isinstance(every, str) or not 0 < every < float("inf"):
         raise ConfigError(f'`every` must be seconds, more than 0, or "auto", not {every!r}')
     return every
+
+
+def check_span(start: float, end: float | None) -> None:
+    """Raises ConfigError where nothing lies between."""
+    if start < 0 or (end is not None and end <= start):
+        raise ConfigError(f"`start` must be at least 0 and `end` beyond it, not {start} and {end}")

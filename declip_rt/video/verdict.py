@@ -17,6 +17,7 @@ SAME: Verdict = "no difference that this model can tell"
 DISAGREE: Verdict = "model and XPSNR disagree"
 LEAST = 0.02  # a change of the technical score that counts
 LEAST_DB = 0.5  # and of XPSNR
+FEWEST = 3  # moments that tell a change from chance
 RESAMPLES = 2000
 
 
@@ -48,19 +49,24 @@ def bootstrap(changes: Mapping[str, NDArray[np.float64]]) -> dict[str, Delta]:
     }
 
 
-def judge(comparisons: Sequence[Comparison]) -> list[Verdict]:
-    """A verdict for each encode of one source.
+def _sign(changes: NDArray[np.float64]) -> int:
+    """As Delta.sign; 0 where the moments are too few."""
+    return bootstrap({"technical": changes})["technical"].sign if len(changes) >= FEWEST else 0
 
-    The model and XPSNR disagree where the model likes an encode better than its source, or better than another encode
-    that is nearer to the source.
+
+def judge(found: Comparison, before: Sequence[Comparison] = ()) -> Verdict:
+    """The verdict of an encode, after others of one source.
+
+    The model and XPSNR disagree where the model likes an encode better than its source, or where both put it and one
+    of those before in opposite order.
     """
-    return [
-        DISAGREE if any(_liked_more(each, other) for other in comparisons) else _alone(each) for each in comparisons
-    ]
+    if any(_liked_more(found, other) or _liked_more(other, found) for other in before):
+        return DISAGREE
+    return _alone(found)
 
 
 def _alone(found: Comparison) -> Verdict:
-    sign = bootstrap({"technical": found.deltas["technical"]})["technical"].sign
+    sign = _sign(found.deltas["technical"])
     if sign > 0 and average(found.xpsnr) < MOST:
         return DISAGREE
     return WORSE if sign < 0 else SAME
@@ -70,8 +76,5 @@ def _liked_more(one: Comparison, other: Comparison) -> bool:
     """Whether the model likes `one` better though XPSNR finds it farther from the source."""
     if average(one.xpsnr) > average(other.xpsnr) - LEAST_DB:
         return False
-    shared, mine, theirs = np.intersect1d(one.times, other.times, return_indices=True)
-    if not len(shared):
-        return False
-    change = one.encode["technical"][mine] - other.encode["technical"][theirs]
-    return bootstrap({"technical": change})["technical"].sign > 0
+    _, mine, theirs = np.intersect1d(one.times, other.times, return_indices=True)
+    return _sign(one.encode["technical"][mine] - other.encode["technical"][theirs]) > 0

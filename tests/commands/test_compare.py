@@ -13,6 +13,7 @@ from declip_rt import Bundle, ConfigError
 from declip_rt.commands.compare import columns_of, compare
 from declip_rt.commands.main import main
 from declip_rt.commands.running import Running
+from declip_rt.video.compare import Comparer, Comparison
 from tests.video import clips
 
 PICTURES = [*clips.scenes(3)]
@@ -71,6 +72,48 @@ def test_json_lines_on_stdout_and_an_offset_that_is_said(
     assert "bad.mp4: shows the same 0.400 s earlier than its source" in caplog.text
 
 
+def test_a_row_is_written_once_its_encode_is_compared(
+    videos: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, compared = tmp_path / "rows.csv", Comparer.compare
+    lines: list[int] = []
+
+    def count(self: Comparer, encode: str) -> Comparison:
+        lines.append(len(out.read_text().splitlines()))
+        if len(lines) == 3:
+            raise KeyboardInterrupt
+        return compared(self, encode)
+
+    monkeypatch.setattr(Comparer, "compare", count)
+    with pytest.raises(KeyboardInterrupt):
+        compare(RUNNING, [*videos[:3], videos[1]], summary=str(out))
+    assert lines == [1, 2, 3]
+    assert len(out.read_text().splitlines()) == 3
+
+
+def test_another_film_is_an_error(videos: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    clips.write(tmp_path / "other.mp4", [clips.photo("rocket", 320, 180)] * 50)
+    assert compare(RUNNING, [videos[0], str(tmp_path / "other.mp4")], summary="-") == 1
+    (row,) = map(json.loads, capsys.readouterr().out.splitlines())
+    assert "does not show what its source shows" in row["error"]
+    assert row["verdict"] is None
+
+
+def test_little_of_a_source_is_said(
+    videos: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    clips.write(tmp_path / "short.mp4", PICTURES[:3], crf=51)
+    assert compare(RUNNING, [videos[0], str(tmp_path / "short.mp4")], summary="-") == 0
+    (row,) = map(json.loads, capsys.readouterr().out.splitlines())
+    assert row["technical_delta"] < -0.02
+    assert row["verdict"] == "no difference that this model can tell"
+    assert "0.1 of the 3.0 s of its source were compared" in caplog.text
+    assert "1 moments tell no difference" in caplog.text
+    caplog.clear()
+    assert compare(RUNNING, videos[:2], summary="-") == 0
+    assert "were compared" not in caplog.text
+
+
 def test_a_source_that_cannot_be_read_fails_each_encode(videos: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert compare(RUNNING, [videos[3], *videos[:2]], summary="-") == 1
     rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
@@ -86,6 +129,15 @@ def test_it_is_an_option_of_video(videos: list[str], capsys: pytest.CaptureFixtu
         assert main([*run, *option]) == 2
         assert f"{option[0]} " in capsys.readouterr().err
     assert main([*run, "--fps", "0"]) == 2
+
+
+def test_globs_name_encodes(videos: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """The source is no encode of itself unless it is named again."""
+    every = str(Path(videos[0]).parent / "[sg]o*.mp4")
+    for names, encodes in (([every], [videos[1]]), ([videos[0]], [videos[0]])):
+        run = ["video", videos[0], *names, "--compare", "--summary", "-", "--device", "cpu"]
+        assert main(run) == 0
+        assert [json.loads(line)["path"] for line in capsys.readouterr().out.splitlines()] == encodes
 
 
 def test_a_source_alone_is_nothing_to_compare(videos: list[str]) -> None:

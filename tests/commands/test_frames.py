@@ -283,7 +283,15 @@ def test_a_named_pipe_is_a_stream(tmp_path: Path, capsys: pytest.CaptureFixture[
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
-        (("--pix", "rgb24"), "no YUV4MPEG2; of raw frames give --size, --pix and --fps"),
+        ((), "no YUV4MPEG2; of raw frames give --size, --pix and --fps; files of videos are for declip-rt video"),
+        (("--pix", "rgb24"), "raw frames need --size, --pix and --fps: size and fps not given"),
+        (FORMAT[:2], "pix and fps not given"),
+        (FORMAT[:4], "fps not given"),
+        ((*FORMAT[:4], "--fps", "0"), "--fps must be frames a second"),
+        ((*FORMAT[:4], "--fps", "nan"), "--fps must be frames a second"),
+        ((*FORMAT[:4], "--fps", "inf"), "--fps must be frames a second"),
+        ((*FORMAT[2:], "--size", "0x10"), "--size must be of 1 to"),
+        ((*FORMAT[2:], "--size", "99999x99999"), "--size must be of 1 to"),
         (("--size", "160"), "is no size; give one such as 1920x1080"),
         (("--every", "0"), "is no time between samples"),
         ((*FORMAT, "--alert", "sharpnes<1"), "choose one of technical"),
@@ -296,3 +304,4 @@ def test_options_that_are_wrong_end_with_2(frames: Frames, options: tuple[Any, .
     code, found, said = frames(RAW, *options)
     assert (code, found) == (2, [])
     assert reason in said
+    assert "--alert" in options or "device cpu" not in said, "it is told before the model is opened"

@@ -7,6 +7,9 @@ import json
 import os
 import shutil
 import subprocess
+import threading
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +20,7 @@ from declip_rt import Scorer, VideoScorer
 from declip_rt.commands.main import main
 from declip_rt.output import target
 from tests.conftest import Run
-from tests.video.clips import scenes, write
+from tests.video.clips import garbled, remux, scenes, write
 
 TIMELINE = (
     *("path", "time", "technical", "aesthetic", "brightness", "colorfulness", "contrast", "sharpness"),
@@ -221,6 +224,14 @@ def test_options_at_odds_are_refused_before_anything_is_scored(declip: Run, clip
         ((good, "--resume", "--summary", summary, "--html", tmp_path / "r.html"), "give it with --out and --events"),
         ((clips,), "is a folder; give its videos"),
         ((good, clips / "dark.mp4", "--vtt", tmp_path / "t.vtt"), "--vtt is of one video, and here are 2"),
+        ((good, "--fps", "2", "--every", "1"), "--every: not allowed with argument --fps"),
+        ((good, "--keyframes", "--every", "2"), "--every: not allowed with argument --keyframes"),
+        ((good, "--keyframes", "--fps", "2"), "--fps: not allowed with argument --keyframes"),
+        ((good, "--start", "1:90"), "minutes and seconds behind a colon are below 60"),
+        ((good, "--end", "1:60:00"), "minutes and seconds behind a colon are below 60"),
+        ((good, good, "--compare", "--overwrite"), "give it with --summary FILE"),
+        ((good, good, "--compare", "--strict"), "--strict does not go with --compare"),
+        ((good, clips, "--compare"), "is a folder; give its videos"),
         ((good, "--every", "soon"), "'soon' is no time"),
         ((good, "--every", "0"), "--every must be seconds, more than 0"),
         ((good, "--start", "3", "--end", "2"), "--start must be at least 0 and --end beyond it"),
@@ -231,6 +242,42 @@ def test_options_at_odds_are_refused_before_anything_is_scored(declip: Run, clip
         assert message in done.stderr.decode()
         assert b"Traceback" not in done.stderr
     assert not list(tmp_path.glob("*.csv"))
+
+
+@pytest.mark.parametrize("wrong", [("--every", "0"), ("--fps", "0"), ("--fps", "nan"), ("--start", "4", "--end", "3")])
+@pytest.mark.parametrize("begun", ["--overwrite", "--resume"])
+def test_a_wrong_value_leaves_the_rows_that_are_there(
+    declip: Run, clips: Path, tmp_path: Path, begun: str, wrong: tuple[str, ...]
+) -> None:
+    files = outputs(tmp_path, ".csv")
+    assert declip("video", clips / "good.mp4", *given(files)).returncode == 0
+    before = [file.read_bytes() for file in files.values()]
+    done = declip("video", clips / "good.mp4", *given(files), begun, *wrong)
+    assert done.returncode == 2
+    assert b"model" not in done.stderr, "it is told before the model is opened"
+    assert [file.read_bytes() for file in files.values()] == before
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet"])
+@pytest.mark.parametrize("left", [0, 3])
+def test_a_video_whose_samples_are_gone_is_scored_again(
+    declip: Run, clips: Path, tmp_path: Path, suffix: str, left: int
+) -> None:
+    files = outputs(tmp_path, suffix)
+    shown = (clips / "good.mp4", *given(files), "--html", tmp_path / "r.html")
+    assert declip("video", *shown).returncode == 0
+    whole, timeline = rows(files["--out"]), files["--out"]
+    if suffix == ".parquet":
+        pyarrow.parquet.write_table(pyarrow.parquet.read_table(timeline)[:left], timeline)
+    else:
+        lines = timeline.read_text().splitlines(keepends=True)
+        timeline.write_text("".join(lines[: left + (suffix == ".csv")]))
+    done = declip("video", *shown, "--resume")
+    assert done.returncode == 0, done.stderr
+    assert b"kept" not in done.stderr
+    assert rows(timeline) == whole
+    assert len(rows(files["--summary"])) == 1
+    assert b"1 of them kept" in declip("video", *shown, "--resume").stderr
 
 
 def test_a_summary_without_its_timeline_is_not_gone_on_with(declip: Run, clips: Path, tmp_path: Path) -> None:
@@ -267,6 +314,42 @@ def test_an_address_is_no_file(declip: Run) -> None:
     done = declip("video", "http://127.0.0.1:9/x.mp4", "--summary", "-")
     assert done.returncode == 1
     assert "--allow-network" in json.loads(done.stdout)["error"] or "allow_network" in json.loads(done.stdout)["error"]
+
+
+def test_what_lies_at_an_address_is_scored_again(declip: Run, clips: Path, tmp_path: Path) -> None:
+    class Quiet(SimpleHTTPRequestHandler):
+        def log_message(self, *_: object) -> None:
+            """Stays silent."""
+
+    remux(clips / "good.mp4", clips / "good.ts", lambda _, packet: packet)
+    summary = tmp_path / "s.jsonl"
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=clips)) as server:
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+        run = ("video", f"http://127.0.0.1:{server.server_address[1]}/good.ts", "--allow-network", "--summary", summary)
+        assert declip(*run).returncode == 0
+        done = declip(*run, "--resume")
+        server.shutdown()
+    assert done.returncode == 0
+    assert b"kept" not in done.stderr
+    assert len(rows(summary)) == 1
+
+
+def test_a_damaged_video_is_an_error_where_it_is_asked_for(declip: Run, clips: Path, tmp_path: Path) -> None:
+    broken = remux(clips / "good.mp4", tmp_path / "broken.mp4", garbled(1.2, 1.6))
+    for option, code in (((), 0), (("--strict",), 1)):
+        done = declip("video", broken, clips / "good.mp4", "--summary", "-", *option)
+        assert done.returncode == code
+        errors = [json.loads(line)["error"] for line in done.stdout.splitlines()]
+        assert errors[1] is None
+        assert (errors[0] or "").startswith("corrupt at 1.") == bool(code)
+
+
+@pytest.mark.parametrize("command", ["video", "frames"])
+def test_what_has_no_effect_is_not_offered(declip: Run, command: str) -> None:
+    for option in ("--timeout=5", "--memory=8G", "--decode-scale=auto", "--no-icc", "--decoder=gpu"):
+        done = declip(command, "x", option)
+        assert done.returncode == 2
+        assert b"unrecognized arguments" in done.stderr
 
 
 def test_a_player_gets_subtitles(declip: Run, clips: Path, tmp_path: Path) -> None:

@@ -99,6 +99,13 @@ def test_addresses_are_read_where_they_are_allowed(site: Site, tmp_path: Path) -
             assert [each.time for each in reader.samples()] == [0, 1]
 
 
+def test_an_index_at_the_end_needs_a_server_that_can_seek(site: Site, clip: Path) -> None:
+    site.video = clip.read_bytes()
+    assert site.video.index(b"mdat") < site.video.index(b"moov")
+    with pytest.raises(ImageError, match="its server allows no seeking"):
+        Reader(site.address.replace(".ts", ".mp4"), allow_network=True)
+
+
 def test_an_address_names_no_local_file(site: Site, stream: Path) -> None:
     site.video = playlists(stream.as_uri())["hls"].encode()
     with pytest.raises(ImageError):

@@ -31,7 +31,7 @@ def test_xpsnr_and_hysteresis_fall_with_the_crf(names: tuple[str, ...], scorer: 
     hysteresis = [pool(each.times, each.encode["technical"], each.end).hysteresis for each in found]
     assert spearmanr(CRFS, xpsnr)[0] == pytest.approx(-1)
     assert spearmanr(CRFS, hysteresis)[0] <= -0.9
-    assert judge([comparer.compare(tmp_path / "source.mp4")]) == [SAME]
+    assert judge(comparer.compare(tmp_path / "source.mp4")) == SAME
 
 
 @pytest.mark.slow

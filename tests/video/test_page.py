@@ -128,3 +128,12 @@ def test_of_a_long_video_each_part_shows_its_worst(bundle: Bundle, tmp_path: Pat
     assert min(data["heads"]["technical"]) == 0.11
     assert len(found.of("a", title="low: x")) == MOMENTS
     assert "no picture" in (tmp_path / "r.html").read_text(), "the video is gone"
+
+
+def test_an_address_is_linked_as_it_is(clip: Path, scorer: Scorer, bundle: Bundle, tmp_path: Path) -> None:
+    summary, samples, events = told(clip, scorer)
+    address = "https://127.0.0.1:9/a.mp4?b=1&c=2"
+    found = page(tmp_path, bundle, (summary | {"path": address}, samples, events))
+    links = [each["href"] or "" for each in found.of("a")]
+    assert links
+    assert all(each.startswith(f"{address}#t=") for each in links)

@@ -118,7 +118,7 @@ def test_a_broken_stream_says_where(data: bytes, reason: str) -> None:
 
 def test_raw_frames_need_their_format() -> None:
     with pytest.raises(ConfigError, match="no YUV4MPEG2; of raw frames give `size`, `pix` and `fps`"):
-        pipe(b"\0" * 100, size=(4, 2))
+        pipe(b"\0" * 100)
     with pytest.raises(ConfigError, match="does not tell its frame rate: give it with `fps`"):
         pipe(HEADER.replace(b"30000:1001", b"0:0"))
     assert pipe(HEADER.replace(b"30000:1001", b"0:0"), fps=30).format.fps == 30
