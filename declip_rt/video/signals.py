@@ -7,17 +7,43 @@ from typing import TYPE_CHECKING
 
 from declip_rt import extras
 from declip_rt.video.events import Event
-from declip_rt.video.pixels import build_graph
+from declip_rt.video.pixels import build_graph, conversion
 from declip_rt.video.sampling import SLACK, Picture
 
 if TYPE_CHECKING:
     from av.filter.graph import Graph
+    from av.video.frame import VideoFrame
 
 WIDTH = 480  # pixels that a picture is looked at in
+TALLEST = 4 * WIDTH  # a picture that is a strip is squeezed
+PLAIN = 1  # the color matrix that pictures are looked at with: luma is the same by all, and FFmpeg lacks some
 MICRO = Fraction(1, 1_000_000)  # seconds of a unit of time in the graph
 CUT = 10  # percent: the score of FFmpeg's scdet
 FREEZE, BLACK = 0.5, 0.1  # seconds, at least
 FILTERS = (("scdet", f"t={CUT}"), ("freezedetect", f"n=-60dB:d={FREEZE}"), ("blackdetect", f"d={BLACK}"))
+
+
+class Shrinker:
+    """Makes small gray pictures, all of the size that the first one asks for."""
+
+    def __init__(self) -> None:
+        self._reformatter = extras.load("av.video.reformatter").VideoReformatter()
+        self._height = 0
+
+    def shrink(self, picture: Picture) -> VideoFrame:
+        """WIDTH pixels wide, of full range, with its time in MICRO. Raises ImageError."""
+        frame = picture.frame
+        self._height = self._height or min(max(2, round(WIDTH * frame.height / frame.width)), TALLEST)
+        with conversion(frame):
+            small = self.to_gray(frame, WIDTH, self._height)
+        small.pts, small.time_base = round(picture.time / MICRO), MICRO
+        return small
+
+    def to_gray(self, frame: VideoFrame, width: int, height: int) -> VideoFrame:
+        """Of this size in pixels."""
+        gray = {"format": "gray", "interpolation": "AREA", "dst_color_range": "JPEG", "threads": 1}
+        matrix = {} if frame.format.is_rgb else {"src_colorspace": PLAIN, "dst_colorspace": PLAIN}
+        return self._reformatter.reformat(frame, width, height, **gray, **matrix)  # type: ignore[no-any-return]
 
 
 class Signals:
@@ -25,23 +51,16 @@ class Signals:
 
     def __init__(self) -> None:
         self.events: list[Event] = []
-        self._reformatter = extras.load("av.video.reformatter").VideoReformatter()
+        self._shrinker = Shrinker()
         self._errors = extras.load("av.error")
         self._graph: Graph | None = None
-        self._height = 0
         self._seen = 0
         self._open: dict[str, float] = {}  # what has begun, and when
         self._time = 0.0  # of the picture before
 
     def push(self, picture: Picture) -> list[float]:
-        """Times of cuts, and of freezes that end, which this picture tells of."""
-        frame = picture.frame
-        if self._graph is None:
-            self._height = max(2, round(WIDTH * frame.height / frame.width))
-        small = self._reformatter.reformat(
-            frame, WIDTH, self._height, "gray", interpolation="AREA", dst_color_range="JPEG", threads=1
-        )
-        small.pts, small.time_base = round(picture.time / MICRO), MICRO
+        """Times of cuts, and of freezes that end, which this picture tells of. Raises ImageError."""
+        small = self._shrinker.shrink(picture)
         if self._graph is None:
             self._graph = build_graph(small, *FILTERS)
         self._graph.vpush(small)
