@@ -223,6 +223,6 @@ def _course(pictures: Iterator[Picture]) -> Iterator[tuple[float, float, NDArray
         small, turned = shrinker.shrink(picture), picture.frame.rotation
         graph = graph or build_graph(small, ("scdet", "t=10"))
         graph.vpush(small)
-        tiny = shrinker.to_gray(small, *(TINY[::-1] if abs(turned) == 90 else TINY)).to_ndarray()
+        tiny = np.asarray(shrinker.to_gray(small, *(TINY[::-1] if abs(turned) == 90 else TINY)).to_ndarray(), np.uint8)
         upright = TURNS[UPRIGHT.get(turned, 1)](tiny)
         yield picture.time, float(graph.vpull().metadata.get("lavfi.scd.mafd", 0)), upright.ravel()

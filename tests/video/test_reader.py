@@ -178,6 +178,22 @@ def test_streams_that_were_joined(stream: Path, tmp_path: Path) -> None:
     assert times == [3.48, 4.48, 5.48]
 
 
+@pytest.mark.parametrize("gop", [25, 50, 300])
+def test_key_frames_of_a_transport_stream(tmp_path: Path, gop: int) -> None:
+    """Alone and joined: 13 s with a key frame each one, two or twelve seconds, which is no jump."""
+    path, count = tmp_path / "clip.ts", 325
+    still = clips.photo("coffee", 64, 36)
+    clips.write(path, [still] * count, format="mpegts", gop=gop, options={"x264-params": f"min-keyint={gop}"})
+    keys = [each / 25 for each in range(0, count, gop)]
+    times, reader = read(path, keyframes=True)
+    assert (times, seen(reader)) == (keys, [])
+    assert reader.duration == pytest.approx(13)
+    times, reader = read(join(tmp_path / "joined.ts", path, path), keyframes=True)
+    assert times == [*keys, *(13 + each for each in keys)]
+    assert seen(reader) == [("discontinuity", 13, 13)]
+    assert reader.duration == pytest.approx(26)
+
+
 def test_a_size_that_changes_midway(stream: Path, tmp_path: Path) -> None:
     small = tmp_path / "small.ts"
     clips.write(small, clips.scenes(2, width=160, height=90, names=["chelsea"]), format="mpegts")
