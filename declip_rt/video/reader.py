@@ -125,13 +125,17 @@ class Reader:
         until, chosen = self._start, self._choose()
         for picture in pictures:
             if self._end is not None and picture.time >= self._end - SLACK:
+                until = self._end  # the one before stands until here
+                cadence.push(until)
                 break
             until = picture.until
             taken = chosen.push(picture)
+            moments = cadence.push(picture.time)
             if signals and picture.until > self._start:
-                for moment in cadence.push(picture.time) + signals.push(picture):
-                    if isinstance(chosen, Auto):
-                        chosen.mark(moment)
+                moments += signals.push(picture)
+            if isinstance(chosen, Auto):
+                for moment in moments:
+                    chosen.mark(moment)
             yield from map(self._sample, taken)
         else:
             if self._keyframes:

@@ -66,6 +66,33 @@ def test_which_pictures(clip: Path, options: dict[str, object], times: list[floa
 
 
 @pytest.mark.parametrize(
+    ("options", "times", "duration"),
+    [
+        ({"start": 0.5, "end": 1.5}, [0], 1),
+        ({"start": 0.5, "end": 1.5, "every": 0.3}, [0, 1], 1),
+        ({"start": 0.5, "end": 1.6, "every": "auto"}, [0, 1], 1.1),
+        ({"start": 0.2, "end": 0.8}, [0], 0.6),
+        ({"end": 1.5}, [0, 1], 1.5),
+    ],
+)
+def test_a_picture_that_stands_long_is_read_in_part(
+    tmp_path: Path, options: dict[str, object], times: list[float], duration: float
+) -> None:
+    path = tmp_path / "slides.mkv"
+    clips.write(path, [clips.photo(name, 64, 36) for name in ("coffee", "chelsea", "rocket")], times=[0, 1, 2])
+    taken, reader = read(path, **options)
+    assert taken == times
+    assert reader.duration == pytest.approx(duration)
+
+
+def test_a_freeze_is_seen_where_it_is_read_in_part(tmp_path: Path) -> None:
+    times = [*np.arange(0, 1, 0.04), *np.arange(3, 4, 0.04)]
+    clips.write(tmp_path / "stall.mkv", clips.scenes(2, names=["coffee"]), times=times)
+    for part, event in (({"start": 2.0}, ("freeze", 0.96, 3)), ({"end": 2.0}, ("freeze", 0.96, 2))):
+        assert event in seen(read(tmp_path / "stall.mkv", **part)[1])
+
+
+@pytest.mark.parametrize(
     ("options", "error"),
     [
         ({"every": 0}, "`every` must be seconds, more than 0"),
