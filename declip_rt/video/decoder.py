@@ -57,9 +57,20 @@ class Decoder:
         self.interlaced = False  # whether a picture has said so
         self.time = 0.0  # of the picture before
         self._codec = _codec_of(stream)
-        self._codec.thread_type = "AUTO"
+        self._skips = self._codec.skip_frame
+        if not self._codec.is_open:  # one of a container that was lent may be
+            self._codec.thread_type = "AUTO"
         if keyframes:
             self._codec.skip_frame = "NONKEY"
+
+    def begin(self) -> None:
+        """Goes to the first packet of a container that was read, where it can be sought in."""
+        if self._codec.is_open and not self._seek(0.0):  # of one that was not read a seek might lose the place
+            self._seek(BEFORE)
+
+    def close(self) -> None:
+        """Leaves the codec as it was."""
+        self._codec.skip_frame = self._skips
 
     def pictures(self) -> Iterator[Picture]:
         """All pictures from here to the end, in their order."""

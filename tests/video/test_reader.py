@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import bisect
+import itertools
 import resource
 import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
+from av.container import InputContainer
 from PIL import Image
 
 from declip_rt.errors import ConfigError, ImageError
@@ -18,7 +21,7 @@ from declip_rt.video.reader import Reader
 from tests.video import clips
 
 
-def read(path: Path, **options: object) -> tuple[list[float], Reader]:
+def read(path: Path | InputContainer, **options: object) -> tuple[list[float], Reader]:
     """The times of samples, and the reader after them."""
     with Reader(path, **options) as reader:  # type: ignore[arg-type]
         return [round(each.time, 3) for each in reader.samples()], reader
@@ -120,6 +123,19 @@ def test_a_file_object_and_a_pipe_are_read_alike(clip: Path, stream: Path) -> No
     assert process.stdout
     with process, Reader(process.stdout) as reader:  # type: ignore[arg-type]
         assert [each.time for each in reader.samples()] == [0, 1]
+
+
+@pytest.mark.parametrize("taken", [1, 60, 1000])
+def test_a_container_that_was_read_is_read_from_its_start(clip: Path, taken: int) -> None:
+    with av.open(str(clip)) as container:
+        for _ in itertools.islice(container.decode(video=0), taken):
+            pass
+        for _ in range(2):
+            assert read(container, keyframes=True)[0] == [0, 1, 2, 3, 4, 5]
+            assert container.streams.video[0].codec_context.skip_frame == "DEFAULT"
+            times, reader = read(container, every=0.04)
+            assert (len(times), times[0], reader.duration) == (150, 0, 6)
+            assert seen(reader) == [("scene", 2, 2), ("scene", 4, 4)]
 
 
 def test_a_pipe_is_read_from_its_middle_by_reading_all_before(clip: Path) -> None:
