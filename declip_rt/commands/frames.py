@@ -39,7 +39,8 @@ STDIN = "-"
 POOLED = 1_000_000  # samples that the summary is made of, the newest: a stream may go on for years
 DESCRIPTION = "Score frames that another program writes. Prints a JSON line for each sample and event, and a summary."
 EXIT_CODES = (
-    "exit codes: 0 the stream ended, or SIGTERM came; 1 it broke off, or --exit-on-alert; 2 the command could not run"
+    "exit codes: 0 the stream ended, or SIGTERM or SIGINT came; 1 it broke off, or --exit-on-alert; "
+    "2 the command could not run"
 )
 
 
@@ -106,7 +107,7 @@ class Job:
     exit_on_alert: bool = False
 
     def run(self) -> int:
-        """Scores until the stream ends or SIGTERM comes. Returns the exit code: 1 for a broken stream or an alert."""
+        """Scores until the stream ends or a signal comes. Returns the exit code: 1 for a broken stream or an alert."""
         if self.exit_on_alert and not self.alert:
             raise ConfigError("--exit-on-alert needs an --alert")
         check_raw(self.size, self.pix, self.fps)
@@ -118,7 +119,7 @@ class Job:
             watch = _Watch(self, stream)
             handover = Handover(watch.samples(), self.behind)
             report = _Report(self, scorer, watch, handover, metrics)
-            with _stopped_by(signal.SIGTERM, handover.stop):
+            with _stopped_by(signal.SIGTERM, handover.stop), _stopped_by(signal.SIGINT, handover.stop):
                 error = None
                 try:
                     with closing(iter(handover)) as samples:
@@ -127,6 +128,8 @@ class Job:
                                 break
                 except ImageError as broken:
                     error = broken.reason
+                watch.close()
+                if error:
                     print_line({"path": self.path, "time": watch.until, "error": error})
                 report.end(error)
         return 1 if error or (self.exit_on_alert and any(each.fired for each in alerts)) else 0
@@ -144,7 +147,7 @@ class Job:
 
 @dataclass
 class _Watch:
-    """Reads the stream, in a thread of its own, and knows what was seen of it."""
+    """Reads the stream, in a thread of its own, and knows what was seen of it. `close` ends what goes on."""
 
     job: Job
     stream: BinaryIO
@@ -154,43 +157,57 @@ class _Watch:
     frozen: float = 0.0  # seconds
     facts: Facts | None = None
     pixels: Pixels | None = None
-    _frozen_before: float = field(default=0.0, repr=False)
+    _told: float = field(default=0.0, repr=False)  # seconds of the freezes that were printed
+    _signals: Signals = field(default_factory=Signals, repr=False)
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+    _closed: bool = field(default=False, repr=False)
 
     def samples(self) -> Iterator[Picture]:
         """The frames that are to be scored. Prints events. Raises ImageError where the stream breaks off."""
         pipe = Pipe(self.stream, self.job.size, self.job.pix, self.job.fps)
         stream = as_stream(pipe.format)
         self.pixels = Pixels(self.job.color, aspect_of(stream))
-        grid, signals = Grid(self.job.every), Signals()
+        grid = Grid(self.job.every)
         broken: ImageError | None = None
         try:
             for picture in pictures(pipe):
                 if self.facts is None:
                     facts = Facts.of(stream, picture.frame, self.pixels)
                     self.facts = replace(facts, interlaced=pipe.format.interlaced)
-                signals.push(picture)
-                self._see(picture, signals)
+                if not self._see(picture):
+                    return
                 yield from grid.push(picture)
         except ImageError as error:
             broken = error
         yield from grid.flush(self.until)
-        signals.close(self.until)
-        self._tell(signals)
+        self.close()
         if broken:
             raise broken
 
-    def _see(self, picture: Picture, signals: Signals) -> None:
-        self.frames, self.until, self.arrived = self.frames + 1, picture.until, time.time()
-        self._tell(signals)
-        since = signals.frozen_since
-        self.frozen = self._frozen_before + (0 if since is None else picture.until - since)
+    def close(self) -> None:
+        """Prints the events that go on; none is printed after. Any thread may call it, more than once."""
+        with self._lock:
+            if not self._closed:
+                self._closed = True
+                self._signals.close(self.until)
+                self._tell()
 
-    def _tell(self, signals: Signals) -> None:
-        told, signals.events = signals.events, []
+    def _see(self, picture: Picture) -> bool:
+        """Looks at a frame; not at those that come after `close`."""
+        with self._lock:
+            if self._closed:
+                return False
+            self._signals.push(picture)
+            self.frames, self.until, self.arrived = self.frames + 1, picture.until, time.time()
+            self._tell()
+            return True
+
+    def _tell(self) -> None:
+        told, self._signals.events = self._signals.events, []
         for event in told:
-            if event.kind == "freeze":
-                self.frozen = self._frozen_before = self._frozen_before + event.end - event.start
+            self._told += event.end - event.start if event.kind == "freeze" else 0
             print_event(self.job.path, event)
+        self.frozen = self._told + self._signals.frozen(self.until)
 
 
 @dataclass

@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from declip_rt import extras
 from declip_rt.errors import ImageError
 from declip_rt.images.color import HDR
 from declip_rt.images.decode import RGB, TURNS
@@ -21,9 +20,9 @@ from declip_rt.video.alignment import LOOKED_AT, REACH, Course, Offset, find_off
 from declip_rt.video.container import blank, open_container, pick_stream
 from declip_rt.video.decoder import Decoder
 from declip_rt.video.fidelity import MOST, Fidelity, Meter, average
-from declip_rt.video.pixels import UPRIGHT, Pixels, aspect_of, build_graph
+from declip_rt.video.pixels import UPRIGHT, Pixels, aspect_of, build_graph, conversion
 from declip_rt.video.sampling import Grid, Picture
-from declip_rt.video.signals import MICRO, WIDTH
+from declip_rt.video.signals import Shrinker
 
 if TYPE_CHECKING:
     from av.video.frame import VideoFrame
@@ -198,7 +197,8 @@ class _Pairs:
                 picture.frame.colorspace = video.pixels.matrix(picture.frame)[0]
             if grid.push(source) and before:
                 yield self._sampled(before)
-            self.found.append(meter.measure(source.frame, encode.frame))
+            with conversion(encode.frame):
+                self.found.append(meter.measure(source.frame, encode.frame))
             self.moments.append(source.time)
             self.end = source.until
             before = (source.time, source, encode)
@@ -226,19 +226,13 @@ def _sized(rgb: RGB, shape: tuple[int, ...]) -> RGB:
 
 def _course(pictures: Iterator[Picture]) -> Iterator[tuple[float, float, NDArray[np.uint8]]]:
     """The time of each picture, how it differs from the one before (in percent, by FFmpeg's scdet), and a small one."""
-    reformatter = extras.load("av.video.reformatter").VideoReformatter()
-    gray = {"format": "gray", "interpolation": "AREA", "dst_color_range": "JPEG", "threads": 1}
-    graph, height = None, 0
+    shrinker, graph = Shrinker(), None
     for picture in pictures:
         if picture.time > LOOKED_AT:
             return
-        frame = picture.frame
-        height = height or max(2, round(WIDTH * frame.height / frame.width))
-        small = reformatter.reformat(frame, WIDTH, height, **gray)
-        small.pts, small.time_base = round(picture.time / MICRO), MICRO
+        small, turned = shrinker.shrink(picture), picture.frame.rotation
         graph = graph or build_graph(small, ("scdet", "t=10"))
         graph.vpush(small)
-        lies = abs(frame.rotation) == 90
-        tiny = reformatter.reformat(small, *(TINY[::-1] if lies else TINY), **gray).to_ndarray()
-        upright = TURNS[UPRIGHT.get(frame.rotation, 1)](tiny)
+        tiny = np.asarray(shrinker.to_gray(small, *(TINY[::-1] if abs(turned) == 90 else TINY)).to_ndarray(), np.uint8)
+        upright = TURNS[UPRIGHT.get(turned, 1)](tiny)
         yield picture.time, float(graph.vpull().metadata.get("lavfi.scd.mafd", 0)), upright.ravel()

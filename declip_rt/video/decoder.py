@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from declip_rt import extras
 from declip_rt.errors import ImageError
-from declip_rt.video.clock import Clock
+from declip_rt.video.clock import AHEAD, BACK, Clock
 from declip_rt.video.container import reason_of
 from declip_rt.video.deinterlace import Deinterlacer
 from declip_rt.video.events import Damages, Event
@@ -50,13 +50,27 @@ class Decoder:
         self._size: tuple[int, int] | None = None
         self._stamps: list[int] = []  # of the first packets
         self._reached = 0.0  # seconds, by the container's own time
-        self._ends = 0.0  # of this stream
+        self._ends = 0.0  # of this stream, since its timestamps jumped
+        self._dts: int | None = None  # of the packet before
+        self._jumps = 0  # of packets
+        self._keyframes = keyframes
         self.interlaced = False  # whether a picture has said so
         self.time = 0.0  # of the picture before
         self._codec = _codec_of(stream)
-        self._codec.thread_type = "AUTO"
+        self._skips = self._codec.skip_frame
+        if not self._codec.is_open:  # one of a container that was lent may be
+            self._codec.thread_type = "AUTO"
         if keyframes:
             self._codec.skip_frame = "NONKEY"
+
+    def begin(self) -> None:
+        """Goes to the first packet of a container that was read, where it can be sought in."""
+        if self._codec.is_open and not self._seek(0.0):  # of one that was not read a seek might lose the place
+            self._seek(BEFORE)
+
+    def close(self) -> None:
+        """Leaves the codec as it was."""
+        self._codec.skip_frame = self._skips
 
     def pictures(self) -> Iterator[Picture]:
         """All pictures from here to the end, in their order."""
@@ -66,7 +80,7 @@ class Decoder:
                 continue
             if packet.pts is not None and len(self._stamps) < LOOKED_AT:
                 self._stamps.append(packet.pts)
-            self._ends = max(self._ends, self._reach(packet))
+            self._follow(packet)
             for frame in self._decode(packet):
                 yield self._picture(frame)
         if self._deinterlacer:
@@ -94,6 +108,7 @@ class Decoder:
         except (self._errors.FFmpegError, OSError, ValueError):
             return False
         self._codec.flush_buffers()
+        self._ends, self._dts, self._jumps = 0.0, None, len(self.clock.events)
         self.clock.rewind()
         self._size = None
         if self._deinterlacer:
@@ -112,8 +127,8 @@ class Decoder:
 
     @property
     def end(self) -> float:
-        """Seconds at which the last packet ends, whether it was decoded or skipped; 0 where timestamps may jump."""
-        return 0.0 if self.clock.jumps else self._ends - (self.clock.zero or 0.0)
+        """Seconds at which the last packet ends, whether it was decoded or skipped; 0 where none says since a jump."""
+        return self._ends - (self.clock.zero or 0.0) if self._jumps == len(self.clock.events) else 0.0
 
     def missing(self, until: float) -> Event | None:
         """What the container promised beyond the last picture's end, in seconds."""
@@ -151,6 +166,7 @@ class Decoder:
         return self._deinterlacer.push(frames) if self._deinterlacer else frames
 
     def _picture(self, frame: VideoFrame) -> Picture:
+        self.clock.apart = self._keyframes and self._jumps == len(self.clock.events)
         time = self.clock.tell(frame)
         until = time + self.clock.length(frame)
         size = (frame.width, frame.height)
@@ -170,6 +186,17 @@ class Decoder:
         if stamp is None or self.clock.zero is None:
             return self.time
         return max(0.0, stamp * self._base - self.clock.zero)
+
+    def _follow(self, packet: Packet[Any]) -> None:
+        """Notes where a packet ends, and whether timestamps jump: key frames are too far apart to tell."""
+        end = self._reach(packet)
+        if self.clock.jumps and packet.dts is not None:
+            if self._dts is not None and not -BACK <= (packet.dts - self._dts) * self._base <= AHEAD:
+                if self._keyframes:
+                    self.clock.reach(self.end)
+                self._jumps, self._ends = self._jumps + 1, end
+            self._dts = packet.dts
+        self._ends = max(self._ends, end)
 
     def _reach(self, packet: Packet[Any]) -> float:
         """Notes and gives the end of a packet, by the container's own time."""

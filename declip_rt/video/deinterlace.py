@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from declip_rt import extras
-from declip_rt.video.pixels import Kind, build_graph
+from declip_rt.video.pixels import Kind, build_graph, conversion
 
 if TYPE_CHECKING:
     from av.filter.graph import Graph
@@ -21,16 +21,11 @@ class Deinterlacer:
         self._kind: Kind | None = None
 
     def push(self, frames: list[VideoFrame]) -> list[VideoFrame]:
-        """Those that are done; the latest waits for the next."""
+        """Those that are done; the latest waits for the next. Raises ImageError."""
         done = []
         for frame in frames:
-            kind = Kind.of(frame)
-            if kind != self._kind:
-                done += self.flush()
-                self._kind, self._graph = kind, build_graph(kind, ("bwdif", "mode=send_frame:deint=interlaced"))
-            assert self._graph is not None
-            self._graph.vpush(frame)
-            done += self._pull()
+            with conversion(frame):
+                done += self._push(frame)
         return done
 
     def flush(self) -> list[VideoFrame]:
@@ -40,6 +35,16 @@ class Deinterlacer:
         self._graph.vpush(None)
         left, self._graph, self._kind = self._pull(), None, None
         return left
+
+    def _push(self, frame: VideoFrame) -> list[VideoFrame]:
+        kind = Kind.of(frame)
+        done: list[VideoFrame] = []
+        if kind != self._kind:
+            done = self.flush()
+            self._kind, self._graph = kind, build_graph(kind, ("bwdif", "mode=send_frame:deint=interlaced"))
+        assert self._graph is not None
+        self._graph.vpush(frame)
+        return done + self._pull()
 
     def _pull(self) -> list[VideoFrame]:
         assert self._graph is not None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 KINDS = ("low", "freeze", "black", "scene", "corrupt", "truncated", "discontinuity", "resize")
@@ -25,14 +26,20 @@ def join_freezes(events: list[Event]) -> list[Event]:
     made = [each for each in events if each.kind != "freeze"]
     joined: list[Event] = []
     for each in sorted(each for each in events if each.kind == "freeze"):
-        last = joined[-1] if joined else None
-        if last and each.start - last.end <= TOUCHING and not any(last.end <= cut <= each.start for cut in cuts):
-            end = max(last.end, each.end)
-            what = last.detail.partition(" for ")[0]
-            joined[-1] = Event(last.start, end, "freeze", f"{what} for {end - last.start:.2f} s")
+        if joined and (both := join(joined[-1], each, cuts)):
+            joined[-1] = both
         else:
             joined.append(each)
     return made + joined
+
+
+def join(last: Event, each: Event, cuts: Sequence[float]) -> Event | None:
+    """Two freezes as one, where they touch and no cut is between."""
+    if each.start - last.end > TOUCHING or any(last.end <= cut <= each.start for cut in cuts):
+        return None
+    end = max(last.end, each.end)
+    what = last.detail.partition(" for ")[0]
+    return Event(last.start, end, "freeze", f"{what} for {end - last.start:.2f} s")
 
 
 class Damages:

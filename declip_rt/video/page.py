@@ -36,11 +36,19 @@ Samples = Sequence[Record]
 class Page:
     """Holds the rows of each video and writes the page on `close`, in one step.
 
-    open: opens a video for the pictures of its worst moments. facts: what is said of the run.
+    open: opens a video for the pictures of its worst moments. facts: what is said of the run. start: seconds from
+    which the videos were read; None is where their first sample is.
     """
 
-    def __init__(self, path: Path, reference: Reference, open: Callable[[str], Reader], facts: dict[str, str]) -> None:
-        self._path, self._reference, self._open, self._facts = path, reference, open, facts
+    def __init__(
+        self,
+        path: Path,
+        reference: Reference,
+        open: Callable[[str], Reader],
+        facts: dict[str, str],
+        start: float | None = None,
+    ) -> None:
+        self._path, self._reference, self._open, self._facts, self._start = path, reference, open, facts, start
         self._videos: list[tuple[Record, Samples, Samples]] = []
         self._failures: list[dict[str, str]] = []
 
@@ -65,8 +73,9 @@ class Page:
 
     def _video(self, number: int, summary: Record, samples: Samples, events: Samples) -> dict[str, Any]:
         """What the template shows of a video."""
-        begin, end = samples[0]["time"], samples[0]["time"] + summary["duration"]
-        times = np.array([row["time"] for row in samples])
+        begin = samples[0]["time"] if self._start is None else self._start
+        end = begin + summary["duration"]
+        times = np.maximum([row["time"] for row in samples], begin)  # the first may stand from before
         heads = {name: np.array([row[name] for row in samples]) for name in self._reference.names}
         shown = _worst_of_parts(times, heads["technical"])
         told = [_told(event) for event in events if event["kind"] != "scene"]

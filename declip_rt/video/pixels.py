@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from fractions import Fraction
 from functools import lru_cache
 from threading import Lock
@@ -58,20 +60,36 @@ class Pixels:
         check_size(frame)
         if not frame.format.is_rgb:
             frame.colorspace = self.matrix(frame)[0]
-        width, height = round(frame.width * self.aspect) or 1, frame.height
-        if frame.color_trc in HDR:
-            rgb = tone_mapper(Kind.of(frame), width, height).convert(frame)
-        elif _has_alpha(frame):
-            above = Image.fromarray(self._reformatted(frame, width, height, "rgba"))
-            rgb = np.asarray(Image.alpha_composite(Image.new("RGBA", above.size, "white"), above).convert("RGB"))
-        else:
-            rgb = self._reformatted(frame, width, height, "rgb24")
+        with conversion(frame):
+            rgb = self._square(frame, round(frame.width * self.aspect) or 1, frame.height)
         return np.ascontiguousarray(TURNS[UPRIGHT.get(frame.rotation, 1)](rgb))
+
+    def _square(self, frame: VideoFrame, width: int, height: int) -> NDArray[np.uint8]:
+        if frame.color_trc in HDR:
+            return tone_mapper(Kind.of(frame), width, height).convert(frame)
+        if _has_alpha(frame):
+            above = Image.fromarray(self._reformatted(frame, width, height, "rgba"))
+            return np.asarray(Image.alpha_composite(Image.new("RGBA", above.size, "white"), above).convert("RGB"))
+        return self._reformatted(frame, width, height, "rgb24")
 
     def _reformatted(self, frame: VideoFrame, width: int, height: int, pixel_format: str) -> NDArray[np.uint8]:
         way = EXACT | (BILINEAR if width == frame.width else BICUBIC)
         made = self._reformatter.reformat(frame, width, height, pixel_format, interpolation=way, threads=1)
         return np.asarray(made.to_ndarray(), np.uint8)
+
+
+@contextmanager
+def conversion(frame: VideoFrame) -> Iterator[None]:
+    """Makes what FFmpeg refuses of a picture an ImageError: pictures that can be decoded may have odd colors."""
+    try:
+        yield
+    except (extras.load("av.error").FFmpegError, ValueError) as error:
+        if isinstance(error, ImageError):
+            raise
+        raise ImageError(
+            f"its pictures ({frame.format.name}, color matrix {int(frame.colorspace)}) cannot be converted: "
+            f"{getattr(error, 'strerror', None) or error}; name another matrix by `color`"
+        ) from error
 
 
 class Kind(NamedTuple):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Literal
@@ -35,7 +36,8 @@ class Reader:
     Memory does not grow with its length.
 
     Args:
-        source: a path, a file object, a container of PyAV, which stays open, or with `allow_network` an address.
+        source: a path, a file object, a container of PyAV, or with `allow_network` an address. A container is read
+            from its start, however far it was read, and stays open, at another place.
         every: seconds between samples; "auto" takes one a second and four around cuts and the ends of freezes.
         fps: samples a second, in the place of `every`.
         keyframes: takes all pictures that are coded by themselves and decodes no others: many times faster, but
@@ -76,11 +78,16 @@ class Reader:
         self._told: list[Event] = []
         self._is_read = False
         self._seekable = not hasattr(source, "read") or (hasattr(source, "seekable") and source.seekable())
-        self._lent = is_container(source)
         self._container = open_container(source, allow_network)
+        self._held = ExitStack()
+        if not is_container(source):
+            self._held.callback(self._container.close)
         try:
             stream = pick_stream(self._container)
             self._decoder = Decoder(self._container, stream, keyframes=keyframes, deinterlace=deinterlace)
+            if is_container(source):
+                self._held.callback(self._decoder.close)
+                self._decoder.begin()
             self._pixels = Pixels(color, aspect_of(stream))
             self._pictures = self._decoder.pictures()
             self._first = next(self._pictures, None)
@@ -100,8 +107,7 @@ class Reader:
 
     def close(self) -> None:
         """Lets the file go."""
-        if not self._lent:
-            self._container.close()
+        self._held.close()
 
     @property
     def events(self) -> list[Event]:
@@ -124,13 +130,17 @@ class Reader:
         until, chosen = self._start, self._choose()
         for picture in pictures:
             if self._end is not None and picture.time >= self._end - SLACK:
+                until = self._end  # the one before stands until here
+                cadence.push(until)
                 break
             until = picture.until
             taken = chosen.push(picture)
+            moments = cadence.push(picture.time)
             if signals and picture.until > self._start:
-                for moment in cadence.push(picture.time) + signals.push(picture):
-                    if isinstance(chosen, Auto):
-                        chosen.mark(moment)
+                moments += signals.push(picture)
+            if isinstance(chosen, Auto):
+                for moment in moments:
+                    chosen.mark(moment)
             yield from map(self._sample, taken)
         else:
             if self._keyframes:

@@ -91,7 +91,7 @@ class Auto:
         return self._give(math.inf)
 
     def _keep(self, picture: Picture) -> None:
-        coarse = picture.until > self._next or picture.time >= self._next - SLACK
+        coarse = self._grid.due > self._next  # it stands there, however short it was meant to be
         if coarse:
             reached = max(picture.time, self._next)
             self._next = self._start + COARSE * (math.floor((reached + SLACK - self._start) / COARSE) + 1)

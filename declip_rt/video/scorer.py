@@ -154,17 +154,18 @@ class VideoScorer:
         heads = {head: np.array([score[head] for score in scores]) for head in self.reference.names}
         ranks = [self.reference.percentile("technical", score.technical) for score in scores]
         end = start + reader.duration
+        since = np.maximum(times, start)  # the first may stand from before
         cuts = [event.start for event in reader.events if event.kind == "scene"]
         dark = [event for event in reader.events if event.kind == "black"]
         attributes = {name: values for name, values in heads.items() if name != "aesthetic"}
-        lows = low(times, attributes, cuts, self.reference.percentiles, end)
+        lows = low(since, attributes, cuts, self.reference.percentiles, end)
         return VideoScore(
             times,
             heads,
             None if None in ranks else np.array(ranks, np.float64),
             flags,
-            sorted([*reader.events, *(event for event in lows if not _is_in(event, dark, times))]),
-            {name: pool(times, values, end) for name, values in heads.items()},
+            sorted([*reader.events, *(event for event in lows if not _is_in(event, dark, since))]),
+            {name: pool(since, values, end) for name, values in heads.items()},
             reader.facts,
             reader.duration,
         )

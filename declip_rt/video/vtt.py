@@ -13,14 +13,20 @@ MOMENT = 1.0  # seconds that an event without a length is shown
 
 
 class Subtitles:
-    """Writes a WebVTT file of the video that it is given."""
+    """Writes a WebVTT file of the video that it is given.
 
-    def __init__(self, path: Path) -> None:
-        self._path, self._text = path, "WEBVTT\n"
+    start: seconds from which it was read; None is where its first sample is.
+    """
+
+    def __init__(self, path: Path, start: float | None = None) -> None:
+        self._path, self._start, self._text = path, start, "WEBVTT\n"
 
     def write(self, summary: Record, samples: Sequence[Record], events: Sequence[Record]) -> None:
         if samples:
-            self._text = cues(samples, events, samples[0]["time"] + summary["duration"])
+            first = samples[0]
+            start = first["time"] if self._start is None else self._start
+            held = [first | {"time": max(first["time"], start)}, *samples[1:]]  # the first may stand from before
+            self._text = cues(held, events, start + summary["duration"])
 
     def close(self) -> None:
         write_whole(self._path, self._text.encode())

@@ -273,6 +273,40 @@ def test_a_freeze_counts_while_it_goes_on(live: type[Live], tmp_path: Path) -> N
     assert "declip_freeze_seconds_total 1.2" in path.read_text()
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_what_goes_on_before_the_summary(live: type[Live], number: signal.Signals) -> None:
+    run = live(*FORMAT, "--every", "0.1")
+    for picture in [*PICTURES[:5], *[PICTURES[4]] * 11]:
+        run.stdin.write(picture.tobytes())
+    for _ in range(15):
+        run.line()
+    run.process.send_signal(number)
+    code, found = run.end()
+    assert code == 0
+    freeze = found[-2]
+    assert (freeze["kind"], freeze["start"], freeze["end"]) == ("freeze", pytest.approx(0.4), pytest.approx(1.6))
+    assert summary(found)["freeze_seconds"] == pytest.approx(1.2)
+
+
+def test_events_are_those_of_a_video_of_the_same_pictures(frames: Frames, tmp_path: Path) -> None:
+    """Black that stands still, a freeze, and one that is broken by a frame; counted alike, too."""
+    black, blink = np.zeros_like(PICTURES[0]), PICTURES[29].copy()
+    blink[:30, :60] ^= 64
+    parts = [*PICTURES[:5], *[black] * 12, *PICTURES[5:10], *[PICTURES[9]] * 10, *PICTURES[20:30]]
+    pictures = [*parts, *[PICTURES[29]] * 8, blink, *[PICTURES[29]] * 8, *PICTURES[25:], *[black] * 8]
+    (tmp_path / "clip.y4m").write_bytes(data := y4m(pictures))
+    with Reader(tmp_path / "clip.y4m") as reader:
+        list(reader.samples())
+    wanted = [(round(each.start, 6), round(each.end, 6), each.kind, each.detail) for each in reader.events]
+    assert [kind for _, _, kind, _ in wanted if kind != "scene"] == ["black", "freeze", "freeze", "black"]
+    _, found, _ = frames(data)
+    events = [row for row in found if "kind" in row]
+    told = [(round(row["start"], 6), round(row["end"], 6), row["kind"], row["detail"]) for row in events]
+    assert sorted(told) == wanted
+    seconds = sum(end - start for start, end, kind, _ in wanted if kind == "freeze")
+    assert summary(found)["freeze_seconds"] == pytest.approx(seconds)
+
+
 def test_a_named_pipe_is_a_stream(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     os.mkfifo(tmp_path / "pipe")
     threading.Thread(target=(tmp_path / "pipe").write_bytes, args=[RAW]).start()

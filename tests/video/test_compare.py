@@ -115,6 +115,13 @@ def test_high_dynamic_range_is_not_held_against_standard(folder: Path, comparer:
         comparer.compare(tagged)  # type: ignore[arg-type]
 
 
+def test_a_matrix_that_ffmpeg_lacks_is_an_error(folder: Path, comparer: Comparer, scorer: Scorer) -> None:
+    odd = clips.write(folder / "odd.mp4", PICTURES[:9], colorspace=8)
+    with pytest.raises(ImageError, match="color matrix 8"):
+        comparer.compare(odd)  # type: ignore[arg-type]
+    assert Comparer(scorer, folder / "source.mp4", color="bt601").compare(odd).ssim.min() > 0.9  # type: ignore[arg-type]
+
+
 def test_what_is_no_encode_of_it_says_so(folder: Path, comparer: Comparer) -> None:
     (folder / "text.mp4").write_text("no video")
     with pytest.raises(ImageError, match="not a video"):

@@ -112,6 +112,16 @@ def test_the_plot_is_that_of_the_scores(clip: Path, scorer: Scorer, bundle: Bund
     assert data["heads"]["sharpness"] == pytest.approx([row["sharpness"] for row in timeline], abs=6e-4)
 
 
+def test_a_plot_begins_where_the_video_was_read_from(bundle: Bundle, tmp_path: Path) -> None:
+    heads = {head.name: 0.7 for head in bundle.heads}
+    summary = dict.fromkeys(rows.summary_columns({}).types) | {"path": "gone.mp4", "duration": 10.0, "samples": 2}
+    made = Page(tmp_path / "r.html", Reference.of(bundle), Reader, {}, 5.0)
+    made.write(summary, [{"time": 0.0, **heads}, {"time": 10.0, **heads}], [])
+    made.close()
+    data = json.loads(_Tags((tmp_path / "r.html").read_text("utf-8")).texts["data-0"])
+    assert (data["begin"], data["end"], data["times"]) == (5, 15, [5, 10])
+
+
 def test_of_a_long_video_each_part_shows_its_worst(bundle: Bundle, tmp_path: Path) -> None:
     count = 4 * POINTS
     heads = {head.name: 0.7 for head in bundle.heads}

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from declip_rt.errors import ConfigError
+from declip_rt.errors import ConfigError, ImageError
 from declip_rt.video.reader import Reader, Sample
 from tests.video import clips
 
@@ -85,6 +85,30 @@ def test_an_untagged_stream_is_taken_by_its_size_and_says_so(
         assert (reader.facts.matrix, reader.facts.color_assumed) == told
     expected = shown([each[:1, :1] for each in planes], matrix, False)
     assert np.abs(rgb[height // 2, height // 2] - expected[0, 0]).max() < 1
+
+
+@pytest.mark.parametrize("options", [{}, {"keyframes": True}, {"deinterlace": True}], ids=str)
+@pytest.mark.parametrize("transfer", [1, 16])
+@pytest.mark.parametrize("matrix", [8, 10, 14])
+def test_a_matrix_that_ffmpeg_lacks_is_an_error_that_says_what_helps(
+    matrix: int, transfer: int, options: dict[str, bool]
+) -> None:
+    planes = [np.full((48, 64), 4 * level, np.uint16) for level in (81, 90, 240)]
+    made = clips.write_planes(planes, "yuv444p10le", colorspace=matrix, color_trc=transfer, color_range=1)
+    with pytest.raises(ImageError, match=f"color matrix {matrix}.* cannot be converted: .*another matrix by `color`"):
+        first(made, **options)
+    named = [first(io.BytesIO(made.getvalue()), color="bt709", **options).rgb]
+    named += [first(clips.write_planes(planes, "yuv444p10le", colorspace=1, color_trc=transfer, color_range=1)).rgb]
+    assert np.array_equal(*named)
+
+
+def test_a_strip_is_looked_at_squeezed(tmp_path: Path) -> None:
+    strip = np.random.default_rng(0).integers(0, 256, (16384, 16, 3), np.uint8)
+    path = tmp_path / "strip.mkv"
+    clips.write(path, [strip, strip[::-1].copy()], codec="ffv1", pix_fmt="yuv444p", fps=2)
+    with Reader(path) as reader:
+        assert [each.rgb.shape for each in reader.samples()] == [strip.shape]
+        assert [each.kind for each in reader.events] == []
 
 
 def test_a_color_that_is_none() -> None:

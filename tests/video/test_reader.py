@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import bisect
+import itertools
 import resource
 import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
+from av.container import InputContainer
 from PIL import Image
 
 from declip_rt.errors import ConfigError, ImageError
@@ -18,7 +21,7 @@ from declip_rt.video.reader import Reader
 from tests.video import clips
 
 
-def read(path: Path, **options: object) -> tuple[list[float], Reader]:
+def read(path: Path | InputContainer, **options: object) -> tuple[list[float], Reader]:
     """The times of samples, and the reader after them."""
     with Reader(path, **options) as reader:  # type: ignore[arg-type]
         return [round(each.time, 3) for each in reader.samples()], reader
@@ -66,6 +69,33 @@ def test_which_pictures(clip: Path, options: dict[str, object], times: list[floa
 
 
 @pytest.mark.parametrize(
+    ("options", "times", "duration"),
+    [
+        ({"start": 0.5, "end": 1.5}, [0], 1),
+        ({"start": 0.5, "end": 1.5, "every": 0.3}, [0, 1], 1),
+        ({"start": 0.5, "end": 1.6, "every": "auto"}, [0, 1], 1.1),
+        ({"start": 0.2, "end": 0.8}, [0], 0.6),
+        ({"end": 1.5}, [0, 1], 1.5),
+    ],
+)
+def test_a_picture_that_stands_long_is_read_in_part(
+    tmp_path: Path, options: dict[str, object], times: list[float], duration: float
+) -> None:
+    path = tmp_path / "slides.mkv"
+    clips.write(path, [clips.photo(name, 64, 36) for name in ("coffee", "chelsea", "rocket")], times=[0, 1, 2])
+    taken, reader = read(path, **options)
+    assert taken == times
+    assert reader.duration == pytest.approx(duration)
+
+
+def test_a_freeze_is_seen_where_it_is_read_in_part(tmp_path: Path) -> None:
+    times = [*np.arange(0, 1, 0.04), *np.arange(3, 4, 0.04)]
+    clips.write(tmp_path / "stall.mkv", clips.scenes(2, names=["coffee"]), times=times)
+    for part, event in (({"start": 2.0}, ("freeze", 0.96, 3)), ({"end": 2.0}, ("freeze", 0.96, 2))):
+        assert event in seen(read(tmp_path / "stall.mkv", **part)[1])
+
+
+@pytest.mark.parametrize(
     ("options", "error"),
     [
         ({"every": 0}, "`every` must be seconds, more than 0"),
@@ -93,6 +123,19 @@ def test_a_file_object_and_a_pipe_are_read_alike(clip: Path, stream: Path) -> No
     assert process.stdout
     with process, Reader(process.stdout) as reader:  # type: ignore[arg-type]
         assert [each.time for each in reader.samples()] == [0, 1]
+
+
+@pytest.mark.parametrize("taken", [1, 60, 1000])
+def test_a_container_that_was_read_is_read_from_its_start(clip: Path, taken: int) -> None:
+    with av.open(str(clip)) as container:
+        for _ in itertools.islice(container.decode(video=0), taken):
+            pass
+        for _ in range(2):
+            assert read(container, keyframes=True)[0] == [0, 1, 2, 3, 4, 5]
+            assert container.streams.video[0].codec_context.skip_frame == "DEFAULT"
+            times, reader = read(container, every=0.04)
+            assert (len(times), times[0], reader.duration) == (150, 0, 6)
+            assert seen(reader) == [("scene", 2, 2), ("scene", 4, 4)]
 
 
 def test_a_pipe_is_read_from_its_middle_by_reading_all_before(clip: Path) -> None:
@@ -176,6 +219,22 @@ def test_streams_that_were_joined(stream: Path, tmp_path: Path) -> None:
     assert "timestamps jump from" in reader.events[0].detail
     times, reader = read(joined, start=3.5)
     assert times == [3.48, 4.48, 5.48]
+
+
+@pytest.mark.parametrize("gop", [25, 50, 300])
+def test_key_frames_of_a_transport_stream(tmp_path: Path, gop: int) -> None:
+    """Alone and joined: 13 s with a key frame each one, two or twelve seconds, which is no jump."""
+    path, count = tmp_path / "clip.ts", 325
+    still = clips.photo("coffee", 64, 36)
+    clips.write(path, [still] * count, format="mpegts", gop=gop, options={"x264-params": f"min-keyint={gop}"})
+    keys = [each / 25 for each in range(0, count, gop)]
+    times, reader = read(path, keyframes=True)
+    assert (times, seen(reader)) == (keys, [])
+    assert reader.duration == pytest.approx(13)
+    times, reader = read(join(tmp_path / "joined.ts", path, path), keyframes=True)
+    assert times == [*keys, *(13 + each for each in keys)]
+    assert seen(reader) == [("discontinuity", 13, 13)]
+    assert reader.duration == pytest.approx(26)
 
 
 def test_a_size_that_changes_midway(stream: Path, tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from declip_rt.video.reference import Reference
 from declip_rt.video.scorer import VideoScorer
 from declip_rt.video.timeline import pool
 from tests.conftest import picture
-from tests.video.clips import scenes, write
+from tests.video.clips import photo, scenes, write
 
 
 @pytest.fixture
@@ -65,6 +65,15 @@ def test_the_reader_is_told_how_to_read(videos: VideoScorer, clip: Path) -> None
     assert len(videos.score(clip, keyframes=True).times) == len(videos.score(clip).times)
     part = videos.score(clip, start=1.0, end=3.0)
     assert part.pooled["technical"] == pool(part.times, part.heads["technical"], 3.0)
+
+
+def test_a_picture_counts_from_the_start_alone(videos: VideoScorer, tmp_path: Path) -> None:
+    slides = [photo(name, 160, 90) for name in ("coffee", "chelsea", "rocket")]
+    write(tmp_path / "slides.mkv", slides, times=[0, 8, 16])
+    score = videos.score(tmp_path / "slides.mkv", start=6.0, end=9.0)
+    first, second = score.heads["technical"]
+    assert (score.times.tolist(), score.duration) == ([0, 8], 3)
+    assert score.pooled["technical"].mean == pytest.approx((2 * first + second) / 3)
 
 
 def test_what_has_no_pictures_is_an_error(videos: VideoScorer, clip: Path, tmp_path: Path) -> None:

@@ -32,6 +32,15 @@ def test_a_cue_is_as_long_as_its_sample_holds() -> None:
     assert clock(59.9996) == "00:01:00.000"
 
 
+def test_the_first_cue_begins_where_the_video_was_read_from(tmp_path: Path) -> None:
+    made = Subtitles(tmp_path / "x.vtt", 5.0)
+    made.write({"error": None, "duration": 10.0}, [sample(0, 0.5), sample(10, 0.25)], [])
+    made.close()
+    assert (tmp_path / "x.vtt").read_text() == (
+        "WEBVTT\n\n00:00:05.000 --> 00:00:10.000\ntechnical 0.50\n\n00:00:10.000 --> 00:00:15.000\ntechnical 0.25\n"
+    )
+
+
 def test_of_a_video_that_failed_there_is_a_file_without_cues(tmp_path: Path) -> None:
     made = Subtitles(tmp_path / "x.vtt")
     made.write({"error": "no video", "duration": None}, [], [])
