@@ -25,6 +25,9 @@ def to_image(frame: Any, pixels: str) -> ImageLike:
     if pixels == "rgb24" or not all(isinstance(plane, np.ndarray) for plane in planes):
         image: ImageLike = frame
         return image
+    if _is_planes(frame) and (not planes or pixels == "bgr24"):
+        form = "one array (H, W, 3)" if pixels == "bgr24" else "its planes, or one array of all"
+        raise ImageError(f"a frame of {len(planes)} arrays; {pixels} is {form}")
     if any(plane.dtype != np.uint8 for plane in planes):
         raise ImageError(f"a frame of {', '.join(str(plane.dtype) for plane in planes)}; give uint8")
     return _of_bgr(frame) if pixels == "bgr24" else _of_yuv(planes, pixels)

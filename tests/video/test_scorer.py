@@ -138,6 +138,13 @@ def test_frames_of_any_order_have_the_scores_of_their_pictures(videos: VideoScor
         (np.zeros((100, 160), np.uint8), "yuv420p", r"rows of luma and chroma"),
         (np.zeros((8, 8, 3), np.float32), "bgr24", "give uint8"),
         (np.zeros((8, 8), np.uint8), "bgr24", r"\(H, W, 3\)"),
+        ([], "yuv420p", "0 arrays; yuv420p is its planes"),
+        ((), "nv12", "0 arrays; nv12 is its planes"),
+        (
+            [np.zeros((8, 8), np.uint8), np.zeros((4, 4), np.uint8)],
+            "bgr24",
+            r"2 arrays; bgr24 is one array \(H, W, 3\)",
+        ),
         ([np.zeros((8, 8), np.uint8), np.zeros((4, 4), np.uint8)], "yuv420p", "has 96"),
     ],
 )
