@@ -284,9 +284,9 @@ class Job:
         if page := outputs["--html"]:
             from declip_rt.video.page import Page  # Jinja takes its time
 
-            shown.append(Page(page, videos.reference, self._open, self._facts(scorer)))
+            shown.append(Page(page, videos.reference, self._open, self._facts(scorer), self.start))
         if file := outputs["--vtt"]:
-            shown.append(Subtitles(file))
+            shown.append(Subtitles(file, self.start))
         book = Book(columns, shown)
         names = {"--out": self.out, "--summary": self.summary, "--events": self.events}
         book.open(names, outputs, paths if self.resume else [])

@@ -352,6 +352,13 @@ def test_what_has_no_effect_is_not_offered(declip: Run, command: str) -> None:
         assert b"unrecognized arguments" in done.stderr
 
 
+def test_subtitles_begin_where_reading_does(declip: Run, clips: Path, tmp_path: Path) -> None:
+    """And not where the picture began that stands there."""
+    made = ("--vtt", tmp_path / "t.vtt")
+    assert declip("video", clips / "dark.mp4", "--start", "1.01", "--end", "2", *made).returncode == 0
+    assert "00:00:01.010 -->" in (tmp_path / "t.vtt").read_text()
+
+
 def test_a_player_gets_subtitles(declip: Run, clips: Path, tmp_path: Path) -> None:
     assert declip("video", clips / "dark.mp4", "--vtt", tmp_path / "t.vtt").returncode == 0
     text = (tmp_path / "t.vtt").read_text()
