@@ -26,7 +26,7 @@ class Task(Protocol):
         """Comes after `make`, where that was in time."""
 
     def fail(self, error: DeclipError) -> None:
-        """Comes in place of `finish` where it was not: in another thread, while `make` goes on."""
+        """Comes in place of `finish` where it was not: after `make`, or in another thread while that goes on."""
 
 
 class Workers:
@@ -58,7 +58,7 @@ class Workers:
         """Gives up what takes too long. Who waits for a task calls it, and again after the seconds that it returns."""
         if self._seconds is None:
             return None
-        reason = f"took longer than {self._seconds:g} s (--timeout)"
+        reason = _late(self._seconds)
         with self._lock:
             late = [task for worker in self._active if (task := worker.give_up(self._seconds))]
             self._replace()
@@ -77,7 +77,7 @@ class Workers:
         self._active = [worker for worker in self._active if not worker.is_lost]
         with suppress(RuntimeError):  # no thread can be started, but perhaps later
             while len(self._active) < self._count and len(self._lost) < MOST_LOST:
-                self._active.append(_Worker(self._tasks))
+                self._active.append(_Worker(self._tasks, self._seconds))
         if were_active:
             self._stuck_since = time.monotonic()
 
@@ -100,9 +100,9 @@ class Workers:
 class _Worker:
     """A thread, and the task that it is at."""
 
-    def __init__(self, tasks: SimpleQueue[Task | None]) -> None:
+    def __init__(self, tasks: SimpleQueue[Task | None], seconds: float | None) -> None:
         self._at = _At()
-        self.thread = threading.Thread(target=_work, args=(tasks, self._at), name="declip-load", daemon=True)
+        self.thread = threading.Thread(target=_work, args=(tasks, self._at, seconds), name="declip-load", daemon=True)
         self.thread.start()
 
     @property
@@ -176,15 +176,23 @@ def if_given_up(call: Callable[[], None]) -> None:
         at.let_go = call
 
 
-def _work(tasks: SimpleQueue[Task | None], at: _At) -> None:
+def _work(tasks: SimpleQueue[Task | None], at: _At, seconds: float | None) -> None:
     _current.at = at
     while (task := tasks.get()) is not None:
         at.begin(task)
         task.make()
+        late = None if seconds is None or at.left(seconds) > 0 else ImageError(_late(seconds))
         if at.take() is None:
             return
-        task.finish()
+        if late is None:
+            task.finish()
+        else:  # though nobody has looked meanwhile
+            task.fail(late)
         task = None  # what was made belongs to who waits for it
+
+
+def _late(seconds: float) -> str:
+    return f"took longer than {seconds:g} s (--timeout)"
 
 
 def _all_of(tasks: SimpleQueue[Task | None]) -> list[Task]:

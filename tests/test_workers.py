@@ -94,6 +94,15 @@ def test_what_is_made_in_time_is_finished_and_what_is_not_is_not() -> None:
     workers.close()
 
 
+def test_what_takes_too_long_is_late_though_nobody_looked() -> None:
+    workers = Workers(1, 0.05)
+    late = submit(workers, lambda: time.sleep(0.1))
+    assert late.ended.wait(10)
+    assert late.made == LATE.format(0.05)
+    assert result(workers, submit(workers, lambda: "made")) == "made"
+    workers.close()
+
+
 def test_waiting_for_others_takes_no_time_of_an_image() -> None:
     def make() -> str:
         with standing():
