@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import datetime
-import resource
 import subprocess
 import sys
 import time
@@ -23,7 +22,7 @@ from PIL import Image
 
 from benchmarks.clips import CLEAN
 from declip_rt import Scorer, VideoScorer
-from declip_rt.bench.machine import Machine
+from declip_rt.bench.machine import Machine, peak_memory
 from declip_rt.stats import cores
 from declip_rt.video.pixels import Pixels
 from declip_rt.video.reader import Reader
@@ -138,7 +137,7 @@ def main() -> int:
     if options.peak:
         with Scorer(device="cpu") as scorer:
             VideoScorer(scorer).score(options.peak)
-        print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+        print(peak_memory())
         return 0
     clip = f"{SECONDS} s of {SIZE[0]}x{SIZE[1]}, {FPS} a second, a key frame every {GOP // FPS} s; a sample a second"
     print(f"`python -m benchmarks.video_speed`, {datetime.date.today()}, {Machine.here()}; {clip}.\n")
@@ -148,6 +147,9 @@ def main() -> int:
         write(file, SECONDS)
         for line in speed(file):
             print(line, flush=True)
+        short = Path(folder) / "short.mp4"
+        write(short, 10)
+        print(f"| most memory, 10 s | {peak(short):.0f} MB |", flush=True)
         for times in (1, options.long):
             long = Path(folder) / f"{times}.mp4"
             repeated(file, times, long)

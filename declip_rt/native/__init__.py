@@ -1,4 +1,4 @@
-"""Bicubic resampling and the headers of JPEGs, in C++, as Pillow has them. Where it was not built, Pillow does it."""
+"""Bicubic resampling, the headers of JPEGs and small luma, in C++. Where it was not built, Pillow and NumPy do it."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ except ImportError:  # built without a compiler
 RGB: TypeAlias = NDArray[np.uint8]  # (H, W, 3)
 LEVELS = ("portable", "AVX2", "AVX-512")  # instructions that the extension can use
 SIZES_KEPT = 256  # images of so many sizes have their boxes at hand
+Samples: TypeAlias = NDArray[np.uint8] | NDArray[np.uint16]
+LARGEST_FACTOR = 256  # of luma: the sum of so many bytes has 16 bits
 LONGEST = 2**23  # pixels of a side: beyond it float32 is too coarse for corners
 BoxLike: TypeAlias = tuple[float, float, float, float]  # left, top, right, bottom in source pixels
 
@@ -73,6 +75,35 @@ def read_jpeg(data: bytes) -> tuple[int, int, bool, int, bytes] | None:
     None for what readers may take in several ways, and for what is no JPEG of 8-bit grey, YCbCr or RGB.
     """
     return None if _native is None else _native.read_jpeg(data)
+
+
+def shrink_luma(luma: Samples, factor: int, black: float, white: float) -> NDArray[np.uint8]:
+    """The means of squares of `factor` x `factor` samples, as levels; what is left at the right and below is left out.
+
+    luma: uint8 or uint16 (H, W), its rows in any distance. factor: 1 to LARGEST_FACTOR, and to the shorter side.
+    black, white: the samples that become 0 and 255; what is beyond them is clipped. Returns uint8
+    (H // factor, W // factor).
+
+    Raises:
+        ValueError: an argument is another.
+    """
+    if luma.dtype not in (np.uint8, np.uint16) or luma.ndim != 2 or luma.strides[1] != luma.itemsize:
+        raise ValueError(f"luma must be uint8 or uint16 (H, W) with rows in one piece, not {luma.dtype} {luma.shape}")
+    if not 1 <= factor <= min(*luma.shape, LARGEST_FACTOR) or luma.strides[0] % luma.itemsize:
+        raise ValueError(f"luma of {luma.shape} samples cannot be shrunk {factor} times")
+    if not black < white:
+        raise ValueError(f"black must be less than white: {black} and {white}")
+    height, width = luma.shape[0] // factor, luma.shape[1] // factor
+    if _native is not None:
+        out = np.empty((height, width), np.uint8)
+        _native.shrink_luma(luma, factor, black, white, out)
+        return out
+    squares = luma[: height * factor, : width * factor].reshape(height, factor, width, factor)
+    sums = squares.sum(axis=(1, 3), dtype=np.int32).astype(np.float32)
+    area = np.float32(factor * factor)
+    gain = np.float32(255) / ((np.float32(white) - np.float32(black)) * area)
+    levels = (sums - np.float32(black) * area) * gain + np.float32(0.5)
+    return np.clip(levels.astype(np.int32), 0, 255).astype(np.uint8)
 
 
 def fatbin() -> bytes:

@@ -1,4 +1,4 @@
-from typing import Annotated
+from typing import Annotated, overload
 
 import numpy
 from numpy.typing import NDArray
@@ -10,6 +10,22 @@ def resample_into(
     level: int,
 ) -> None: ...
 def read_jpeg(data: bytes) -> tuple[int, int, bool, int, bytes] | None: ...
+@overload
+def shrink_luma(
+    luma: Annotated[NDArray[numpy.uint8], dict(shape=(None, None), device="cpu", writable=False)],
+    factor: int,
+    black: float,
+    white: float,
+    out: Annotated[NDArray[numpy.uint8], dict(shape=(None, None), order="C", device="cpu")],
+) -> None: ...
+@overload
+def shrink_luma(
+    luma: Annotated[NDArray[numpy.uint16], dict(shape=(None, None), device="cpu", writable=False)],
+    factor: int,
+    black: float,
+    white: float,
+    out: Annotated[NDArray[numpy.uint8], dict(shape=(None, None), order="C", device="cpu")],
+) -> None: ...
 def lay_out(
     jobs: Annotated[NDArray[numpy.uint8], dict(shape=(None, 104), order="C", device="cpu")], size: int
 ) -> tuple[int, int, int]: ...

@@ -7,6 +7,7 @@
 #include <tuple>
 
 #include "jpeg.h"
+#include "luma.h"
 #include "ragged.h"
 #include "views.h"
 
@@ -35,6 +36,17 @@ static nb::object read_jpeg(nb::bytes data) {
   for (auto [begin, size] : found.profile) profile.append(data.c_str() + begin, size);
   return nb::make_tuple(found.width, found.height, found.is_progressive, found.turn,
                         nb::bytes(profile.data(), profile.size()));
+}
+
+template <class Sample>
+using Plane = nb::ndarray<const Sample, nb::ndim<2>, nb::device::cpu>;
+using Gray = nb::ndarray<uint8_t, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
+
+template <class Sample>
+static void shrink_luma(Plane<Sample> luma, int factor, float black, float white, Gray out) {
+  declip::Luma<Sample> from{luma.data(), luma.stride(0), int(luma.shape(0)), int(luma.shape(1))};
+  nb::gil_scoped_release release;
+  declip::shrink_luma(from, factor, black, white, out.data());
 }
 
 using Table = nb::ndarray<uint8_t, nb::shape<-1, sizeof(declip::Job)>, nb::c_contig, nb::device::cpu>;
@@ -73,6 +85,10 @@ NB_MODULE(_native, module) {
              nb::arg("out").noconvert(), nb::arg("level"));
   module.def("read_jpeg", &read_jpeg, nb::arg("data"),
              nb::sig("def read_jpeg(data: bytes) -> tuple[int, int, bool, int, bytes] | None"));
+  module.def("shrink_luma", &shrink_luma<uint8_t>, nb::arg("luma").noconvert(), nb::arg("factor"), nb::arg("black"),
+             nb::arg("white"), nb::arg("out").noconvert());
+  module.def("shrink_luma", &shrink_luma<uint16_t>, nb::arg("luma").noconvert(), nb::arg("factor"), nb::arg("black"),
+             nb::arg("white"), nb::arg("out").noconvert());
   module.def("lay_out", &lay_out, nb::arg("jobs").noconvert(), nb::arg("size"));
   module.def("ragged", &ragged, nb::arg("jobs").noconvert(), nb::arg("size"), nb::arg("scratch").noconvert(),
              nb::arg("out").noconvert(),

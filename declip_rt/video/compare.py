@@ -22,7 +22,7 @@ from declip_rt.video.decoder import Decoder
 from declip_rt.video.fidelity import MOST, Fidelity, Meter, average
 from declip_rt.video.pixels import UPRIGHT, Pixels, aspect_of, build_graph, conversion
 from declip_rt.video.sampling import Grid, Picture
-from declip_rt.video.signals import Shrinker
+from declip_rt.video.shrinker import Shrinker
 
 if TYPE_CHECKING:
     from av.video.frame import VideoFrame

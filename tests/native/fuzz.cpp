@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "jpeg.h"
+#include "luma.h"
 #include "ragged.h"
 #include "views.h"
 
@@ -49,8 +50,22 @@ static int read_headers(std::mt19937& random) {
   return taken;
 }
 
+// Shrinks luma in memory of exactly its size.
+template <class Sample>
+static void shrink_lumas(std::mt19937& random) {
+  for (int n = 0; n < 2000; n++) {
+    const int height = 1 + random() % 60, width = 1 + random() % 90, gap = random() % 20;
+    const int factor = 1 + random() % std::min(height, width), row = width + gap;
+    std::vector<Sample> samples(size_t(height) * row - gap, Sample(random()));
+    std::vector<uint8_t> out(size_t(height / factor) * (width / factor));
+    declip::shrink_luma(declip::Luma<Sample>{samples.data(), row, height, width}, factor, 16, 235, out.data());
+  }
+}
+
 int main() {
   std::mt19937 random(1);
+  shrink_lumas<uint8_t>(random);
+  shrink_lumas<uint16_t>(random);
   const int taken = read_headers(random);
   if (taken < 1000) {
     std::fprintf(stderr, "%d headers were read\n", taken);

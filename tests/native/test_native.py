@@ -1,4 +1,4 @@
-"""The C++ resampler gives Pillow's bytes, on every path, and touches no memory but its own."""
+"""The C++ resampler gives Pillow's bytes, on every path, small luma is exact, and neither touches others' memory."""
 
 from __future__ import annotations
 
@@ -173,9 +173,49 @@ def test_no_sanitizer_objects(tmp_path: Path) -> None:
     ]
     sources = [
         Path(__file__).with_name("fuzz.cpp"),
-        *(SOURCE / f"{name}.cpp" for name in ("views", "columns", "rows", "jpeg")),
+        *(SOURCE / f"{name}.cpp" for name in ("views", "columns", "rows", "jpeg", "luma")),
     ]
     subprocess.run(["g++", *flags, f"-I{SOURCE}", *map(str, sources), "-o", str(tmp_path / "fuzz")], check=True)
     done = subprocess.run([tmp_path / "fuzz"], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("500 photos")
+
+
+LUMA = {np.uint8: (16, 235), np.uint16: (64, 940)}
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16])
+@pytest.mark.parametrize("factor", [1, 2, 3, 4, 7, 8, 64])
+def test_small_luma_is_the_mean_of_squares(kind: type, factor: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    black, white = LUMA[kind]
+    samples = np.random.default_rng(factor).integers(0, white * 5 // 4, (131, 203)).astype(kind)[:, :199]
+    height, width = 131 // factor, 199 // factor
+    squares = samples[: height * factor, : width * factor].reshape(height, factor, width, factor)
+    exact = (squares.mean(axis=(1, 3)) - black) * 255 / (white - black)
+    built = native.shrink_luma(samples, factor, black, white)
+    assert built.shape == (height, width)
+    assert np.abs(built - np.clip(exact, 0, 255)).max() <= 0.5 + 1e-3
+    monkeypatch.setattr(native, "_native", None)
+    np.testing.assert_array_equal(native.shrink_luma(samples, factor, black, white), built)
+
+
+def test_the_largest_factor_does_not_overflow() -> None:
+    assert native.shrink_luma(np.full((256, 512), 255, np.uint8), 256, 0, 255).tolist() == [[255, 255]]
+
+
+@pytest.mark.parametrize(
+    ("samples", "factor", "told"),
+    [
+        (np.zeros((4, 4)), 2, "not float64"),
+        (np.zeros((4, 4, 3), np.uint8), 2, r"not uint8 \(4, 4, 3\)"),
+        (np.zeros((4, 8), np.uint8)[:, ::2], 2, "rows in one piece"),
+        (np.zeros((4, 8), np.uint8), 5, "cannot be shrunk 5 times"),
+        (np.zeros((600, 600), np.uint8), 257, "cannot be shrunk 257 times"),
+        (np.zeros((4, 8), np.uint8), 0, "cannot be shrunk 0 times"),
+    ],
+)
+def test_luma_that_it_refuses(samples: np.ndarray, factor: int, told: str) -> None:
+    with pytest.raises(ValueError, match=told):
+        native.shrink_luma(samples, factor, 0, 255)
+    with pytest.raises(ValueError, match="black must be less"):
+        native.shrink_luma(np.zeros((4, 4), np.uint8), 2, 20, 20)
