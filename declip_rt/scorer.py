@@ -165,7 +165,7 @@ class Scorer:
 
     def embed(self, image: ImageLike, *, stream: object = None) -> Embedding:
         """The perceptual and the semantic feature of one image, given as to `score`. Raises what `score` raises."""
-        return self._one(image if stream is None else OnStream(image, stream), _embedding_of)
+        return self._one(image if stream is None else OnStream(image, stream), embedding_of)
 
     @overload
     def score_many(self, images: Iterable[ImageLike], *, return_errors: Literal[False] = False) -> Generator[Score]: ...
@@ -199,7 +199,7 @@ class Scorer:
         self, images: Iterable[ImageLike], *, return_errors: bool = False
     ) -> Generator[Embedding] | Generator[Embedding | ImageError]:
         """Yields the features of each image, in order, as `score_many` yields scores."""
-        return self._many(images, _embedding_of, return_errors)
+        return self._many(images, embedding_of, return_errors)
 
     @property
     def is_closed(self) -> bool:
@@ -270,7 +270,7 @@ class Scorer:
         return Score(technical, aesthetic, values, percentile, facts.width, facts.height, prompts, mos, **told)
 
 
-def _embedding_of(done: Scored) -> Embedding:
+def embedding_of(done: Scored) -> Embedding:
     assert done.outputs is not None
     return Embedding(done.outputs.perceptual[done.row], done.outputs.semantic[done.row])
 

@@ -1,4 +1,4 @@
-"""The command line: `declip-rt score | video | frames | eval | calibrate | bench | doctor | models | build | plans`."""
+"""The command line: `declip-rt COMMAND`, of COMMANDS."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from declip_rt.output.terminal import printable
 
 COMMANDS = {  # name: its module in declip_rt.commands, and what it is for
     "score": ("score", "score images"),
+    "embed": ("embed", "write the features of images, for search and comparison"),
     "video": ("video", "score videos over time"),
     "frames": ("frames", "score frames that another program writes"),
     "eval": ("evaluate", "measure agreement with rated photos"),

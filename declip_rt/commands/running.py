@@ -191,9 +191,9 @@ def _bytes(text: str) -> int:
 
 
 def parsed(options: argparse.Namespace, kind: type[Options]) -> Options:
-    """A dataclass `kind` of the options that its fields name; its field `running` is made of those of `Running`."""
+    """A dataclass `kind` of the options that its fields name; its `running` and `inputs` are made of them, too."""
     given = vars(options)
-    return msgspec.convert(given | {"running": given}, kind)
+    return msgspec.convert(given | {"running": given, "inputs": given}, kind)
 
 
 def in_flags(message: str) -> str:

@@ -5,52 +5,39 @@ from __future__ import annotations
 import argparse
 import itertools
 import logging
-import os
 import sys
-import time
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import closing, nullcontext
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
 from declip_rt.backends.cuda.usage import Watch
-from declip_rt.commands import running
+from declip_rt.commands import inputs, running
+from declip_rt.commands.inputs import Inputs
 from declip_rt.commands.running import EXIT_CODES, Running, parsed
 from declip_rt.errors import ConfigError
-from declip_rt.images import lists, sources
+from declip_rt.images import sources
 from declip_rt.output import files, records, target, thumbnails
+from declip_rt.output.kept import Kept
 from declip_rt.output.records import Columns, Record
 from declip_rt.output.selection import Part, Paths, Ranked
+from declip_rt.output.tally import Tally
 from declip_rt.output.terminal import Table
 from declip_rt.prompts import parse
-from declip_rt.scorer import Scorer
+from declip_rt.scorer import Scored, Scorer
 
 logger = logging.getLogger(__name__)
 STDIO = "-"
-AHEAD = 5000  # files that are listed before the first is scored
 DESCRIPTION = "Score images. Prints a table; --out and --html write files. Failed inputs become rows with an error."
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     parser.description, parser.epilog = DESCRIPTION, EXIT_CODES
     add = parser.add_argument
-    add("paths", nargs="*", metavar="PATH", help="a file, a folder (recursive), a glob, or - for paths on stdin")
-    add(
-        "--list",
-        dest="listed",
-        metavar="FILE",
-        help="a text file with a path a line, or a .csv, .tsv, .jsonl or .parquet file with a column path or image",
-    )
-    add(
-        "--exclude",
-        action="append",
-        default=[],
-        metavar="GLOB",
-        help="leave out files and folders of this name; repeatable",
-    )
+    inputs.add_options(parser)
     add(
         "--out",
         metavar="FILE",
@@ -101,9 +88,7 @@ class Job:
     """The options of `declip-rt score`; its `--help` says what each means."""
 
     running: Running
-    paths: tuple[str, ...] = ()
-    listed: str | None = None
-    exclude: Sequence[str] = ()
+    inputs: Inputs
     out: str | None = None
     html_file: Path | None = None
     resume: bool = False
@@ -131,16 +116,16 @@ class Job:
         ):
             columns = self._columns(scorer)
             skipped = sources.Skipped()
-            ahead, rest = self._images([file for file in (out, page) if file], skipped)
-            total = len(ahead) if self.resume or len(ahead) < AHEAD else None
+            outputs = [file for file in (out, page) if file]
+            ahead, rest, total = self.inputs.images(outputs, skipped, all_ahead=self.resume)
             watch = Watch(scorer.engine.index if self.print_stats else None)
             with self.running.progress(total) as progress, watch:
                 shown: list[files.Sink] = [tally, *self._shown(scorer, columns, page, progress)]
-                kept = _Kept(columns, ahead if self.resume else [], shown)
+                kept = Kept(columns, ahead if self.resume else [], shown)
                 sinks = [*self._out(columns, out, kept), *shown]
                 progress.update(len(kept.keys))
                 paths = (path for path in itertools.chain(ahead, rest) if records.key(path) not in kept.keys)
-                for record in _score(scorer, columns, paths):
+                for record in _rows(scorer, columns, paths):
                     for sink in sinks:
                         sink.write(record)
                     progress.update()
@@ -155,13 +140,10 @@ class Job:
 
     def _outputs(self) -> tuple[Path | None, Path | None]:
         """The files of --out and --html. Raises ConfigError where the options are at odds."""
-        if not self.paths and not self.listed:
-            raise ConfigError("give images to score: declip-rt score PATH... (declip-rt score --help)")
+        self.inputs.check("score")
         if (self.resume or self.overwrite) and self.out in (None, STDIO):
             option = "--resume goes on with" if self.resume else "--overwrite replaces"
             raise ConfigError(f"{option} the rows of a file: give it with --out FILE")
-        if self.resume and self.overwrite:
-            raise ConfigError("choose --resume or --overwrite: one keeps the rows of --out, the other does not")
         if self.null and not self.only_paths:
             raise ConfigError("--null is for --paths: add it")
         if self.only_paths and self.out == STDIO:
@@ -170,10 +152,10 @@ class Job:
         out = None if self.out in (None, STDIO) else target.place("--out", self.out or "", target.ROWS)
         page = None if self.html_file is None else target.place("--html", self.html_file, target.PAGE)
         beside = thumbnails.check(page) if page else None
-        files_of = {"--list": self.listed, "--out": out, "--html": page, "the thumbnails of --html": beside}
+        files_of = {"--list": self.inputs.listed, "--out": out, "--html": page, "the thumbnails of --html": beside}
         target.check_distinct(files_of)
-        if out and files.is_begun(out) and not (self.resume or self.overwrite):
-            raise ConfigError(f"{self.out} has rows: --resume goes on with them, --overwrite starts again")
+        if out:
+            inputs.check_begun(out, resume=self.resume, overwrite=self.overwrite)
         return out, page
 
     def _ends(self) -> list[Part | None]:
@@ -189,29 +171,7 @@ class Job:
             raise ConfigError(f"--sort {self.sort}: no such column; choose one of {', '.join(columns.types)}")
         return columns
 
-    def _images(self, outputs: list[Path], skipped: sources.Skipped) -> tuple[list[str], Iterator[str]]:
-        """The first paths, or all of them where rows are kept, and the others."""
-        rest = target.spare(self._expand(skipped), outputs)
-        ahead = list(rest if self.resume else itertools.islice(rest, AHEAD))
-        if not ahead:
-            found = f" ({skipped})" if skipped else ""
-            raise ConfigError(
-                f"no images found{found}; give files, folders or globs (folders give files with an image's suffix)"
-            )
-        return ahead, rest
-
-    def _expand(self, skipped: sources.Skipped) -> Iterator[str]:
-        named: list[str] = []
-        for argument in self.paths:
-            if argument == STDIO:
-                named += lists.split_paths(_stdin())
-            else:
-                named.append(argument)
-        if self.listed is not None:
-            named += lists.read_list(self.listed)
-        return sources.expand(named, self.exclude, skipped)
-
-    def _out(self, columns: Columns, out: Path | None, kept: _Kept) -> list[files.Sink]:
+    def _out(self, columns: Columns, out: Path | None, kept: Kept) -> list[files.Sink]:
         return [] if out is None else [files.open_file(out, columns, kept if self.resume else None)]
 
     def _shown(self, scorer: Scorer, columns: Columns, page: Path | None, progress: tqdm[Any]) -> Iterator[files.Sink]:
@@ -232,97 +192,9 @@ class Job:
             yield HtmlPage(page, scorer.bundle, device=str(scorer.engine), prompts=prompts, stats=scorer.stats)
 
 
-@dataclass
-class Tally:
-    """Counts what went by."""
+def _rows(scorer: Scorer, columns: Columns, paths: Iterator[str]) -> Iterator[Record]:
+    def row(path: str, done: Scored) -> Record:
+        assert done.facts is not None
+        return records.scored(columns, path, done.facts, scorer._score_of(done), scorer.bundle)
 
-    limit: float | None
-    scored: int = 0
-    failed: int = 0
-    below: int = 0
-    began: float = field(default_factory=time.monotonic)
-
-    def write(self, record: Record) -> None:
-        if record["error"] is not None:
-            self.failed += 1
-            return
-        self.scored += 1
-        self.below += self.limit is not None and record["technical"] < self.limit
-
-    def close(self) -> None:
-        """Nothing is held."""
-
-    def summary(self, kept: _Kept, skipped: sources.Skipped) -> str:
-        seconds = time.monotonic() - self.began
-        new = self.scored + self.failed - len(kept.keys)
-        parts = [f"{self.scored} scored, {self.failed} failed"]
-        if kept.keys:
-            parts.append(f"{len(kept.keys)} of them kept from the last run")
-        if kept.away:
-            parts.append(f"{kept.away} of these out of reach now")
-        if kept.others:
-            parts.append(f"{kept.others} rows of other images kept")
-        if self.limit is not None:
-            parts.append(f"{self.below} below {self.limit:g}")
-        if skipped:
-            parts.append(str(skipped))
-        return f"{', '.join(parts)}; {seconds:.1f} s, {new / max(seconds, 1e-9):.1f} images/s"
-
-
-class _Kept:
-    """Decides which rows of an earlier run still hold, and shows those that this run is about.
-
-    A row holds until something says otherwise: another model, a file that changed. One out of reach says nothing.
-    """
-
-    def __init__(self, columns: Columns, paths: list[str], shown: list[files.Sink]) -> None:
-        self.keys: set[str] = set()
-        self.others = self.away = 0
-        self._columns, self._shown = columns, shown
-        self._paths = {records.key(path): path for path in paths}
-        self._strange: set[str] = set()  # the images of other rows
-
-    def __call__(self, record: Record) -> bool:
-        name = records.key(record["path"])
-        if (path := self._paths.get(name)) is None:
-            known = name in self._strange
-            self._strange.add(name)
-            self.others += not known
-            return not known
-        if name in self.keys or record["error"] is not None:
-            return False
-        if any(record[column] != value for column, value in self._columns.run.items()):
-            return False
-        if not self._columns.is_whole(record):
-            return False
-        try:
-            status = os.stat(path)
-            if (status.st_size, status.st_mtime_ns) != (record["size"], record["mtime_ns"]):
-                return False
-        except (OSError, ValueError):
-            self.away += 1
-        self.keys.add(name)
-        for sink in self._shown:
-            sink.write(record | {"path": path})
-        return True
-
-
-def _stdin() -> str:
-    """Raises ConfigError where it is closed or cannot be read."""
-    if sys.stdin is None:
-        raise ConfigError("standard input is closed; give paths, or pipe them in")
-    try:
-        return lists.decoded(sys.stdin.buffer.read())
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"cannot read paths from standard input: {error}") from error
-
-
-def _score(scorer: Scorer, columns: Columns, paths: Iterable[str]) -> Iterator[Record]:
-    with closing(scorer._stream(paths)) as stream:
-        for done in stream:
-            path = str(done.item)
-            if done.error is not None:
-                yield records.failed(columns, path, done.error.reason)
-            else:
-                assert done.facts is not None
-                yield records.scored(columns, path, done.facts, scorer._score_of(done), scorer.bundle)
+    return inputs.rows_of(scorer, columns, paths, row)

@@ -196,20 +196,24 @@ class LineFile:
         self._file.close()
 
 
-class ParquetFile:
-    """Parquet cannot be appended to: records go to a JSONL journal beside it, which becomes the Parquet file on close.
+class Packing(Protocol):
+    """Records as a file that cannot be appended to."""
 
-    A path that is no UTF-8 is escaped (`records.key`).
-    """
+    def write(self, path: Path, records: Iterator[Record]) -> None:
+        """Their paths are as every format can hold them (`records.key`)."""
 
-    def __init__(self, path: Path, columns: Columns, keep: Keep | None = None) -> None:
-        self.path, self._columns = path, columns
-        self._format = JsonLines(columns)
+    def read(self, path: Path) -> Iterator[Record]:
+        """Raises ConfigError where the file is damaged or has other columns."""
+
+
+class PackedFile:
+    """A file that cannot be appended to: records go to a JSONL journal beside it, which becomes the file on close."""
+
+    def __init__(self, path: Path, format: JsonLines, packing: Packing, keep: Keep | None = None) -> None:
+        self.path, self._format, self._packing = path, format, packing
         self.journal = journal(path)
-        load("pyarrow.parquet")
-        self._arrow = load("pyarrow")
         if keep is not None and path.exists() and not self.journal.exists():
-            rows = _unpacked(path, columns)
+            rows = packing.read(path)
 
             def write(partial: Path) -> None:
                 with partial.open("wb") as journal:
@@ -223,41 +227,39 @@ class ParquetFile:
 
     def close(self) -> None:
         self._lines.close()
-        write_whole(self.path, self._pack)
+        write_whole(self.path, lambda partial: self._packing.write(partial, read_records(self.journal, self._format)))
         self.journal.unlink()
 
-    def _pack(self, path: Path) -> None:
-        """Writes the journal's records as Parquet."""
-        arrow, schema = self._arrow, _schema(self._columns)
-        with arrow.parquet.ParquetWriter(path, schema) as writer:
-            for chunk in _chunks(read_records(self.journal, self._format), 10_000):
-                rows = [record | {"path": key(record["path"])} for record in chunk]
-                writer.write_table(arrow.Table.from_pylist(rows, schema=schema))
 
+class Parquet:
+    """A column of each record's values."""
 
-def _schema(columns: Columns) -> Any:
-    """Of a Parquet file."""
-    arrow = load("pyarrow")
-    kinds = {str: arrow.string(), int: arrow.int64(), float: arrow.float64(), bool: arrow.bool_()}
-    return arrow.schema([(name, kinds[kind]) for name, kind in columns.types.items()])
+    def __init__(self, columns: Columns) -> None:
+        load("pyarrow.parquet")
+        arrow = self._arrow = load("pyarrow")
+        self._columns = columns
+        kinds = {str: arrow.string(), int: arrow.int64(), float: arrow.float64(), bool: arrow.bool_()}
+        self._schema = arrow.schema([(name, kinds[kind]) for name, kind in columns.types.items()])
 
+    def write(self, path: Path, records: Iterator[Record]) -> None:
+        with self._arrow.parquet.ParquetWriter(path, self._schema) as writer:
+            for chunk in chunks(records, 10_000):
+                writer.write_table(self._arrow.Table.from_pylist(chunk, schema=self._schema))
 
-def _unpacked(path: Path, columns: Columns) -> Iterator[Record]:
-    """The rows of a Parquet file. Raises ConfigError where it is damaged or has other columns."""
-    load("pyarrow.parquet")
-    arrow = load("pyarrow")
-    try:
-        file = arrow.parquet.ParquetFile(path)
-        names = file.schema_arrow.names
-    except (arrow.ArrowException, OSError, ValueError) as error:
-        raise ConfigError(f"{path} is no Parquet file to go on with; --overwrite starts again") from error
-    _check(names, columns)
-    try:
-        for chunk in file.iter_batches(10_000):
-            found = arrow.Table.from_batches([chunk]).cast(_schema(columns)).to_pylist()
-            yield from (record for record in found if record["path"] is not None)
-    except (arrow.ArrowException, OSError, ValueError) as error:
-        raise ConfigError(f"{path} is damaged ({error}); --overwrite starts again") from error
+    def read(self, path: Path) -> Iterator[Record]:
+        arrow = self._arrow
+        try:
+            file = arrow.parquet.ParquetFile(path)
+            names = file.schema_arrow.names
+        except (arrow.ArrowException, OSError, ValueError) as error:
+            raise ConfigError(f"{path} is no Parquet file to go on with; --overwrite starts again") from error
+        _check(names, self._columns)
+        try:
+            for chunk in file.iter_batches(10_000):
+                found = arrow.Table.from_batches([chunk]).cast(self._schema).to_pylist()
+                yield from (record for record in found if record["path"] is not None)
+        except (arrow.ArrowException, OSError, ValueError) as error:
+            raise ConfigError(f"{path} is damaged ({error}); --overwrite starts again") from error
 
 
 class Stdout:
@@ -280,18 +282,18 @@ def is_begun(path: Path) -> bool:
 
 
 def journal(path: Path) -> Path:
-    """Where the rows of a Parquet file are until it is closed."""
+    """Where the rows of a file that cannot be appended to are until it is closed."""
     return path.with_name(path.name + ".journal.jsonl")
 
 
-def open_file(path: Path, columns: Columns, keep: Keep | None = None) -> LineFile | ParquetFile:
+def open_file(path: Path, columns: Columns, keep: Keep | None = None) -> LineFile | PackedFile:
     """The sink that the suffix of `path` (of target.ROWS) asks for. Raises ConfigError."""
     match path.suffix.lower():
         case ".csv":
             return LineFile(path, Csv(columns), keep)
         case ".jsonl":
             return LineFile(path, JsonLines(columns), keep)
-    return ParquetFile(path, columns, keep)
+    return PackedFile(path, JsonLines(columns), Parquet(columns), keep)
 
 
 def rows_of(path: Path, columns: Columns) -> Iterator[Record]:
@@ -302,7 +304,7 @@ def rows_of(path: Path, columns: Columns) -> Iterator[Record]:
         with _open(lines, "rb") as file:
             yield from (record for record in format.parse(file) if record and record["path"] is not None)
     elif path.exists():
-        yield from _unpacked(path, columns)
+        yield from Parquet(columns).read(path)
 
 
 def read_records(path: Path, format: Format) -> Iterator[Record]:
@@ -332,7 +334,7 @@ def _check(found: list[str] | None, columns: Columns) -> None:
         )
 
 
-def _chunks(records: Iterator[Record], size: int) -> Iterator[list[Record]]:
+def chunks(records: Iterator[Record], size: int) -> Iterator[list[Record]]:
     chunk: list[Record] = []
     for record in records:
         chunk.append(record)
