@@ -30,6 +30,7 @@ from declip_rt.video.reader import Reader
 SIZE, FPS, GOP, SECONDS = (1920, 1080), 30, 60, 60
 UVQ = 0.75  # sampled frames a second, decoding included, on 2 cores: UVQ 1.5's README
 REPEATS = 3
+DENSE = 0.25  # seconds between samples where memory is measured: a short clip fills the lanes, too
 
 
 def write(file: Path, seconds: int) -> None:
@@ -93,20 +94,22 @@ def speed(file: Path) -> Iterator[str]:
     with Scorer(device="cpu") as scorer:
         videos = VideoScorer(scorer)
         videos.score(file, end=10.0)
-        decoding, _ = spent(lambda: decode(file))
+        decoding, alone = spent(lambda: decode(file))
         converting, _ = spent(lambda: [pixels.convert(frame) for frame in frames])
         scoring, _ = spent(lambda: list(scorer.score_many(pictures)))
         signals, _ = spent(lambda: sum(1 for _ in _samples(file)))
-        _, wall = spent(lambda: videos.score(file))
+        cpu, wall = spent(lambda: videos.score(file))
         keys, key_wall = spent(lambda: videos.score(file, keyframes=True))
         key_reading, _ = spent(lambda: sum(1 for _ in _samples(file, keyframes=True)))
-    bar = (decoding + converting + scoring) / cores()
-    yield f"| decoding {SECONDS} s, CPU | {decoding:.2f} s |"
+    parts = decoding + converting + scoring
+    yield f"| decoding {SECONDS} s, CPU, wall | {decoding:.2f} s, {alone:.2f} s |"
     yield f"| converting {len(frames)} samples, CPU | {converting:.2f} s |"
     yield f"| scoring them, CPU | {scoring:.2f} s |"
     yield f"| reading with cuts, freezes and black, CPU | {signals:.2f} s |"
-    yield f"| `VideoScorer.score`, wall | {wall:.2f} s |"
-    yield f"| wall against (decoding + converting + scoring) / {cores()} cores | {wall / bar:.2f} |"
+    yield f"| `VideoScorer.score`, CPU, wall | {cpu:.2f} s, {wall:.2f} s |"
+    yield f"| its CPU against decoding + converting + scoring | {cpu / parts:.2f} |"
+    yield f"| its wall against those over {cores()} cores | {wall * cores() / parts:.2f} |"
+    yield f"| decoding alone: its wall against its CPU over {cores()} cores | {alone * cores() / decoding:.2f} |"
     rate = len(frames) / wall
     yield f"| sampled frames/s, against UVQ 1.5's published {UVQ} | {rate:.1f}, {rate / UVQ:.0f} times |"
     yield f"| reading by `keyframes`, CPU; times as fast | {key_reading:.2f} s, {signals / key_reading:.1f} |"
@@ -129,14 +132,24 @@ def peak(file: Path) -> float:
     return float(done.stdout)
 
 
+def memory(file: Path, most: int) -> Iterator[str]:
+    """The lines of the table, of clips up to `most` minutes."""
+    short, long = file.with_name("short.mp4"), file.with_name("long.mp4")
+    write(short, 10)
+    repeated(file, most, long)
+    for name, each in (("10 s", short), ("1 min", file), (f"{most} min", long)):
+        yield f"| most memory, {name}, {1 / DENSE:g} samples a second | {peak(each):.0f} MB |"
+
+
 def main() -> int:
     parser = argparse.ArgumentParser("python -m benchmarks.video_speed", description=__doc__)
     parser.add_argument("--long", type=int, default=10, metavar="MINUTES", help="of the longest clip (default: 10)")
+    parser.add_argument("--only", choices=("speed", "memory"), help="one of the two")
     parser.add_argument("--peak", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.peak:
         with Scorer(device="cpu") as scorer:
-            VideoScorer(scorer).score(options.peak)
+            VideoScorer(scorer).score(options.peak, every=DENSE)
         print(peak_memory())
         return 0
     clip = f"{SECONDS} s of {SIZE[0]}x{SIZE[1]}, {FPS} a second, a key frame every {GOP // FPS} s; a sample a second"
@@ -145,15 +158,12 @@ def main() -> int:
     with TemporaryDirectory() as folder:
         file = Path(folder) / "clip.mp4"
         write(file, SECONDS)
-        for line in speed(file):
-            print(line, flush=True)
-        short = Path(folder) / "short.mp4"
-        write(short, 10)
-        print(f"| most memory, 10 s | {peak(short):.0f} MB |", flush=True)
-        for times in (1, options.long):
-            long = Path(folder) / f"{times}.mp4"
-            repeated(file, times, long)
-            print(f"| most memory, {times} min | {peak(long):.0f} MB |", flush=True)
+        if options.only in (None, "speed"):
+            for line in speed(file):
+                print(line, flush=True)
+        if options.only in (None, "memory"):
+            for line in memory(file, options.long):
+                print(line, flush=True)
     return 0
 
 
