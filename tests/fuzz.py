@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import io
+import itertools
 import json
 import logging
 import random
@@ -34,8 +35,13 @@ from declip_rt.output.html import HtmlPage
 from declip_rt.output.records import Columns, Record, key
 from declip_rt.prompts import axes
 from declip_rt.stats import Stats
+from declip_rt.video import planes
+from declip_rt.video.pipe import Pipe
+from declip_rt.video.pixels import Pixels
+from declip_rt.video.reader import Reader
 from tests.conftest import encoded, picture
 from tests.images.test_raw import dng, sensor_first
+from tests.video import clips
 
 NUMBERS = (0, 1, 127, 255, 256, 32767, 65535, 2**31 - 1, 2**32 - 1)
 HANGS = 20.0  # seconds
@@ -222,12 +228,38 @@ def _tokenizer(folder: Path) -> tuple[list[tuple[str, bytes]], Read]:
     return [(".json", json.dumps(whole).encode())], read
 
 
+def _videos(folder: Path) -> tuple[list[tuple[str, bytes]], Read]:
+    kinds = (*((each, "libx264") for each in ("mp4", "mkv", "ts")), ("mkv", "ffv1"), ("avi", "mjpeg"), ("gif", "gif"))
+    samples = []
+    for suffix, codec in kinds:
+        pix_fmt = {"gif": "rgb8", "mjpeg": "yuvj420p"}.get(codec, "yuv420p")
+        made = folder / f"{codec}.{suffix}"
+        clips.write(made, clips.scenes(1, fps=10, width=64, height=36), fps=10, codec=codec, pix_fmt=pix_fmt, gop=5)
+        samples.append((made.suffix, made.read_bytes()))
+    frame = bytes(64 * 36 * 3 // 2)
+    samples.append((".y4m", b"YUV4MPEG2 W64 H36 F10:1 C420jpeg\n" + (b"FRAME\n" + frame) * 4))
+
+    def read(suffix: str, data: bytes) -> None:
+        if suffix == ".y4m":
+            pipe = Pipe(io.BytesIO(data))
+            convert, pictures = Pixels().convert, planes.pictures(pipe)
+            for each in itertools.islice(pictures, 20):
+                convert(each.frame)
+            return
+        with Reader(io.BytesIO(data), every=0.3) as reader:
+            for _ in itertools.islice(reader.samples(), 100):  # damaged times may name years
+                pass
+
+    return samples, read
+
+
 TARGETS: dict[str, Callable[[Path], tuple[list[tuple[str, bytes]], Read]]] = {
     "decode": _images,
     "lists": _lists,
     "resume": _rows,
     "bundle.json": _manifest,
     "tokenizer": _tokenizer,
+    "video": _videos,
 }
 
 
