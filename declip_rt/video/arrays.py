@@ -50,7 +50,7 @@ def _of_yuv(planes: Sequence[NDArray[np.uint8]], pixels: str) -> NDArray[np.uint
             f"planes of shapes {[plane.shape for plane in planes]}; {pixels} is in rows of luma and chroma"
         )
     height, width = luma.shape[0] if len(planes) > 1 else luma.shape[0] * 2 // 3, luma.shape[1]
-    form = Format(width, height, pixels, ONCE)
+    form = Format.raw(width, height, pixels, ONCE)
     data = np.concatenate([plane.ravel() for plane in planes])
     if len(data) != form.size:
         raise ImageError(

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from typing import BinaryIO
+from typing import BinaryIO, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,8 @@ UNTOLD = (
 )
 HEADER = 1024  # bytes of a line, at most
 RAW = ("rgb24", "bgr24", "yuv420p", "nv12")  # what raw frames can be
+LEFT, CENTER, TOPLEFT = "left", "center", "topleft"
+SITINGS = {"420": CENTER, "420jpeg": CENTER, "420mpeg2": LEFT, "420paldv": TOPLEFT}  # by the tag C of YUV4MPEG2
 Y4M = {  # the tag C of YUV4MPEG2: FFmpeg's name
     "420": "yuv420p",
     "420jpeg": "yuv420p",
@@ -43,6 +45,7 @@ class Format:
 
     width, height: in pixels. pix: FFmpeg's name of the pixel format. fps: frames a second. full: whether luma goes from
     0 to 255; None where the stream does not say. sar: a pixel's width by its height. interlaced: of woven fields.
+    siting: where samples of chroma lie among those of luma, as FFmpeg calls it; None where it does not say.
     """
 
     width: int
@@ -52,6 +55,12 @@ class Format:
     full: bool | None = None
     sar: Fraction = Fraction(1)
     interlaced: bool = False
+    siting: str | None = None
+
+    @classmethod
+    def raw(cls, width: int, height: int, pix: str, fps: Fraction) -> Self:
+        """That of frames of RAW, whose chroma lies as that of most streams does."""
+        return cls(width, height, pix, fps, siting=LEFT if pix in ("yuv420p", "nv12") else None)
 
     def __post_init__(self) -> None:
         if not 0 < self.width * self.height <= MAX_PIXELS:
@@ -109,7 +118,7 @@ class Pipe:
             return
         if size is None or pix is None or rate is None:
             raise ConfigError(UNTOLD)
-        self.format, self._ahead = Format(*size, pix, rate), begin
+        self.format, self._ahead = Format.raw(*size, pix, rate), begin
 
     def frames(self) -> Iterator[NDArray[np.uint8]]:
         """Yields the bytes of each frame, in memory of its own. Raises ImageError where the stream breaks off."""
@@ -197,7 +206,7 @@ def _y4m(header: str, fps: Fraction | None) -> Format:
     full = {"FULL": True, "LIMITED": False}.get(own.get("COLORRANGE", ""))
     rate = _ratio(tags.get("F", "")) or fps or Fraction(0)
     made = Format(int(size[0]), int(size[1]), Y4M[color], rate, full, interlaced=tags.get("I", "p") not in "p?")
-    return replace(made, sar=_ratio(tags.get("A", "")) or Fraction(1))
+    return replace(made, sar=_ratio(tags.get("A", "")) or Fraction(1), siting=SITINGS.get(color))
 
 
 def _ratio(text: str) -> Fraction | None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
+from threading import Lock
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -11,10 +13,14 @@ from numpy.typing import NDArray
 
 from declip_rt.extras import load
 from declip_rt.video.pipe import Format, Pipe
+from declip_rt.video.pixels import Kind, build_graph
 from declip_rt.video.sampling import Picture
 
 if TYPE_CHECKING:
+    from av.filter.graph import Graph
     from av.video.frame import VideoFrame
+
+SITERS_KEPT = 4
 
 
 def pictures(pipe: Pipe) -> Iterator[Picture]:
@@ -38,7 +44,21 @@ def to_frame(data: NDArray[np.uint8], format: Format) -> VideoFrame:
     for plane, samples in zip(made.planes, planes, strict=True):
         memory = np.frombuffer(plane, samples.dtype).reshape(-1, plane.line_size // samples.itemsize)
         memory[: samples.shape[0], : samples.shape[1]] = samples
-    return made  # type: ignore[no-any-return]
+    return _sited(made, format.siting) if format.siting else made  # type: ignore[no-any-return]
+
+
+def _sited(frame: VideoFrame, siting: str) -> VideoFrame:
+    """The frame, which says where its chroma lies, as those of decoders do: it counts as chroma is made larger."""
+    frame.pts = 0
+    graph, lock = _siter(Kind.of(frame), siting)
+    with lock:
+        graph.vpush(frame)
+        return graph.vpull()
+
+
+@lru_cache(SITERS_KEPT)
+def _siter(kind: Kind, siting: str) -> tuple[Graph, Lock]:
+    return build_graph(kind, ("setparams", f"chroma_location={siting}")), Lock()  # a frame of PyAV cannot be told
 
 
 def as_stream(format: Format) -> Any:

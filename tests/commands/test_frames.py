@@ -145,19 +145,27 @@ def test_a_frame_scores_the_same_everywhere(declip: Run, scorer: Scorer, tmp_pat
 
 @pytest.mark.parametrize("color", ["auto", "bt709"])
 def test_planes_score_as_the_reader_has_them(frames: Frames, scorer: Scorer, tmp_path: Path, color: str) -> None:
-    """As YUV4MPEG2, as planes and as NV12, against the file of the same frames: to the bit."""
-    (tmp_path / "clip.y4m").write_bytes(data := y4m(PICTURES))
-    with Reader(tmp_path / "clip.y4m", color=color) as reader:
-        wanted = [scorer.score(each.rgb).technical for each in reader.samples()]
-        facts = reader.facts
-    planes = [frame.to_ndarray().tobytes() for frame in _frames(tmp_path / "clip.y4m")]
+    """As YUV4MPEG2, as planes and as NV12, against files of the same frames: to the bit."""
+    (tmp_path / "clip.y4m").write_bytes(centered := y4m(PICTURES))
+    clips.write(tmp_path / "clip.mp4", PICTURES, fps=FPS)
+    planes = [frame.to_ndarray().tobytes() for frame in _frames(tmp_path / "clip.mp4")]
+    header = centered[: centered.index(b"\n")].replace(b"C420jpeg", b"C420mpeg2") + b"\n"
+    left = header + b"".join(b"FRAME\n" + each for each in planes)
     size = WIDTH * HEIGHT
     woven = [each[:size] + np.frombuffer(each[size:], np.uint8).reshape(2, -1).T.tobytes() for each in planes]
     raw = ("--size", f"{WIDTH}x{HEIGHT}", "--fps", FPS, "--pix")
-    for given, options in ((data, ()), (b"".join(planes), (*raw, "yuv420p")), (b"".join(woven), (*raw, "nv12"))):
-        _, found, _ = frames(given, *options, "--color", color)
-        assert [row["technical"] for row in samples(found)] == wanted
-        assert (summary(found)["matrix"], summary(found)["color_assumed"]) == (facts.matrix, facts.color_assumed)
+    inputs = {
+        "clip.y4m": [(centered, ())],
+        "clip.mp4": [(left, ()), (b"".join(planes), (*raw, "yuv420p")), (b"".join(woven), (*raw, "nv12"))],
+    }
+    for name, given in inputs.items():
+        with Reader(tmp_path / name, color=color) as reader:
+            wanted = [scorer.score(each.rgb).technical for each in reader.samples()]
+            facts = reader.facts
+        for data, options in given:
+            _, found, _ = frames(data, *options, "--color", color)
+            assert [row["technical"] for row in samples(found)] == wanted, (name, options)
+            assert (summary(found)["matrix"], summary(found)["color_assumed"]) == (facts.matrix, facts.color_assumed)
 
 
 def _frames(path: Path) -> Iterator[av.VideoFrame]:
