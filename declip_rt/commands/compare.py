@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 
-from declip_rt.commands.running import Running
+from declip_rt.commands.running import Running, in_flags
 from declip_rt.errors import ConfigError, ImageError
 from declip_rt.model.bundle import Bundle
 from declip_rt.output import files, target
@@ -34,9 +34,10 @@ def compare(
     summary: str | None = None,
     overwrite: bool = False,
 ) -> int:
-    """Compares all but the first of `paths` with the first. Prints a table, or writes the rows to `summary`.
+    """Compares all but the first of `paths` with the first. Prints a table, and writes the rows to `summary`.
 
-    every, color, allow_network: as those of Reader. summary: a file of target.ROWS, or - for JSON lines on stdout.
+    every, color, allow_network: as those of Reader. summary: a file of target.ROWS, or - for JSON lines in place of
+    the table.
     Returns the exit code: 1 where an encode could not be compared. Raises ConfigError.
     """
     if len(paths) < 2:
@@ -47,12 +48,17 @@ def compare(
         raise ConfigError(f"{summary} has rows: --overwrite starts again")
     failed = False
     with target.locked(out) if out else nullcontext(), running.open() as scorer:
+        run = {"model": scorer.bundle.name, "bundle": scorer.bundle.hash, "precision": scorer.engine.precision}
         columns = columns_of(scorer.bundle)
-        sink: files.Sink = files.open_file(out, columns) if out else files.Stdout(columns) if summary else _Table(print)
+        sinks: list[files.Sink] = [files.open_file(out, columns)] if out else []
+        sinks.append(files.Stdout(columns) if summary == STDOUT else _Table(print))
         for row in _rows(Comparer(scorer, paths[0], every, color, allow_network), paths[1:]):
-            sink.write(columns.record(**row))
+            record = columns.record(**row, **run)
+            for sink in sinks:
+                sink.write(record)
             failed = failed or row["error"] is not None
-        sink.close()
+        for sink in sinks:
+            sink.close()
     return 1 if failed else 0
 
 
@@ -61,7 +67,7 @@ def columns_of(bundle: Bundle) -> Columns:
     heads = {f"{head.name}_{each}": float for head in bundle.heads for each in ("delta", "low", "high")}
     front = {"path": str, "source": str, "offset": float, "correlation": float, "duration": float, "samples": int}
     measured = dict.fromkeys(("hysteresis", "p5", "xpsnr", "ssim"), float)
-    told = dict.fromkeys(("worst", "xpsnr_worst", "verdict", "error"), str)
+    told = dict.fromkeys(("worst", "xpsnr_worst", "verdict", "error", "model", "bundle", "precision"), str)
     return Columns(front | measured | heads | told)
 
 
@@ -73,12 +79,12 @@ def _rows(comparer: Comparer, encodes: Sequence[str]) -> Iterator[Record]:
         try:
             comparer.look()
         except ImageError as error:
-            yield row | {"error": f"its source, {comparer.source}: {error.reason}"}
+            yield row | {"error": in_flags(f"its source, {comparer.source}: {error.reason}")}
             continue
         try:
             found = comparer.compare(path)
         except ImageError as error:
-            yield row | {"error": error.reason}
+            yield row | {"error": in_flags(error.reason)}
             continue
         _tell(path, found, comparer.length)
         yield row | _measured(found) | {"verdict": judge(found, compared)}

@@ -9,15 +9,17 @@ import json
 import logging
 import os
 import re
+import sys
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, fields
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
 from declip_rt.commands import running
 from declip_rt.commands.compare import compare
-from declip_rt.commands.running import EXIT_CODES, Running, parsed
+from declip_rt.commands.running import EXIT_CODES, Running, in_flags, parsed
 from declip_rt.errors import ConfigError, ImageError
 from declip_rt.images import sources
 from declip_rt.output import files, records, target
@@ -29,8 +31,8 @@ from declip_rt.video.pixels import COLORS
 from declip_rt.video.reader import Reader, check_span, step_of
 from declip_rt.video.reference import Reference
 from declip_rt.video.scorer import VideoScore, VideoScorer
-from declip_rt.video.table import Table, Tally
-from declip_rt.video.vtt import Subtitles
+from declip_rt.video.table import Errors, Table, Tally
+from declip_rt.video.vtt import Subtitles, is_ours
 
 logger = logging.getLogger(__name__)
 VTT = (".vtt",)
@@ -71,7 +73,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("--html", dest="html_file", type=Path, metavar="FILE", help="write a page to look at in a browser")
     add("--vtt", dest="vtt_file", type=Path, metavar="FILE", help="write WebVTT that players show; of one video")
     add("--resume", action="store_true", help="go on: keep the rows of files that --summary has and that are unchanged")
-    add("--overwrite", action="store_true", help="start the files again, in place of the rows that they have")
+    add("--overwrite", action="store_true", help="start again: what --out, --summary and --events have is replaced")
     add("--fail-below", type=float, metavar="X", help="exit with 1 if a video's technical hysteresis is below X")
     add(
         "--strict",
@@ -202,7 +204,7 @@ class Job:
             if self.running.strict:
                 _check_whole(score)
         except ImageError as error:
-            book.write(book.columns["--summary"].record(path=path, error=error.reason), [], [])
+            book.write(book.columns["--summary"].record(path=path, error=in_flags(error.reason)), [], [])
             return
         summary = rows.summary(path, score, book.columns["--summary"], file)
         samples = rows.timeline(path, score, book.columns["--out"], videos.reference)
@@ -232,6 +234,8 @@ class Job:
             raise ConfigError(
                 "--html and --vtt show the rows that --resume keeps: give it with --out and --events FILE"
             )
+        if (file := shown["--vtt"]) and not is_ours(file) and not self.overwrite:
+            raise ConfigError(f"--vtt {file} is there, and not by this command: --overwrite replaces it")
         target.check_distinct({"--reference": self.reference} | tables | shown)
         self._check_begun(tables)
         return tables | shown
@@ -248,6 +252,8 @@ class Job:
 
     def _paths(self, outputs: list[Path]) -> list[str]:
         for path in self.paths:
+            if path == STDOUT:
+                raise ConfigError("frames on standard input are for declip-rt frames -")
             if os.path.isdir(path):
                 raise ConfigError(f"{path} is a folder; give its videos, such as {os.path.join(path, '*.mp4')}")
         found = list(target.spare(sources.expand(self.paths), outputs))
@@ -261,7 +267,7 @@ class Job:
         outputs: dict[str, Path | None],
         paths: list[str],
         tally: Tally,
-        write: Callable[[str], None],
+        write: Callable[..., None],
     ) -> Book:
         scorer = videos.scorer
         run = {
@@ -279,8 +285,8 @@ class Job:
             "--events": rows.EVENTS,
         }
         shown: list[Shown] = [tally]
-        if STDOUT not in (self.out, self.summary, self.events):
-            shown.append(Table(write, self.fail_below))
+        printed = STDOUT in (self.out, self.summary, self.events)
+        shown.append(Errors(partial(write, file=sys.stderr)) if printed else Table(write, self.fail_below))
         if page := outputs["--html"]:
             from declip_rt.video.page import Page  # Jinja takes its time
 

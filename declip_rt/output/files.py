@@ -329,8 +329,8 @@ def _open(path: Path, mode: str) -> Any:
 def _check(found: list[str] | None, columns: Columns) -> None:
     if found is not None and found != list(columns.types):
         raise ConfigError(
-            "the file to resume has other columns than this model and its prompts give; "
-            "choose another --out, or start again with --overwrite"
+            "the file to resume has other columns than this model and these options (such as prompts) give; "
+            "name another file, or start again with --overwrite"
         )
 
 

@@ -82,7 +82,10 @@ def reason_of(error: Exception, path: str | None = None) -> str:
     """Why FFmpeg could not read something, in one line."""
     what = getattr(error, "strerror", None) or str(error)
     if isinstance(error, extras.load("av.error").ArgumentError):  # a format that is not on the list
-        return "not a video, or of a format that is not read without `allow_network`, such as a playlist"
+        return (
+            "not a video, or of a format that is not read without `allow_network`, such as a playlist; photos are for "
+            "declip-rt score"
+        )
     if path and _lacks_index(path):
         return (
             "an MP4 or MOV without its index (moov): it was cut off; copy it again, or repair it by its camera's tool"

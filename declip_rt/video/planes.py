@@ -44,7 +44,7 @@ def to_frame(data: NDArray[np.uint8], format: Format) -> VideoFrame:
     for plane, samples in zip(made.planes, planes, strict=True):
         memory = np.frombuffer(plane, samples.dtype).reshape(-1, plane.line_size // samples.itemsize)
         memory[: samples.shape[0], : samples.shape[1]] = samples
-    return _sited(made, format.siting) if format.siting else made  # type: ignore[no-any-return]
+    return _sited(made, format.siting) if format.siting else made
 
 
 def _sited(frame: VideoFrame, siting: str) -> VideoFrame:

@@ -39,6 +39,20 @@ class Table:
         """Nothing is held."""
 
 
+class Errors:
+    """Why files failed, a line each, where the rows themselves go to standard output."""
+
+    def __init__(self, write: Callable[[str], None]) -> None:
+        self._write = write
+
+    def write(self, summary: Record, samples: Sequence[Record], events: Sequence[Record]) -> None:
+        if summary["error"] is not None:
+            self._write(printable(f"{summary['path']}: {summary['error']}"))
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
 @dataclass
 class Tally:
     """Counts what went by. limit: of the technical hysteresis."""

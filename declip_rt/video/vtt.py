@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from operator import itemgetter
 from pathlib import Path
 
 from declip_rt.disk import write_whole
 from declip_rt.output.records import Record
 from declip_rt.output.terminal import printable
 
+HEADER = "WEBVTT - declip-rt"
 MOMENT = 1.0  # seconds that an event without a length is shown
 
 
@@ -19,7 +21,7 @@ class Subtitles:
     """
 
     def __init__(self, path: Path, start: float | None = None) -> None:
-        self._path, self._start, self._text = path, start, "WEBVTT\n"
+        self._path, self._start, self._text = path, start, f"{HEADER}\n"
 
     def write(self, summary: Record, samples: Sequence[Record], events: Sequence[Record]) -> None:
         if samples:
@@ -34,17 +36,27 @@ class Subtitles:
 
 def cues(samples: Sequence[Record], events: Sequence[Record], end: float) -> str:
     """The text of a WebVTT file. samples, events: rows of one video. end: where the last sample ends, in seconds."""
-    return "\n".join(["WEBVTT", "", *_lines(samples, events, end)])
+    return "\n".join([HEADER, "", *(_cue(*each) for each in sorted(_spans(samples, events, end), key=itemgetter(0)))])
 
 
-def _lines(samples: Sequence[Record], events: Sequence[Record], end: float) -> Iterator[str]:
+def is_ours(path: Path) -> bool:
+    """Whether a file may be replaced: it is not there, or was written by Subtitles."""
+    try:
+        with path.open("rb") as file:
+            return file.read(len(HEADER)) == HEADER.encode()
+    except FileNotFoundError:
+        return True
+
+
+def _spans(samples: Sequence[Record], events: Sequence[Record], end: float) -> Iterator[tuple[float, float, str]]:
+    """From when to when there is which text: players want them in the order of time."""
     for row, until in zip(samples, [*(row["time"] for row in samples[1:]), end], strict=True):
         if until > row["time"]:
             words = [f"technical {row['technical']:.2f}", row["findings"], row["flags"]]
-            yield _cue(row["time"], until, " · ".join(filter(None, words)))
+            yield row["time"], until, " · ".join(filter(None, words))
     for event in events:
         until = max(event["end"], event["start"] + (MOMENT if event["end"] == event["start"] else 0.001))
-        yield _cue(event["start"], until, f"{event['kind']}: {event['detail']}".rstrip(": "))
+        yield event["start"], until, f"{event['kind']}: {event['detail']}".rstrip(": ")
 
 
 def _cue(start: float, end: float, text: str) -> str:

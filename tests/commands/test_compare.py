@@ -41,9 +41,12 @@ def test_a_table_with_a_line_an_encode(videos: list[str], capsys: pytest.Capture
     assert "error: not a video" in text
 
 
-def test_rows_have_all_that_was_found(videos: list[str], tmp_path: Path, bundle: Bundle) -> None:
+def test_rows_have_all_that_was_found(
+    videos: list[str], tmp_path: Path, bundle: Bundle, capsys: pytest.CaptureFixture[str]
+) -> None:
     out = tmp_path / "rows.csv"
     assert compare(RUNNING, videos[:3], summary=str(out)) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 3, "the table is printed, too"
     with out.open() as file:
         good, bad = csv.DictReader(file)
     assert list(good) == list(columns_of(bundle).types)
@@ -51,6 +54,7 @@ def test_rows_have_all_that_was_found(videos: list[str], tmp_path: Path, bundle:
     assert float(bad["duration"]) == pytest.approx(2.6)
     assert float(good["xpsnr"]) > float(bad["xpsnr"]) + 10
     for row in (good, bad):
+        assert (row["model"], row["bundle"]) == (bundle.name, bundle.hash)
         for head in bundle.heads:
             low, mean, high = (float(row[f"{head.name}_{each}"]) for each in ("low", "delta", "high"))
             assert low <= mean <= high

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet
 import pytest
+from PIL import Image
 
 from declip_rt import Scorer, VideoScorer
 from declip_rt.commands.main import main
@@ -362,8 +363,36 @@ def test_subtitles_begin_where_reading_does(declip: Run, clips: Path, tmp_path: 
 def test_a_player_gets_subtitles(declip: Run, clips: Path, tmp_path: Path) -> None:
     assert declip("video", clips / "dark.mp4", "--vtt", tmp_path / "t.vtt").returncode == 0
     text = (tmp_path / "t.vtt").read_text()
-    assert text.startswith("WEBVTT\n\n00:00:00.000 --> 00:00:01.000\ntechnical 0.")
+    assert text.startswith("WEBVTT - declip-rt\n\n00:00:00.000 --> 00:00:01.000\ntechnical 0.")
     assert "00:00:02.000 --> 00:00:03.000\nblack: no light" in text
+    assert declip("video", clips / "dark.mp4", "--vtt", tmp_path / "t.vtt").returncode == 0, "its own is replaced"
+
+
+def test_the_work_of_others_is_replaced_only_when_asked(declip: Run, clips: Path, tmp_path: Path) -> None:
+    (tmp_path / "t.vtt").write_text("WEBVTT\n\nby hand")
+    done = declip("video", clips / "dark.mp4", "--vtt", tmp_path / "t.vtt")
+    assert done.returncode == 2
+    assert "and not by this command: --overwrite replaces it" in done.stderr.decode()
+    assert (tmp_path / "t.vtt").read_text() == "WEBVTT\n\nby hand"
+    done = declip("video", clips / "dark.mp4", "--vtt", tmp_path / "t.vtt", "--out", tmp_path / "o.csv", "--overwrite")
+    assert done.returncode == 0
+    assert "by hand" not in (tmp_path / "t.vtt").read_text()
+
+
+@pytest.mark.parametrize("option", ["--out", "--summary", "--events"])
+def test_a_failure_is_told_where_the_rows_go_to_stdout(declip: Run, tmp_path: Path, option: str) -> None:
+    Image.new("RGB", (64, 48)).save(tmp_path / "photo.jpg")
+    done = declip("video", tmp_path / "photo.jpg", option, "-", "--quiet")
+    assert done.returncode == 1
+    assert "photo.jpg: not a video" in done.stderr.decode()
+    assert "without --allow-network" in done.stderr.decode()
+    assert "declip-rt score" in done.stderr.decode(), "it may be a photo"
+
+
+def test_standard_input_is_for_frames(declip: Run) -> None:
+    done = declip("video", "-")
+    assert done.returncode == 2
+    assert "declip-rt frames -" in done.stderr.decode()
 
 
 def test_a_video_that_is_away_keeps_its_rows(declip: Run, clips: Path, tmp_path: Path) -> None:
