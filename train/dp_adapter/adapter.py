@@ -55,7 +55,7 @@ def attach(unet: UNet2DConditionModel, standards: Sequence[Standard], seed: int 
     unet.requires_grad_(False)
     device = unet.device
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)
         unet._load_ip_adapter_weights([_fresh(unet, len(standard.mean)) for standard in standards])
     for projection, standard in zip(_projections(unet), standards, strict=True):
         projection.register_buffer("mean", standard.mean.to(device), persistent=False)

@@ -131,7 +131,7 @@ class Card(_Part, frozen=True):
         found = Base.of(unet, name)
         if msgspec.structs.replace(found, name=self.base.name) != self.base:
             raise ConfigError(
-                f"the adapter was trained on {self.base}, which {found} is not; "
+                f"the adapter was trained on {self.base} and does not fit {found}; "
                 "give a base of that kind, or train an adapter on this one"
             )
 
