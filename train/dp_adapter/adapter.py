@@ -25,7 +25,7 @@ if TYPE_CHECKING:  # its import takes seconds
     from diffusers import UNet2DConditionModel
 
 TOKENS = 4  # that diffusers takes from a linear projection, always
-SPREAD = 1e-6  # a dimension that varies less in training tells nothing
+LEAST, TINY = 0.01, 1e-6  # of the mean deviation, and of 1: what varies less in training is not made large
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Standard:
     def of(cls, features: Tensor) -> Self:
         """That of features (N, D), as they come from the bundle."""
         deviation, mean = torch.std_mean(features.double(), 0, correction=0)
-        return cls(mean.float(), deviation.where(deviation > SPREAD, 1.0).float())
+        return cls(mean.float(), deviation.clamp(min=max(LEAST * deviation.mean().item(), TINY)).float())
 
 
 def attach(unet: UNet2DConditionModel, standards: Sequence[Standard], seed: int = 0) -> list[nn.Parameter]:
