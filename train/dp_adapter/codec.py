@@ -14,7 +14,7 @@ from train.distortions import RGB
 
 BLOCK = 4  # pixels a side
 CHANNELS = 3 * BLOCK**2
-# The deviation that a frequency gets, by the sum of its two numbers. Low ones stand out of the noise first and weigh more
+# The deviation of a frequency, by the sum of its two numbers. Low ones stand out of the noise first and weigh more
 # in the loss, as they do in photos, whose high ones would weigh nothing.
 GAINS = (2.0, 1.4)
 

@@ -14,33 +14,50 @@ from train.dp_adapter.toy import Toy
 
 STEPS = 20
 GUIDANCE = 2.0
+Pictures = NDArray[np.uint8]  # (N, S, S, 3)
 BATCH = 64  # pictures that are drawn at once
 
 
 def draw_all(
     toy: Toy, features: Sequence[Tensor], scales: Sequence[float], seed: int, *, one_noise: bool = False
-) -> NDArray[np.uint8]:
-    """Pictures (N, S, S, 3) with the empty text.
+) -> Pictures:
+    """Pictures with the empty text.
 
     features: what each adapter of the UNet reads, (N, 1, D). scales: one for each adapter. The seed alone gives the
     noise that picture i starts from, which with `one_noise` is that of all.
     """
     set_scales(toy.unet, scales)
-    pipeline, count, side = toy.pipeline(), len(features[0]), toy.unet.config.sample_size
-    shape = (1 if one_noise else count, toy.unet.config.in_channels, side, side)
-    noise = torch.randn(shape, generator=torch.Generator().manual_seed(seed)).expand(count, -1, -1, -1)
-    pictures = []
-    for first in range(0, count, BATCH):
-        some = slice(first, min(first + BATCH, count))
-        with torch.no_grad():
-            text = toy.condition([None] * len(noise[some]))["encoder_hidden_states"]
+    count = len(features[0])
+    noise = _noise(toy, 1 if one_noise else count, seed).expand(count, -1, -1, -1)
+    references = [torch.stack([torch.zeros_like(read), read]) for read in features]  # (2, N, 1, D): without, then with
+    return _drawn(toy, [None] * count, noise, references)
+
+
+def draw_words(toy: Toy, photos: Sequence[int], seed: int) -> Pictures:
+    """Pictures of photos by their words, of a base without adapters."""
+    return _drawn(toy, list(photos), _noise(toy, len(photos), seed), [])
+
+
+def _noise(toy: Toy, count: int, seed: int) -> Tensor:
+    config = toy.unet.config
+    shape = (count, config.in_channels, config.sample_size, config.sample_size)
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+@torch.no_grad()
+def _drawn(toy: Toy, words: Sequence[int | None], noise: Tensor, references: Sequence[Tensor]) -> Pictures:
+    pipeline, pictures = toy.pipeline(), []
+    side = toy.unet.config.sample_size * pipeline.vae_scale_factor
+    for first in range(0, len(words), BATCH):
+        some = slice(first, first + BATCH)
+        here = words[some]
         latents = pipeline(
-            prompt_embeds=text,
-            negative_prompt_embeds=text,
-            ip_adapter_image_embeds=[torch.cat([torch.zeros_like(read[some]), read[some]]) for read in features],
+            prompt_embeds=toy.condition(here)["encoder_hidden_states"],
+            negative_prompt_embeds=toy.condition([None] * len(here))["encoder_hidden_states"],
+            ip_adapter_image_embeds=[each[:, some].flatten(0, 1) for each in references] or None,
             latents=noise[some].clone(),
-            height=side * pipeline.vae_scale_factor,
-            width=side * pipeline.vae_scale_factor,
+            height=side,
+            width=side,
             num_inference_steps=STEPS,
             guidance_scale=GUIDANCE,
             output_type="latent",

@@ -24,12 +24,14 @@ from PIL import Image
 
 from declip_rt.disk import write_whole
 from declip_rt.errors import ConfigError, DeclipError
+from declip_rt.model.manifest import Estimate
+from train import intervals
 from train.distortions import RGB
 from train.dp_adapter import report
 from train.dp_adapter.__main__ import add_source, source_of
 from train.dp_adapter.card import BRANCHES
 from train.dp_adapter.config import Config, ToyConfig
-from train.dp_adapter.drawing import draw_all
+from train.dp_adapter.drawing import draw_all, draw_words
 from train.dp_adapter.encoder import Encoder
 from train.dp_adapter.grid import labelled
 from train.dp_adapter.looks import attributes, layout
@@ -75,6 +77,9 @@ def evaluate(config: Config, source: Source, out: Path, results: Path, plan: Pla
             pool.map(work, missing, chunksize=1)
     kept = {task: dict(np.load(_file(out, task, plan.pairs))) for task in tasks}
     drawn = {system: [_read(workshop, kept[task]) for task in tasks if task.system == system] for system in SYSTEMS}
+    drawn[report.IDEAL] = [
+        _read(workshop, _ideal(workshop, kept[Task(report.OURS, seed)])) for seed in range(plan.seeds)
+    ]
     facts = {
         "photos": len(workshop.material.album.rows),
         "side": config.album.side,
@@ -85,10 +90,10 @@ def evaluate(config: Config, source: Source, out: Path, results: Path, plan: Pla
         "base_steps": config.base.steps,
         "adapter_steps": config.adapters.steps,
     }
-    found = report.figures(drawn, facts["photos"])
+    found = report.figures(drawn, facts["photos"]) | {"base.words": _words(workshop)}
     results.mkdir(parents=True, exist_ok=True)
     write_whole(results / "dp_adapter.json", report.encoded(found, facts))
-    write_whole(results / "dp_adapter.md", report.page(found, tuple(SYSTEMS), facts, how).encode())
+    write_whole(results / "dp_adapter.md", report.page(found, facts, how).encode())
     sheet = _sheet(kept[Task(report.OURS, 0)]["sheet"])
     write_whole(results / "dp_adapter.png", partial(sheet.save, format="PNG"))
 
@@ -159,6 +164,20 @@ def _read(workshop: Workshop, made: Arrays) -> Drawn:
         changes=changes,
         unshown=unshown,
     )
+
+
+def _ideal(workshop: Workshop, made: Arrays) -> Arrays:
+    """As if the very target were drawn: the semantic reference's photo under the perceptual reference's look."""
+    album, features = workshop.material.album, workshop.material.features
+    target = album.number(made["semantic"] // album.config.looks, made["perceptual"] % album.config.looks)
+    own = {f"own {name}": features[name][target].numpy() for name in (*BRANCHES, "scores")}
+    return {**{name: made[name] for name in BRANCHES}, **own, "drawn": np.stack(album.pictures(target))}
+
+
+def _words(workshop: Workshop) -> Estimate:
+    """How often the base is recognised to draw a photo by its word."""
+    photos = np.tile(np.arange(len(workshop.material.album.rows)), 4)
+    return intervals.mean(_nearest(draw_words(workshop.base, photos, 0), _layouts(workshop)) == photos)
 
 
 def _layouts(workshop: Workshop) -> NDArray[np.float64]:

@@ -15,7 +15,8 @@ def test_a_shift_draws_times_near_the_noise():
     even, high = (diffusion.times(4000, 1000, shift, torch.Generator().manual_seed(0)) for shift in (1.0, 3.0))
     assert even.float().mean() == pytest.approx(500, abs=15)
     assert high.float().mean() > 650
-    assert (even.min() >= 0) and (high.max() <= 999)
+    assert even.min() >= 0
+    assert high.max() <= 999
 
 
 def test_noise_or_velocity_is_said():

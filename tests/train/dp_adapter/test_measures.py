@@ -75,9 +75,19 @@ def test_an_interval_holds_the_value_and_is_wider_where_trainings_differ():
 
 def test_the_report_has_every_figure_and_says_what_holds():
     systems = {"dp_adapter": ("perceptual", "semantic"), "coarse": ("perceptual", "perceptual")}
-    found = report.figures({name: [drawn(*obeyed, seed) for seed in range(3)] for name, obeyed in systems.items()}, PHOTOS)
-    keys = {"transfer.noise.coarse", "look_leak.noise.coarse", "content.coarse.semantic", "content.dp_adapter.perceptual"}
+    found = report.figures(
+        {name: [drawn(*obeyed, seed) for seed in range(3)] for name, obeyed in systems.items()}, PHOTOS
+    )
+    keys = {
+        "transfer.noise.coarse",
+        "look_leak.noise.coarse",
+        "content.coarse.semantic",
+        "content.dp_adapter.perceptual",
+    }
     assert keys | {"disentanglement.coarse", "dial.noise.monotone", "quality.technical.coarse"} <= found.keys()
+    found["base.words"] = found["content.coarse.semantic"]
+    facts = {"photos": PHOTOS, "side": 32, "held_out": 2, "trainings": 3, "pairs": COUNT}
+    assert "| transfer: noise | 1.000" in report.page(found, facts, "")
     said = [verdict.holds for verdict in report.verdicts(found, tuple(systems))]
     assert said == [True, True, True, True, True]
     worse = found | {"transfer.noise.dp_adapter": found["look_leak.noise.dp_adapter"]}

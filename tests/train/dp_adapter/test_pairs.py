@@ -53,7 +53,9 @@ def test_references_are_left_out_as_often_as_asked():
 
 
 def features() -> dict[str, torch.Tensor]:
-    return {name: torch.arange(6.0)[:, None] + add for name, add in (("perceptual", 10), ("semantic", 20), ("coarse", 30))}
+    return {
+        name: torch.arange(6.0)[:, None] + add for name, add in (("perceptual", 10), ("semantic", 20), ("coarse", 30))
+    }
 
 
 PAIRS = Pairs(np.array([0, 1]), np.array([2, 3]), np.array([4, 5]))

@@ -102,7 +102,9 @@ def test_words_name_the_photos_and_are_left_out_at_times(tmp_path: Path):
     album = workshop.material.album
     batches = Batches(album, torch.arange(float(len(album)))[:, None, None, None], workshop.config.base, 0)
     some = [batches[i] for i in range(100)]
-    words, photos = (torch.cat(each) for each in ([b["words"] for b in some], [b["latents"].flatten() // 6 for b in some]))
+    words, photos = (
+        torch.cat(each) for each in ([b["words"] for b in some], [b["latents"].flatten() // 6 for b in some])
+    )
     told = words < len(album.rows)
     assert torch.equal(words[told], photos[told].long())
     assert 0.1 < (~told).float().mean() < 0.3
@@ -134,7 +136,16 @@ def test_the_command_trains_and_says_what_is_wrong(tmp_path: Path):
         "[base]\nsteps = 2\nbatch = 4\nchannels = [16, 32]\nwidth = 16\nworkers = 0\n"
         "[adapters]\nsteps = 2\nbatch = 4\nworkers = 0\n"
     )
-    command = [sys.executable, "-m", "train.dp_adapter", tmp_path / "c.toml", "--out", tmp_path / "run", "--pairs", "self"]
+    command = [
+        sys.executable,
+        "-m",
+        "train.dp_adapter",
+        tmp_path / "c.toml",
+        "--out",
+        tmp_path / "run",
+        "--pairs",
+        "self",
+    ]
     subprocess.run([*command, "--manifest", tmp_path / "i2t.jsonl"], check=True, capture_output=True)
     assert Card.read(tmp_path / "run" / "adapter").base.name == "toy"
     assert (tmp_path / "run" / "self-0.pt").is_file()

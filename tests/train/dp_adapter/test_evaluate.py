@@ -1,0 +1,79 @@
+"""The whole page, of trainings of seconds."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from declip_rt.errors import ConfigError
+from tests.train.dp_adapter import albums
+from train.dp_adapter import evaluate as module
+from train.dp_adapter.evaluate import Plan, evaluate
+from train.dp_adapter.looks import ATTRIBUTES
+from train.dp_adapter.pairs import SYSTEMS
+from train.dp_adapter.run import Workshop
+
+PLAN = Plan(seeds=1, pairs=6, jobs=1)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("evaluate")
+    evaluate(albums.config(), albums.source(folder), folder / "run", folder / "results", PLAN, "By a test.")
+    return folder
+
+
+def test_the_page_has_every_figure(made: Path):
+    found = json.loads((made / "results" / "dp_adapter.json").read_bytes())["figures"]
+    for system in SYSTEMS:
+        for attribute in ATTRIBUTES:
+            for key in (f"transfer.{attribute}.{system}", f"look_leak.{attribute}.{system}"):
+                assert -1 <= found[key]["low"] <= found[key]["high"] <= 1
+        assert {
+            f"content.{system}.semantic",
+            f"content.{system}.perceptual",
+            f"disentanglement.{system}",
+        } <= found.keys()
+    page = (made / "results" / "dp_adapter.md").read_text()
+    assert page.index("## Both branches alive") < page.index("## Control")
+    assert Image.open(made / "results" / "dp_adapter.png").width > 6 * 128
+
+
+def test_the_target_itself_is_the_ceiling(made: Path):
+    found = json.loads((made / "results" / "dp_adapter.json").read_bytes())["figures"]
+    assert found["content.target.semantic"]["value"] == 4
+    index = {system: found[f"disentanglement.{system}"]["value"] for system in (*SYSTEMS, "target")}
+    assert max(index, key=index.get) == "target"
+
+
+def test_references_are_of_held_out_looks_and_other_photos(made: Path):
+    with np.load(made / "run" / "drawn" / "dp_adapter-0-6.npz") as arrays:
+        perceptual, semantic = (np.divmod(arrays[name], 6) for name in ("perceptual", "semantic"))
+    assert min(perceptual[1].min(), semantic[1].min()) >= 4
+    assert (perceptual[0] != semantic[0]).all()
+
+
+def test_what_is_there_is_not_made_again(made: Path, monkeypatch: pytest.MonkeyPatch):
+    before = (made / "results" / "dp_adapter.json").read_bytes()
+    monkeypatch.setattr(Workshop, "trained", None)
+    monkeypatch.setattr(module, "draw_all", None)
+    evaluate(albums.config(), albums.source(made), made / "run", made / "results", PLAN, "By a test.")
+    assert (made / "results" / "dp_adapter.json").read_bytes() == before
+
+
+def test_no_scale_is_the_base_and_each_changes_the_picture(made: Path):
+    with np.load(made / "run" / "drawn" / "dp_adapter-0-6.npz") as arrays:
+        both, look, content = (arrays[name] for name in ("drawn", "at 1 0", "at 0 1"))
+        assert np.array_equal(both, arrays["at 1 1"])
+        assert (both != look).any()
+        assert (both != content).any()
+
+
+def test_a_real_base_is_refused(tmp_path: Path):
+    import msgspec
+
+    config = msgspec.structs.replace(albums.config(), base="folder")
+    with pytest.raises(ConfigError, match="make `base` a table"):
+        evaluate(config, albums.source(tmp_path), tmp_path, tmp_path, PLAN, "")
