@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from diffusers import DDPMPipeline, DDPMScheduler, UNet2DModel
 from PIL import Image
 
 from declip_rt import Bundle, Scorer
@@ -156,6 +155,8 @@ def test_a_folder_that_holds_no_pipeline_is_told(
 
 
 def test_a_pipeline_of_another_kind_is_told(sd1: Made, tmp_path: Path) -> None:
+    from diffusers import DDPMPipeline, DDPMScheduler, UNet2DModel
+
     unet = UNet2DModel(
         sample_size=8,
         block_out_channels=(8,),

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 import torch
-from diffusers import UNet2DConditionModel
 from torch.utils.flop_counter import FlopCounterMode
 
 from declip_rt import Bundle
@@ -36,6 +35,8 @@ BASES: dict[str, tuple[int, int, dict[str, Any]]] = {  # pixels, cross_attention
 
 @pytest.mark.parametrize("name", BASES)
 def test_the_page_tells_the_sizes(name: str, bundle: Bundle) -> None:
+    from diffusers import UNet2DConditionModel
+
     pixels, width, config = BASES[name]
     with torch.device("meta"):
         unet = UNet2DConditionModel(cross_attention_dim=width, **config)
