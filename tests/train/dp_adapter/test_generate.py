@@ -121,7 +121,7 @@ def test_references_may_be_features(call: Call, bundle: Bundle, photo: Path, tmp
         ("--perceptual PHOTO --out FOLDER/out.txt", "--out must end in .png"),
         ("--perceptual PHOTO --lambda-s 1 --out FOLDER/out.png", "--lambda-s is of --semantic: give that, too"),
         ("--perceptual PHOTO --lambda-p 0 1 --out FOLDER/out.png", "--out takes one --lambda-p; more are for --grid"),
-        ("--perceptual PHOTO --out FOLDER/gone/out.png", "gone/out.png: No such file or directory; give another file"),
+        ("--perceptual PHOTO --out FOLDER/gone/out.png", "gone is no folder; make it first"),
         ("--perceptual PHOTO --out FOLDER/out.png --device cuda:99", "--device cuda:99 cannot be used"),
     ],
 )
