@@ -7,7 +7,7 @@ diffusers loads. Two adapters, one on the perceptual and one on the semantic fea
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -122,9 +122,9 @@ def _width(unet: UNet2DConditionModel) -> int:
     return Base.of(unet, "the base").cross_attention_dim
 
 
-def _places(unet: UNet2DConditionModel) -> Iterator[int]:
-    """1, 3, 5, ...: of old the self-attentions had the even numbers."""
-    return iter(range(1, 2 * len(cross_attentions(unet)), 2))
+def _places(unet: UNet2DConditionModel) -> range:
+    """1, 3, 5, ...: the format leaves the even numbers to self-attentions."""
+    return range(1, 2 * len(crossing(unet)), 2)
 
 
 def _processors(unet: UNet2DConditionModel) -> list[nn.Module]:

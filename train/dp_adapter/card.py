@@ -153,6 +153,7 @@ def crossing(unet: UNet2DConditionModel) -> list[str]:
 def written(folder: Path) -> Iterator[Path]:
     """Gives an empty folder to fill, which takes the place of `folder` once it is whole.
 
+    A run that is killed in between leaves the older one beside it, as FOLDER.old.
     Raises ConfigError where there is something else than an adapter in `folder`, and OSError.
     """
     if folder.exists() and not (folder / NAME).is_file() and (not folder.is_dir() or any(folder.iterdir())):

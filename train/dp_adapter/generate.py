@@ -150,8 +150,11 @@ def _run(options: argparse.Namespace) -> None:
 def _checked(options: argparse.Namespace) -> dict[str, str]:
     """The sources that were given, by adapter. Raises ConfigError where the options are at odds."""
     for option in ("out", "grid"):
-        if (path := getattr(options, option)) and path.suffix.lower() not in SUFFIXES:
+        path = getattr(options, option)
+        if path and path.suffix.lower() not in SUFFIXES:
             raise ConfigError(f"--{option} must end in {', '.join(SUFFIXES)}, not be {path.name}")
+        if path and not path.parent.is_dir():
+            raise ConfigError(f"--{option}: {path.parent} is no folder; make it first")
     if not (options.out or options.grid):
         raise ConfigError("give a file to write: --out for a picture, --grid for a grid over both scales")
     sources = {name: source for name in BRANCHES if (source := getattr(options, name))}

@@ -4,21 +4,16 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from diffusers import (
-    AutoencoderKL,
-    DDIMScheduler,
-    DiffusionPipeline,
-    StableDiffusionPipeline,
-    StableDiffusionXLPipeline,
-    UNet2DConditionModel,
-)
 from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
 from train.dp_adapter.adapter import Standard, attach
+
+if TYPE_CHECKING:  # who only collects tests need not wait for it
+    import diffusers
 
 KINDS = ("sd1", "sd2", "sdxl")
 WIDTHS = {"sd1": 24, "sd2": 32, "sdxl": 48}  # cross_attention_dim, which is that of the text; XL joins two towers
@@ -26,6 +21,8 @@ WIDTHS = {"sd1": 24, "sd2": 32, "sdxl": 48}  # cross_attention_dim, which is tha
 
 def write(kind: str, folder: Path) -> Path:
     """Saves a pipeline of a kind, and returns its folder."""
+    from diffusers import DiffusionPipeline, StableDiffusionPipeline, StableDiffusionXLPipeline
+
     torch.manual_seed(0)
     tokenizer = _tokenizer(folder)
     parts: dict[str, Any] = {"vae": _vae(), "unet": unet(kind), "tokenizer": tokenizer, "scheduler": _scheduler(kind)}
@@ -39,8 +36,10 @@ def write(kind: str, folder: Path) -> Path:
     return folder / kind
 
 
-def unet(kind: str) -> UNet2DConditionModel:
+def unet(kind: str) -> diffusers.UNet2DConditionModel:
     """The UNet of a kind, with the same weights each time."""
+    from diffusers import UNet2DConditionModel
+
     torch.manual_seed(1)
     own: dict[str, Any] = {
         "sd1": {"attention_head_dim": 4},
@@ -83,12 +82,16 @@ def inputs(kind: str, count: int = 2) -> dict[str, Any]:
     return given
 
 
-def _scheduler(kind: str) -> DDIMScheduler:
+def _scheduler(kind: str) -> diffusers.DDIMScheduler:
+    from diffusers import DDIMScheduler
+
     predicted = "v_prediction" if kind == "sd2" else "epsilon"
     return DDIMScheduler(clip_sample=False, set_alpha_to_one=False, steps_offset=1, prediction_type=predicted)
 
 
-def _vae() -> AutoencoderKL:
+def _vae() -> diffusers.AutoencoderKL:
+    from diffusers import AutoencoderKL
+
     return AutoencoderKL(
         block_out_channels=(8, 8),
         norm_num_groups=2,
@@ -131,7 +134,7 @@ def features(seed: int, count: int = 2, dimension: int = 768) -> Tensor:
     return nn.functional.normalize(drawn + torch.linspace(-2, 3, dimension), dim=1)
 
 
-def trained(kind: str) -> UNet2DConditionModel:
+def trained(kind: str) -> diffusers.UNet2DConditionModel:
     """The UNet of a kind with two adapters that were trained for a step."""
     model = unet(kind)
     parameters = attach(model, [Standard.of(features(seed, 50)) for seed in (10, 20)])
@@ -140,7 +143,7 @@ def trained(kind: str) -> UNet2DConditionModel:
     return model
 
 
-def predict(model: UNet2DConditionModel, kind: str) -> Tensor:
+def predict(model: diffusers.UNet2DConditionModel, kind: str) -> Tensor:
     """What a UNet with two adapters predicts for two references each."""
     given = inputs(kind)
     given["added_cond_kwargs"]["image_embeds"] = [features(seed)[:, None] for seed in (1, 2)]

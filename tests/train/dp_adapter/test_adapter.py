@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 import torch
-from diffusers import DiffusionPipeline
 from numpy.typing import NDArray
 from safetensors.torch import load_file
 from torch import nn
@@ -19,11 +18,16 @@ from tests.train.dp_adapter import pipelines
 from tests.train.dp_adapter.conftest import Made
 from train.dp_adapter.adapter import Standard, attach, cross_attentions, save, set_scales, state_dicts
 
+if TYPE_CHECKING:
+    import diffusers
+
 FILES = ["perceptual.safetensors", "semantic.safetensors"]
 
 
-def opened(base: Path, adapter: Path | None = None) -> DiffusionPipeline:
+def opened(base: Path, adapter: Path | None = None) -> diffusers.DiffusionPipeline:
     """A pipeline as anybody opens it, with the adapter as anybody loads it."""
+    from diffusers import DiffusionPipeline
+
     pipeline = DiffusionPipeline.from_pretrained(base)
     pipeline.set_progress_bar_config(disable=True)
     if adapter is not None:
@@ -32,7 +36,7 @@ def opened(base: Path, adapter: Path | None = None) -> DiffusionPipeline:
     return pipeline
 
 
-def drawn(pipeline: DiffusionPipeline, guidance: float = 1.0, **given: Any) -> NDArray[np.float32]:
+def drawn(pipeline: diffusers.DiffusionPipeline, guidance: float = 1.0, **given: Any) -> NDArray[np.float32]:
     generator = torch.Generator().manual_seed(3)
     called = {"num_inference_steps": 3, "guidance_scale": guidance, "generator": generator, "output_type": "np"}
     return pipeline("a cat", **called, **given).images[0]

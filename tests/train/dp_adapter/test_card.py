@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -51,13 +52,14 @@ def test_a_base_of_the_same_width_with_fewer_attentions_is_refused(sd1: Made) ->
         card.check_base(pipelines.unet("sd1"), "mine")
 
 
-@pytest.mark.parametrize("change", [{"sha256": "a" * 64}, {"features": 512}])
+@pytest.mark.parametrize("change", [{"name": "other"}, {"sha256": "a" * 64}, {"features": 512}])
 def test_another_declip_is_refused_with_both_names(sd1: Made, bundle: Bundle, change: dict[str, Any]) -> None:
     card, own = Card.read(sd1.adapter), Declip.of(bundle)
     card.check_declip(own)
-    other = replace(own, name="other", **change)
-    with pytest.raises(ConfigError, match=r"features of declip-tiny \(.*, 768 .*, not of other \(.*; give that bundle"):
+    other = replace(own, **change)
+    with pytest.raises(ConfigError, match=r"features of declip-tiny \(.*, 768 .*, not of .*; give that bundle") as told:
         card.check_declip(other)
+    assert f"not of {other};" in str(told.value)
 
 
 @pytest.mark.parametrize(
@@ -101,6 +103,21 @@ def test_an_adapter_takes_the_place_of_an_older_one_whole_or_not_at_all(adapter:
         (partial / NAME).write_text("new")
     assert {file.name: file.read_text() for file in adapter.iterdir()} == {NAME: "new"}
     assert [each.name for each in adapter.parent.iterdir()] == [adapter.name]
+
+
+def test_a_run_that_is_killed_while_it_replaces_an_adapter_leaves_the_older_one(
+    adapter: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def replace_once(source: Path, target: Path, move: Callable[[Path, Path], None] = os.replace) -> None:
+        if source.suffix == ".partial":
+            raise KeyboardInterrupt
+        move(source, target)
+
+    before = Card.read(adapter)
+    monkeypatch.setattr(os, "replace", replace_once)
+    with pytest.raises(KeyboardInterrupt), written(adapter) as partial:
+        (partial / NAME).touch()
+    assert Card.read(adapter.with_name("adapter.old")) == before
 
 
 def test_other_files_are_not_replaced(tmp_path: Path) -> None:

@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from diffusers import DDPMPipeline, DDPMScheduler, UNet2DModel
 from PIL import Image
 
 from declip_rt import Bundle, Scorer
@@ -122,7 +121,7 @@ def test_references_may_be_features(call: Call, bundle: Bundle, photo: Path, tmp
         ("--perceptual PHOTO --out FOLDER/out.txt", "--out must end in .png"),
         ("--perceptual PHOTO --lambda-s 1 --out FOLDER/out.png", "--lambda-s is of --semantic: give that, too"),
         ("--perceptual PHOTO --lambda-p 0 1 --out FOLDER/out.png", "--out takes one --lambda-p; more are for --grid"),
-        ("--perceptual PHOTO --out FOLDER/gone/out.png", "gone/out.png: No such file or directory; give another file"),
+        ("--perceptual PHOTO --out FOLDER/gone/out.png", "gone is no folder; make it first"),
         ("--perceptual PHOTO --out FOLDER/out.png --device cuda:99", "--device cuda:99 cannot be used"),
     ],
 )
@@ -156,6 +155,8 @@ def test_a_folder_that_holds_no_pipeline_is_told(
 
 
 def test_a_pipeline_of_another_kind_is_told(sd1: Made, tmp_path: Path) -> None:
+    from diffusers import DDPMPipeline, DDPMScheduler, UNet2DModel
+
     unet = UNet2DModel(
         sample_size=8,
         block_out_channels=(8,),
