@@ -37,12 +37,12 @@ class DiffusionConfig(LoopConfig, frozen=True, kw_only=True, forbid_unknown_fiel
 
 
 class ToyConfig(DiffusionConfig, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A small base that is trained here: its text is one word for each photo of the album."""
+    """A small base that is trained here: its text is a word for the photo and a few for the look."""
 
     channels: tuple[Positive, ...] = (64, 128)  # of the UNet's levels
     width: Positive = 64  # of its cross-attention
     tokens: Positive = 4  # of a word
-    wordless: Share = 0.2  # of the pictures have the empty text
+    wordless: Share = 0.3  # of the pictures have no word for the photo, and as many none for the look
 
 
 class AdapterConfig(DiffusionConfig, frozen=True, kw_only=True, forbid_unknown_fields=True):

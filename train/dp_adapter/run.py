@@ -81,7 +81,8 @@ def train(config: Config, source: Source, out: Path) -> Path:
     """Trains a DP-Adapter and returns its folder. Raises DeclipError."""
     workshop = Workshop.open(config, source, out)
     pairs = config.adapters.pairs
-    base = workshop.trained(pairs, replace(SYSTEMS["dp_adapter"], pairs=pairs), config.seed)
+    name = "self" if pairs == "self" else "dp_adapter"  # as evaluate calls them
+    base = workshop.trained(name, replace(SYSTEMS["dp_adapter"], pairs=pairs), config.seed)
     if parallel.rank() == 0:
         save(base.unet, out / "adapter", workshop.bundle, workshop.base.name)
         log.info("%s written", out / "adapter")

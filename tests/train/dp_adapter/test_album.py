@@ -45,12 +45,12 @@ def test_variants_and_photos_of_other_names_are_no_photos(tmp_path):
     variant = Row("photo0.png", edits=(Distortion("blur", 2.0),))
     taken = Album.of(type(source)((*source.rows, variant), tmp_path), AlbumConfig(side=16, looks=6, held_out=2), 0)
     assert len(taken.rows) == albums.COUNT
-    with pytest.raises(ConfigError, match="album.photos is 4, but there are 1"):
+    with pytest.raises(ConfigError, match=r"album.photos is 4, but there are 1"):
         Album.of(source, msgspec.structs.replace(CONFIG, named="photo3"), 0)
 
 
 def test_looks_must_be_left_on_both_sides(tmp_path):
-    with pytest.raises(ConfigError, match="album.held_out is 5 of 6 looks"):
+    with pytest.raises(ConfigError, match=r"album.held_out is 5 of 6 looks"):
         Album.of(albums.source(tmp_path), msgspec.structs.replace(CONFIG, held_out=5), 0)
 
 

@@ -96,7 +96,7 @@ def test_the_base_sees_no_held_out_look(tmp_path: Path):
 
 
 def test_words_name_the_photos_and_are_left_out_at_times(tmp_path: Path):
-    from train.dp_adapter.toy import Batches
+    from train.dp_adapter.toy import LEVELS, Batches
 
     workshop = opened(tmp_path, albums.config())
     album = workshop.material.album
@@ -107,7 +107,11 @@ def test_words_name_the_photos_and_are_left_out_at_times(tmp_path: Path):
     )
     told = words < len(album.rows)
     assert torch.equal(words[told], photos[told].long())
-    assert 0.1 < (~told).float().mean() < 0.3
+    levels = torch.cat([b["levels"] for b in some])
+    silent = (levels == LEVELS).all(1)
+    assert not (levels == LEVELS).any(1)[~silent].any()
+    assert all(0.2 < share.float().mean() < 0.4 for share in (~told, silent))
+    assert (silent & ~told).float().mean() == pytest.approx(0.09, abs=0.05)
 
 
 def test_another_systems_checkpoint_is_refused(tmp_path: Path):
