@@ -1,4 +1,4 @@
-"""What trained adapters draw for references, by diffusers' own pipeline."""
+"""What trained adapters draw for references."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from train.dp_adapter.adapter import set_scales
 from train.dp_adapter.toy import Toy
 
 STEPS = 20
-GUIDANCE = 2.0
+GUIDANCE = 3.0
 Pictures = NDArray[np.uint8]  # (N, S, S, 3)
 BATCH = 64  # pictures that are drawn at once
 
@@ -46,21 +46,17 @@ def _noise(toy: Toy, count: int, seed: int) -> Tensor:
 
 @torch.no_grad()
 def _drawn(toy: Toy, words: Sequence[int | None], noise: Tensor, references: Sequence[Tensor]) -> Pictures:
-    pipeline, pictures = toy.pipeline(), []
-    side = toy.unet.config.sample_size * pipeline.vae_scale_factor
+    """What diffusers' pipeline does, which gives all pictures of a batch the same references."""
+    pictures = []
     for first in range(0, len(words), BATCH):
         some = slice(first, first + BATCH)
-        here = words[some]
-        latents = pipeline(
-            prompt_embeds=toy.condition(here)["encoder_hidden_states"],
-            negative_prompt_embeds=toy.condition([None] * len(here))["encoder_hidden_states"],
-            ip_adapter_image_embeds=[each[:, some].flatten(0, 1) for each in references] or None,
-            latents=noise[some].clone(),
-            height=side,
-            width=side,
-            num_inference_steps=STEPS,
-            guidance_scale=GUIDANCE,
-            output_type="latent",
-        ).images
+        latents, here = noise[some], words[some]
+        text = toy.condition([*[None] * len(here), *here])["encoder_hidden_states"]
+        read = {"image_embeds": [each[:, some].flatten(0, 1) for each in references]}
+        toy.scheduler.set_timesteps(STEPS)
+        for time in toy.scheduler.timesteps:
+            said = toy.unet(torch.cat([latents, latents]), time, text, added_cond_kwargs=read).sample
+            without, given = said.chunk(2)
+            latents = toy.scheduler.step(without + GUIDANCE * (given - without), time, latents).prev_sample
         pictures += toy.decode(latents)
     return np.stack(pictures)

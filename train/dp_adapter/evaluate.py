@@ -154,7 +154,7 @@ def _read(workshop: Workshop, made: Arrays) -> Drawn:
         unshown = _nearest(made[_named((1.0, 0.0))], photos)
     return Drawn(
         attributes=_measured(pictures),
-        wanted={place: _measured(album.pictures(made[place])) for place in BRANCHES},
+        wanted={place: _measured(_pictures(workshop, made[place])) for place in BRANCHES},
         nearest=_nearest(pictures, photos),
         photos=shown,
         margins={
@@ -173,7 +173,7 @@ def _ideal(workshop: Workshop, made: Arrays) -> Arrays:
     album, features = workshop.material.album, workshop.material.features
     target = album.number(made["semantic"] // album.config.looks, made["perceptual"] % album.config.looks)
     own = {f"own {name}": features[name][target].numpy() for name in (*BRANCHES, "scores")}
-    return {**{name: made[name] for name in BRANCHES}, **own, "drawn": np.stack(album.pictures(target))}
+    return {**{name: made[name] for name in BRANCHES}, **own, "drawn": _pictures(workshop, target)}
 
 
 def _words(workshop: Workshop) -> Estimate:
@@ -187,8 +187,13 @@ def _layouts(workshop: Workshop) -> NDArray[np.float64]:
     album = workshop.material.album
     some = np.asarray(album.learnt)
     return np.stack(
-        [layout(np.stack(album.pictures(album.number(photo, some)))).mean(0) for photo in range(len(album.rows))]
+        [layout(_pictures(workshop, album.number(photo, some))).mean(0) for photo in range(len(album.rows))]
     )
+
+
+def _pictures(workshop: Workshop, numbers: Sequence[int]) -> NDArray[np.uint8]:
+    """Those of the album, back from their latents, of which the base loses nothing."""
+    return np.stack(workshop.base.decode(workshop.material.latents(numbers)))
 
 
 def _measured(pictures: Sequence[RGB] | NDArray[np.uint8]) -> NDArray[np.float64]:

@@ -44,7 +44,7 @@ class Workshop:
         features = album.features(Encoder(bundle, torch.get_num_threads()), out / "features")
         make = _toy if isinstance(config.base, ToyConfig) else _stable_diffusion
         base, latents, texts = make(config, album, out)
-        return cls(config, base, Material(album, features, latents, texts), bundle, out)
+        return cls(config, base, Material(album, features, latents, texts, bundle.hash), bundle, out)
 
     def trained(self, name: str, system: System, seed: int) -> Base:
         """The base with a system's adapters, trained or as the checkpoint has them; a workshop has one such base."""

@@ -18,6 +18,7 @@ from train.dp_adapter.adapter import Standard, attach
 from train.dp_adapter.album import Album
 from train.dp_adapter.config import AdapterConfig
 from train.dp_adapter.pairs import System, draw, presence
+from train.features import digest
 from train.loop import Stage, fit, key
 
 Latents = Callable[[Sequence[int]], Tensor]  # (B, C, H, W) of an album's pictures by their numbers
@@ -42,11 +43,13 @@ class Material:
     features: dict[str, Tensor]  # (N, D)
     latents: Latents
     texts: Sequence[Any]
+    bundle: str  # the hash of the one that gave the features
 
 
 def train(base: Base, material: Material, system: System, config: AdapterConfig, seed: int, checkpoint: Path) -> None:
     """Attaches the adapters of a system to the base's UNet and trains them. Keeps a checkpoint."""
     album = material.album
+    frozen = digest(base.unet.state_dict().values())
     learnt = album.number(np.arange(len(album.rows))[:, None], np.asarray(album.learnt)).ravel()
     standards = [Standard.of(material.features[name][learnt]) for name, _ in system.reads]
     attach(base.unet, standards, seed)
@@ -58,7 +61,7 @@ def train(base: Base, material: Material, system: System, config: AdapterConfig,
         images=config.batch,
         losses=lambda batch: {"diffusion": _loss(base, config, batch) / parallel.world()},
         weights={"diffusion": 1.0},
-        key=key(config, album.key, system, base.name, seed),
+        key=key(config, album.key, material.bundle, system, frozen, seed),
         seed=seed,
     )
     fit(stage, config)

@@ -55,6 +55,13 @@ def test_references_are_of_held_out_looks_and_other_photos(made: Path):
     assert (perceptual[0] != semantic[0]).all()
 
 
+def test_pictures_come_back_from_their_latents(made: Path):
+    workshop = Workshop.open(albums.config(), albums.source(made), made / "run")
+    numbers = range(len(workshop.material.album))
+    back = workshop.base.decode(workshop.material.latents(numbers))
+    assert np.array_equal(np.stack(back), np.stack(workshop.material.album.pictures(numbers)))
+
+
 def test_what_is_there_is_not_made_again(made: Path, monkeypatch: pytest.MonkeyPatch):
     before = (made / "results" / "dp_adapter.json").read_bytes()
     monkeypatch.setattr(Workshop, "trained", None)

@@ -120,6 +120,15 @@ def test_another_systems_checkpoint_is_refused(tmp_path: Path):
         opened(tmp_path, albums.config()).trained("a", SYSTEMS["self"], 0)
 
 
+def test_a_checkpoint_of_another_base_is_refused(tmp_path: Path):
+    opened(tmp_path, albums.config()).trained("a", SYSTEMS["dp_adapter"], 0)
+    workshop = opened(tmp_path, albums.config())
+    with torch.no_grad():
+        workshop.base.unet.conv_in.weight[0] += 1
+    with pytest.raises(ConfigError, match="other settings or data"):
+        workshop.trained("a", SYSTEMS["dp_adapter"], 0)
+
+
 @pytest.mark.parametrize("kind", ["sd1", "sdxl"])
 def test_adapters_of_stable_diffusion_load_into_its_pipeline(kind: str, tmp_path: Path, bundle: Bundle):
     base = pipelines.write(kind, tmp_path)
