@@ -27,7 +27,7 @@ from declip_rt.errors import ConfigError, DeclipError
 from declip_rt.model.manifest import Estimate
 from train import intervals
 from train.distortions import RGB
-from train.dp_adapter import report
+from train.dp_adapter import drawing, report
 from train.dp_adapter.__main__ import add_source, source_of
 from train.dp_adapter.card import BRANCHES
 from train.dp_adapter.config import Config, ToyConfig
@@ -89,6 +89,8 @@ def evaluate(config: Config, source: Source, out: Path, results: Path, plan: Pla
         "pairs": plan.pairs,
         "base_steps": config.base.steps,
         "adapter_steps": config.adapters.steps,
+        "steps": drawing.STEPS,
+        "guidance": drawing.GUIDANCE,
     }
     found = report.figures(drawn, facts["photos"]) | {"base.words": _words(workshop)}
     results.mkdir(parents=True, exist_ok=True)

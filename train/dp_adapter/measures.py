@@ -47,13 +47,23 @@ Statistic = Callable[[Drawn, Places], float]
 
 def estimate(statistic: Statistic, trainings: Sequence[Drawn]) -> Estimate:
     """The mean of a statistic over trainings, and its 95 % interval: trainings, then pairs of each, are drawn anew."""
-    rng = np.random.default_rng(0)
-    found = []
-    for _ in range(RESAMPLES):
-        some = [trainings[i] for i in rng.integers(len(trainings), size=len(trainings))]
-        found.append(np.mean([statistic(one, rng.integers(len(one), size=len(one))) for one in some]))
+    return _estimate(lambda training, some: statistic(trainings[training], some), trainings)
+
+
+def difference(statistic: Statistic, more: Sequence[Drawn], less: Sequence[Drawn]) -> Estimate:
+    """By how much a system's statistic is above another's, whose trainings have the same seeds and pairs."""
+    return _estimate(lambda training, some: statistic(more[training], some) - statistic(less[training], some), more)
+
+
+def _estimate(statistic: Callable[[int, Places], float], trainings: Sequence[Drawn]) -> Estimate:
+    rng, count = np.random.default_rng(0), len(trainings)
+    sizes = [len(one) for one in trainings]
+    found = [
+        np.mean([statistic(i, rng.integers(sizes[i], size=sizes[i])) for i in rng.integers(count, size=count)])
+        for _ in range(RESAMPLES)
+    ]
     low, high = np.nanpercentile(found, (2.5, 97.5))
-    return Estimate(float(np.mean([statistic(one, np.arange(len(one))) for one in trainings])), float(low), float(high))
+    return Estimate(float(np.mean([statistic(i, np.arange(sizes[i])) for i in range(count)])), float(low), float(high))
 
 
 def follows(attribute: str, reference: str) -> Statistic:

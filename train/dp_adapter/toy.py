@@ -21,6 +21,7 @@ from torch.utils.data import Dataset
 
 from declip_rt.disk import write_whole
 from declip_rt.errors import ConfigError
+from train import parallel
 from train.distortions import RGB
 from train.dp_adapter import diffusion
 from train.dp_adapter.album import Album
@@ -117,13 +118,13 @@ def train(album: Album, pictures: Tensor, config: ToyConfig, seed: int, out: Pat
         model=toy,
         batches=lambda: Batches(album, latents, config, seed),
         images=config.batch,
-        losses=lambda batch: {"diffusion": _loss(toy, config, batch)},
+        losses=lambda batch: {"diffusion": _loss(toy, config, batch) / parallel.world()},
         weights={"diffusion": 1.0},
         key=key(config, album.key, seed),
         seed=seed,
     )
     fit(stage, config)
-    if not (out / "base").exists():
+    if parallel.rank() == 0 and not (out / "base").exists():
         toy.save(out / "base")
     return toy.eval()
 
@@ -136,7 +137,7 @@ class Batches(Dataset[dict[str, Tensor]]):
         self.levels = _levels([album.looks[look] for look in album.learnt])
 
     def __getitem__(self, i: int) -> dict[str, Tensor]:
-        rng, config = np.random.default_rng((self.seed, i)), self.config
+        rng, config = np.random.default_rng((self.seed, i * parallel.world() + parallel.rank())), self.config
         photo = rng.integers(len(self.album.rows), size=config.batch)
         look = rng.integers(len(self.album.learnt), size=config.batch)
         words = np.where(rng.random(config.batch) < config.wordless, len(self.album.rows), photo)

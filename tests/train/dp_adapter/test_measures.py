@@ -73,6 +73,14 @@ def test_an_interval_holds_the_value_and_is_wider_where_trainings_differ():
     assert wide.low < 0.34 < 0.99 < wide.high
 
 
+def test_a_difference_is_of_the_same_pairs():
+    some = [drawn("perceptual", "semantic", seed) for seed in range(3)]
+    worse = [drawn("perceptual", "perceptual", seed) for seed in range(3)]
+    none, much = (measures.difference(measures.disentanglement, some, other) for other in (some, worse))
+    assert (none.value, none.low, none.high) == (0, 0, 0)
+    assert (much.value, much.low, much.high) == pytest.approx((1, 1, 1))
+
+
 def test_the_report_has_every_figure_and_says_what_holds():
     systems = {"dp_adapter": ("perceptual", "semantic"), "coarse": ("perceptual", "perceptual")}
     found = report.figures(
@@ -87,6 +95,7 @@ def test_the_report_has_every_figure_and_says_what_holds():
     assert keys | {"disentanglement.coarse", "dial.noise.monotone", "quality.technical.coarse"} <= found.keys()
     found["base.words"] = found["content.coarse.semantic"]
     facts = {"photos": PHOTOS, "side": 32, "held_out": 2, "trainings": 3, "pairs": COUNT}
+    facts |= {"base_steps": 1, "adapter_steps": 1, "steps": 2, "guidance": 3.0}
     assert "| transfer: noise | 1.000" in report.page(found, facts, "")
     said = [verdict.holds for verdict in report.verdicts(found, tuple(systems))]
     assert said == [True, True, True, True, True]

@@ -25,6 +25,24 @@ from train.dp_adapter.pairs import SYSTEMS
 from train.dp_adapter.run import Workshop
 from train.i2t.manifest import write
 
+TOML = """
+[album]
+photos = 4
+side = 16
+looks = 6
+held_out = 2
+[base]
+steps = 2
+batch = 4
+channels = [16, 32]
+width = 16
+workers = 0
+[adapters]
+steps = 2
+batch = 4
+workers = 0
+"""
+
 
 def weights(base: training.Base) -> list[Tensor]:
     """Those of a base's adapters."""
@@ -141,14 +159,20 @@ def test_adapters_of_stable_diffusion_load_into_its_pipeline(kind: str, tmp_path
     pipeline.load_ip_adapter([str(folder)] * 2, subfolder="", weight_name=names, image_encoder_folder=None)
 
 
+def test_two_processes_train_one_adapter(tmp_path: Path):
+    write(tmp_path / "i2t.jsonl", albums.source(tmp_path).rows)
+    (tmp_path / "c.toml").write_text(TOML)
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    options = [tmp_path / "c.toml", "--manifest", tmp_path / "i2t.jsonl", "--out", tmp_path / "run"]
+    subprocess.run([*launcher, "-m", "train.dp_adapter", *options], check=True, capture_output=True)
+    assert Card.read(tmp_path / "run" / "adapter").base.name == "toy"
+    assert "2 process(es)" in (tmp_path / "run" / "log.txt").read_text()
+
+
 def test_the_command_trains_and_says_what_is_wrong(tmp_path: Path):
     source = albums.source(tmp_path)
     write(tmp_path / "i2t.jsonl", source.rows)
-    (tmp_path / "c.toml").write_text(
-        "[album]\nphotos = 4\nside = 16\nlooks = 6\nheld_out = 2\n"
-        "[base]\nsteps = 2\nbatch = 4\nchannels = [16, 32]\nwidth = 16\nworkers = 0\n"
-        "[adapters]\nsteps = 2\nbatch = 4\nworkers = 0\n"
-    )
+    (tmp_path / "c.toml").write_text(TOML)
     command = [
         sys.executable,
         "-m",
