@@ -93,9 +93,11 @@ def evaluate(config: Config, source: Source, out: Path, results: Path, plan: Pla
         "guidance": drawing.GUIDANCE,
     }
     found = report.figures(drawn, facts["photos"]) | {"base.words": _words(workshop)}
+    rows = workshop.material.album.rows
+    credits = [source.credits[row.image] for row in rows if row.image in source.credits]
     results.mkdir(parents=True, exist_ok=True)
     write_whole(results / "dp_adapter.json", report.encoded(found, facts))
-    write_whole(results / "dp_adapter.md", report.page(found, facts, how).encode())
+    write_whole(results / "dp_adapter.md", report.page(found, facts, how, credits).encode())
     sheet = _sheet(kept[Task(report.OURS, 0)]["sheet"])
     write_whole(results / "dp_adapter.png", partial(sheet.save, format="PNG"))
 

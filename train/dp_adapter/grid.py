@@ -24,7 +24,7 @@ def labelled(
     cell = max(LEAST_CELL, *pictures[0][0].size)
     size = max(11, cell // FONT_SHARE)
     font, line, step = ImageFont.load_default(size), size + GAP, cell + GAP
-    left = max([cell, *(int(font.getlength(name)) for name in references)]) + 2 * GAP
+    left = max([cell, *(int(font.getlength(name)) for name in references)]) + 2 * GAP if references else GAP
     labels = max(int(font.getlength(label)) for label in rows) + GAP
     width = left + labels + step * len(columns) + GAP
     height = max(GAP + line + step * len(rows), GAP + (line + step) * len(references))

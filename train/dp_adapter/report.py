@@ -97,8 +97,8 @@ def verdicts(found: Mapping[str, Estimate], systems: Sequence[str]) -> list[Verd
     return made
 
 
-def page(found: Mapping[str, Estimate], facts: Mapping[str, float], how: str) -> str:
-    """Markdown. how: the command."""
+def page(found: Mapping[str, Estimate], facts: Mapping[str, float], how: str, credits: Sequence[str]) -> str:
+    """Markdown. how: the command. credits: of the photos that the base draws."""
     systems = tuple(key.removeprefix("disentanglement.") for key in found if key.startswith("disentanglement."))
     tables = [_alive(found), _control(found, systems), _own(found, systems), _dials(found)]
     wanted = "\n".join(["## What was wanted", "", *map(str, verdicts(found, systems))]) + "\n"
@@ -107,6 +107,8 @@ def page(found: Mapping[str, Estimate], facts: Mapping[str, float], how: str) ->
         "perceptual reference.\n\n![pictures over both references](dp_adapter.png)\n"
     )
     parts = [INTRO.format(**facts), how + "\n", *(table.markdown() for table in tables), wanted, sheet]
+    if credits:
+        parts.append("The photos that the base learnt, by: " + "; ".join(credits) + ".\n")
     return "\n".join(parts)
 
 

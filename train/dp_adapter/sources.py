@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from declip_rt.disk import read_csv
 from train.i2t.manifest import Row, read
 from train.photos import photos
 
@@ -15,6 +17,7 @@ class Source:
 
     rows: tuple[Row, ...]
     folder: Path
+    credits: Mapping[str, str] = field(default_factory=dict)  # of rows' images, where their licence asks for it
 
     @classmethod
     def of_manifest(cls, path: Path) -> Source:
@@ -28,4 +31,6 @@ class Source:
         rows = (
             Row(str(photo.path.relative_to(folder)), semantic=(photo.label,) * bool(photo.label)) for photo in found
         )
-        return cls(tuple(rows), folder)
+        table = read_csv(folder / "pristine" / "captions.csv")
+        credits = {f"pristine/{line['image']}": line["credit"] for line in table if line.get("credit")}
+        return cls(tuple(rows), folder, credits)

@@ -96,7 +96,8 @@ def test_the_report_has_every_figure_and_says_what_holds():
     found["base.words"] = found["content.coarse.semantic"]
     facts = {"photos": PHOTOS, "side": 32, "held_out": 2, "trainings": 3, "pairs": COUNT}
     facts |= {"base_steps": 1, "adapter_steps": 1, "steps": 2, "guidance": 3.0}
-    assert "| transfer: noise | 1.000" in report.page(found, facts, "")
+    assert "by: Ann https://a." in report.page(found, facts, "", ["Ann https://a"])
+    assert "| transfer: noise | 1.000" in report.page(found, facts, "", ["Ann https://a"])
     said = [verdict.holds for verdict in report.verdicts(found, tuple(systems))]
     assert said == [True, True, True, True, True]
     worse = found | {"transfer.noise.dp_adapter": found["look_leak.noise.dp_adapter"]}
