@@ -25,7 +25,7 @@ from PIL import Image
 from declip_rt.disk import write_whole
 from declip_rt.errors import ConfigError, DeclipError
 from declip_rt.model.manifest import Estimate
-from train import intervals
+from train import intervals, probe
 from train.distortions import RGB
 from train.dp_adapter import drawing, report
 from train.dp_adapter.__main__ import add_source, source_of
@@ -34,7 +34,7 @@ from train.dp_adapter.config import Config, ToyConfig
 from train.dp_adapter.drawing import draw_all, draw_words
 from train.dp_adapter.encoder import Encoder
 from train.dp_adapter.grid import labelled
-from train.dp_adapter.looks import attributes, layout
+from train.dp_adapter.looks import ATTRIBUTES, attributes, layout
 from train.dp_adapter.measures import Drawn
 from train.dp_adapter.pairs import SYSTEMS, Pairs, draw
 from train.dp_adapter.run import Workshop
@@ -92,7 +92,7 @@ def evaluate(config: Config, source: Source, out: Path, results: Path, plan: Pla
         "steps": drawing.STEPS,
         "guidance": drawing.GUIDANCE,
     }
-    found = report.figures(drawn, facts["photos"]) | {"base.words": _words(workshop)}
+    found = report.figures(drawn, facts["photos"]) | {"base.words": _words(workshop)} | _told(workshop)
     rows = workshop.material.album.rows
     credits = [source.credits[row.image] for row in rows if row.image in source.credits]
     results.mkdir(parents=True, exist_ok=True)
@@ -184,6 +184,24 @@ def _words(workshop: Workshop) -> Estimate:
     """How often the base is recognised to draw a photo by its word."""
     photos = np.tile(np.arange(len(workshop.material.album.rows)), 4)
     return intervals.mean(_nearest(draw_words(workshop.base, photos, 0), _layouts(workshop)) == photos)
+
+
+def _told(workshop: Workshop) -> dict[str, Estimate]:
+    """What linear probes read from each feature of pictures under held-out looks: what adapters can know at best."""
+    album = workshop.material.album
+    photos, looks = np.divmod(np.arange(len(album)), album.config.looks)
+    known, asked = (np.isin(looks, np.asarray(some)) for some in (album.learnt, album.held_out))
+    measured = _measured(_pictures(workshop, np.arange(len(album))))
+    found = {}
+    for name in ("perceptual", "semantic", "coarse"):
+        feature = workshop.material.features[name].numpy()
+        named = probe.classify(feature[known], photos[known], feature[asked]) == photos[asked]
+        found[f"probe.photo.{name}"] = intervals.mean(named, photos[asked])
+        for place, attribute in enumerate(ATTRIBUTES):
+            read = probe.regress(feature[known], measured[known, place], feature[asked])
+            truth = intervals.srcc_with(measured[asked, place])
+            found[f"probe.{attribute}.{name}"] = intervals.measure(read, truth, photos[asked])
+    return found
 
 
 def _layouts(workshop: Workshop) -> NDArray[np.float64]:

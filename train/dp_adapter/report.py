@@ -100,7 +100,7 @@ def verdicts(found: Mapping[str, Estimate], systems: Sequence[str]) -> list[Verd
 def page(found: Mapping[str, Estimate], facts: Mapping[str, float], how: str, credits: Sequence[str]) -> str:
     """Markdown. how: the command. credits: of the photos that the base draws."""
     systems = tuple(key.removeprefix("disentanglement.") for key in found if key.startswith("disentanglement."))
-    tables = [_alive(found), _control(found, systems), _own(found, systems), _dials(found)]
+    tables = [_alive(found), _control(found, systems), _told(found), _own(found, systems), _dials(found)]
     wanted = "\n".join(["## What was wanted", "", *map(str, verdicts(found, systems))]) + "\n"
     sheet = (
         "## Drawn\n\nAll of it is drawn, from one noise: along a row one semantic reference, along a column one "
@@ -147,6 +147,20 @@ def _control(found: Mapping[str, Estimate], systems: Sequence[str]) -> Table:
         "recognised as the semantic reference's photo less share recognised as the perceptual one's); 1 is perfect."
     )
     return Table("Control", note, ("", *systems), tuple(rows))
+
+
+def _told(found: Mapping[str, Estimate]) -> Table:
+    features = ("perceptual", "semantic", "coarse")
+    rows = [("photo, share named", *(found[f"probe.photo.{name}"] for name in features))]
+    rows += [
+        (f"{attribute}, SRCC", *(found[f"probe.{attribute}.{name}"] for name in features)) for attribute in ATTRIBUTES
+    ]
+    note = (
+        "Linear probes of each feature, learnt under the looks that adapters learn from, on pictures under the "
+        "held-out looks: what an adapter can know at best. A feature that names the photo and tells the look could "
+        "serve either adapter; crossed pairs then teach each what to read."
+    )
+    return Table("What features tell", note, ("", *features), tuple(rows))
 
 
 def _own(found: Mapping[str, Estimate], systems: Sequence[str]) -> Table:

@@ -2,10 +2,12 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from declip_rt.errors import ConfigError
@@ -55,6 +57,20 @@ def test_the_target_itself_is_the_ceiling(made: Path):
     assert found["content.target.semantic"]["value"] == 4
     index = {system: found[f"disentanglement.{system}"]["value"] for system in (*SYSTEMS, "target")}
     assert max(index, key=index.get) == "target"
+
+
+def test_probes_say_what_features_tell(made: Path):
+    workshop = Workshop.open(albums.config(), albums.source(made), made / "run")
+    material = workshop.material
+    number = torch.arange(len(material.album))
+    photo, blind = torch.eye(4)[number // 6], torch.zeros(len(number), 4)
+    look = torch.from_numpy(module._measured(module._pictures(workshop, number))).float()
+    told = replace(material, features={"perceptual": look, "semantic": photo, "coarse": blind})
+    found = module._told(replace(workshop, material=told))
+    assert found["probe.photo.semantic"].value == 1
+    assert found["probe.photo.coarse"].value == 0.25
+    assert found["probe.noise.perceptual"].value > 0.9
+    assert found["probe.noise.coarse"].value == 0
 
 
 def test_references_are_of_held_out_looks_and_other_photos(made: Path):

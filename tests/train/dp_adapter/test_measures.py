@@ -33,6 +33,11 @@ def drawn(look: str, content: str, seed: int = 0) -> Drawn:
     )
 
 
+@pytest.fixture(autouse=True)
+def few_resamples(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(measures, "RESAMPLES", 200)
+
+
 EVERY = np.arange(COUNT)
 
 
@@ -93,7 +98,8 @@ def test_the_report_has_every_figure_and_says_what_holds():
         "content.dp_adapter.perceptual",
     }
     assert keys | {"disentanglement.coarse", "dial.noise.monotone", "quality.technical.coarse"} <= found.keys()
-    found["base.words"] = found["content.coarse.semantic"]
+    told = {f"probe.{what}.{name}" for what in ("photo", *ATTRIBUTES) for name in ("perceptual", "semantic", "coarse")}
+    found |= dict.fromkeys({"base.words", *told}, found["content.coarse.semantic"])
     facts = {"photos": PHOTOS, "side": 32, "held_out": 2, "trainings": 3, "pairs": COUNT}
     facts |= {"base_steps": 1, "adapter_steps": 1, "steps": 2, "guidance": 3.0}
     assert "by: Ann https://a." in report.page(found, facts, "", ["Ann https://a"])
