@@ -8,6 +8,7 @@ goes on where it was.
 from __future__ import annotations
 
 import argparse
+import hashlib
 import logging
 import multiprocessing
 import sys
@@ -17,6 +18,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import msgspec
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -68,20 +70,32 @@ def evaluate(config: Config, source: Source, out: Path, results: Path, plan: Pla
         raise ConfigError("what is measured is a closed set of photos on a base of its own: make `base` a table")
     workshop = Workshop.open(config, source, out)
     tasks = [Task(system, seed) for seed in range(plan.seeds) for system in SYSTEMS]
+    missing = [task for task in tasks if not _file(workshop, task, plan.pairs).is_file()]
     work = partial(_finish, config, source, out, plan.pairs)
-    missing = [task for task in tasks if not _file(out, task, plan.pairs).is_file()]
     if plan.jobs == 1:
         list(map(work, missing))
     else:
         with multiprocessing.get_context("spawn").Pool(plan.jobs, maxtasksperchild=1) as pool:
             pool.map(work, missing, chunksize=1)
-    kept = {task: dict(np.load(_file(out, task, plan.pairs))) for task in tasks}
+    kept = {task: dict(np.load(_file(workshop, task, plan.pairs))) for task in tasks}
     drawn = {system: [_read(workshop, kept[task]) for task in tasks if task.system == system] for system in SYSTEMS}
     drawn[report.IDEAL] = [
         _read(workshop, _ideal(workshop, kept[Task(report.OURS, seed)])) for seed in range(plan.seeds)
     ]
-    facts = {
-        "photos": len(workshop.material.album.rows),
+    rows = workshop.material.album.rows
+    credits = [source.credits[row.image] for row in rows if row.image in source.credits]
+    facts = _facts(config, plan, len(rows))
+    found = report.figures(drawn, len(rows)) | {"base.words": _words(workshop)} | _told(workshop)
+    results.mkdir(parents=True, exist_ok=True)
+    write_whole(results / "dp_adapter.json", report.encoded(found, facts))
+    write_whole(results / "dp_adapter.md", report.page(found, facts, how, credits).encode())
+    sheet = _sheet(kept[Task(report.OURS, 0)]["sheet"])
+    write_whole(results / "dp_adapter.png", partial(sheet.save, format="PNG"))
+
+
+def _facts(config: Config, plan: Plan, photos: int) -> dict[str, float]:
+    return {
+        "photos": photos,
         "side": config.album.side,
         "looks": config.album.looks,
         "held_out": config.album.held_out,
@@ -92,14 +106,6 @@ def evaluate(config: Config, source: Source, out: Path, results: Path, plan: Pla
         "steps": drawing.STEPS,
         "guidance": drawing.GUIDANCE,
     }
-    found = report.figures(drawn, facts["photos"]) | {"base.words": _words(workshop)} | _told(workshop)
-    rows = workshop.material.album.rows
-    credits = [source.credits[row.image] for row in rows if row.image in source.credits]
-    results.mkdir(parents=True, exist_ok=True)
-    write_whole(results / "dp_adapter.json", report.encoded(found, facts))
-    write_whole(results / "dp_adapter.md", report.page(found, facts, how, credits).encode())
-    sheet = _sheet(kept[Task(report.OURS, 0)]["sheet"])
-    write_whole(results / "dp_adapter.png", partial(sheet.save, format="PNG"))
 
 
 def _finish(config: Config, source: Source, out: Path, count: int, task: Task) -> None:
@@ -123,7 +129,7 @@ def _finish(config: Config, source: Source, out: Path, count: int, task: Task) -
         read = system.features(features, _crossing(album, task.seed))
         made["sheet"] = draw_all(toy, read, (1.0, 1.0), 0, one_noise=True)
     made |= {f"own {name}": own.numpy() for name, own in Encoder(workshop.bundle)(list(made["drawn"])).items()}
-    file = _file(out, task, count)
+    file = _file(workshop, task, count)
     file.parent.mkdir(exist_ok=True)
     write_whole(file, partial(_save, made))
     log.info("%s %d took %.0f s", *task, time.monotonic() - began)
@@ -241,8 +247,11 @@ def _named(scales: Sequence[float]) -> str:
     return f"at {scales[0]:g} {scales[1]:g}"
 
 
-def _file(out: Path, task: Task, pairs: int) -> Path:
-    return out / "drawn" / f"{task.system}-{task.seed}-{pairs}.npz"
+def _file(workshop: Workshop, task: Task, pairs: int) -> Path:
+    """Named by all that the pictures depend on."""
+    made = (workshop.config, workshop.material.album.key, workshop.bundle.hash, pairs, drawing.STEPS, drawing.GUIDANCE)
+    name = hashlib.sha256(msgspec.json.encode(made)).hexdigest()[:12]
+    return workshop.out / "drawn" / f"{task.system}-{task.seed}-{name}.npz"
 
 
 def _save(made: Arrays, path: Path) -> None:

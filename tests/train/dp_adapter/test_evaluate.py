@@ -36,6 +36,11 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def drawn(made: Path) -> np.lib.npyio.NpzFile:
+    (file,) = (made / "run" / "drawn").glob("dp_adapter-0-*.npz")
+    return np.load(file)
+
+
 def test_the_page_has_every_figure(made: Path):
     found = json.loads((made / "results" / "dp_adapter.json").read_bytes())["figures"]
     for system in SYSTEMS:
@@ -74,7 +79,7 @@ def test_probes_say_what_features_tell(made: Path):
 
 
 def test_references_are_of_held_out_looks_and_other_photos(made: Path):
-    with np.load(made / "run" / "drawn" / "dp_adapter-0-6.npz") as arrays:
+    with drawn(made) as arrays:
         perceptual, semantic = (np.divmod(arrays[name], 6) for name in ("perceptual", "semantic"))
     assert min(perceptual[1].min(), semantic[1].min()) >= 4
     assert (perceptual[0] != semantic[0]).all()
@@ -96,7 +101,7 @@ def test_what_is_there_is_not_made_again(made: Path, monkeypatch: pytest.MonkeyP
 
 
 def test_no_scale_is_the_base_and_each_changes_the_picture(made: Path):
-    with np.load(made / "run" / "drawn" / "dp_adapter-0-6.npz") as arrays:
+    with drawn(made) as arrays:
         both, look, content = (arrays[name] for name in ("drawn", "at 1 0", "at 0 1"))
         assert np.array_equal(both, arrays["at 1 1"])
         assert (both != look).any()
