@@ -8,6 +8,7 @@ goes on where it was.
 from __future__ import annotations
 
 import argparse
+import datetime
 import hashlib
 import logging
 import multiprocessing
@@ -24,6 +25,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+from declip_rt.bench.machine import Machine
 from declip_rt.disk import write_whole
 from declip_rt.errors import ConfigError, DeclipError
 from declip_rt.model.manifest import Estimate
@@ -271,7 +273,8 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=plan.jobs, help=f"trainings at a time (default: {plan.jobs})")
     options = parser.parse_args()
     plan = Plan(options.seeds, options.pairs, options.jobs)
-    how = f"By `python -m train.dp_adapter.evaluate {options.config} --data DATA --out RUN`."
+    command = f"python -m train.dp_adapter.evaluate {options.config} --data DATA --out RUN"
+    how = f"`{command}`, {datetime.date.today()}, {Machine.here()}."
     try:
         keep_log(options.out)
         evaluate(Config.read(options.config), source_of(options), options.out, options.results, plan, how)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import html
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,5 +34,11 @@ class Source:
             Row(str(photo.path.relative_to(folder)), semantic=(photo.label,) * bool(photo.label)) for photo in found
         )
         table = read_csv(folder / "pristine" / "captions.csv")
-        credits = {f"pristine/{line['image']}": line["credit"] for line in table if line.get("credit")}
+        credits = {f"pristine/{line['image']}": _plain(line["credit"]) for line in table if line.get("credit")}
         return cls(tuple(rows), folder, credits)
+
+
+def _plain(credit: str) -> str:
+    """Flickr's names as they are, which the table has with bytes as \\303 and signs as &amp;."""
+    raw = re.sub(rb"\\(\d{3})", lambda found: bytes([int(found[1], 8)]), credit.encode())
+    return html.unescape(raw.decode(errors="replace"))
