@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from diffusers import DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
+from diffusers import DDIMScheduler, UNet2DConditionModel
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils.data import Dataset
@@ -33,9 +33,6 @@ from train.loop import Stage, fit, key
 FILE = "toy.pt"
 TOLD = ("luminance", "colorfulness", "sharpness", "noise")  # of a look
 LEVELS = 4  # words for each
-ABSENT = {
-    name: None for name in ("vae", "text_encoder", "tokenizer", "safety_checker", "feature_extractor", "image_encoder")
-}
 
 
 class Toy(nn.Module):
@@ -45,8 +42,7 @@ class Toy(nn.Module):
 
     def __init__(self, config: ToyConfig, photos: int, side: int) -> None:
         super().__init__()
-        lower = len(config.channels) - 1
-        if side % (step := BLOCK * 2**lower):
+        if side % (step := BLOCK * 2 ** (len(config.channels) - 1)):
             raise ConfigError(f"album.side is {side}; this base takes multiples of {step}")
         self.config, self.photos = config, photos
         self.codec = Codec()
@@ -88,15 +84,8 @@ class Toy(nn.Module):
         shown = self.words(photos.to(device)).unflatten(1, (self.config.tokens, -1))
         return torch.cat([shown, self.looks((levels + torch.arange(len(TOLD)) * (LEVELS + 1)).to(device))], 1)
 
-    def pipeline(self) -> StableDiffusionPipeline:
-        """diffusers' own, which takes `prompt_embeds` and gives latents."""
-        made = StableDiffusionPipeline(
-            **ABSENT, unet=self.unet, scheduler=self.scheduler, requires_safety_checker=False
-        )
-        made.set_progress_bar_config(disable=True)
-        return made
-
     def save(self, folder: Path) -> None:
+        """Writes the UNet and the scheduler as diffusers does, and the rest beside them."""
         self.unet.save_pretrained(folder / "unet")
         self.scheduler.save_pretrained(folder / "scheduler")
         state = {name: getattr(self, name).state_dict() for name in ("codec", "words", "looks")}

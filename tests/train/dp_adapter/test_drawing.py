@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from diffusers import DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
 
 from tests.train.dp_adapter import albums, pipelines
 from train.dp_adapter import drawing
@@ -15,8 +16,21 @@ def features() -> list[torch.Tensor]:
     return [pipelines.features(seed, 3)[:, None] for seed in (1, 2)]
 
 
+def opened(folder: Path) -> StableDiffusionPipeline:
+    """What diffusers makes of the base's folder."""
+    parts = ("vae", "text_encoder", "tokenizer", "safety_checker", "feature_extractor", "image_encoder")
+    return StableDiffusionPipeline(
+        **dict.fromkeys(parts),
+        unet=UNet2DConditionModel.from_pretrained(folder / "unet"),
+        scheduler=DDIMScheduler.from_pretrained(folder / "scheduler"),
+        requires_safety_checker=False,
+    )
+
+
 def test_each_picture_is_that_of_the_pipeline(tmp_path: Path):
     toy = Workshop.open(albums.config(), albums.source(tmp_path), tmp_path / "run").base
+    pipeline = opened(tmp_path / "run" / "base")
+    toy.unet = pipeline.unet
     parameters = attach(toy.unet, [Standard.of(pipelines.features(seed, 50)) for seed in (10, 20)])
     with torch.no_grad():
         for parameter in parameters:
@@ -27,7 +41,7 @@ def test_each_picture_is_that_of_the_pipeline(tmp_path: Path):
     for place in range(3):
         set_scales(toy.unet, (1.0, 0.5))
         references = [each[place : place + 1] for each in features()]
-        latents = toy.pipeline()(
+        latents = pipeline(
             prompt_embeds=text,
             negative_prompt_embeds=text,
             ip_adapter_image_embeds=[torch.cat([torch.zeros_like(each), each]) for each in references],
