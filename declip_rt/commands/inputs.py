@@ -27,7 +27,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "paths",
         nargs="*",
         metavar="PATH",
-        help="a file, a folder (recursive), a glob, a .tar, .zip or .parquet of images ({000..127}.tar), or - for paths on stdin",
+        help="a file, a folder (recursive), a glob, a .tar, .zip or .parquet of images, or - for paths on stdin",
     )
     add(
         "--list",

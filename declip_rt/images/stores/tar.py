@@ -64,7 +64,7 @@ def _listed(archive: Archive, headers: _Headers, is_wanted: Wanted) -> Iterator[
     with tarfile.TarFile(fileobj=headers, errorlevel=2) as tar:  # type: ignore[arg-type]
         end = 0
         while (found := tar.next()) is not None:
-            tar.members = []  # type: ignore[assignment]  # else it keeps all
+            tar.members = []  # type: ignore[attr-defined]  # else it keeps all
             if tar.offset <= end or found.size < 0:
                 raise tarfile.ReadError("a member of less than nothing")
             end = tar.offset
