@@ -12,6 +12,7 @@ from pathlib import Path
 
 from declip_rt.errors import ConfigError
 from declip_rt.images import lists, sources
+from declip_rt.images.stores.choose import Stores
 from declip_rt.output import files, records, target
 from declip_rt.output.records import Columns, Record
 from declip_rt.scorer import Scored, Scorer
@@ -22,7 +23,12 @@ AHEAD = 5000  # files that are listed before the first is computed
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("paths", nargs="*", metavar="PATH", help="a file, a folder (recursive), a glob, or - for paths on stdin")
+    add(
+        "paths",
+        nargs="*",
+        metavar="PATH",
+        help="a file, a folder (recursive), a glob, a .tar, .zip or .parquet of images, or - for paths on stdin",
+    )
     add(
         "--list",
         dest="listed",
@@ -36,6 +42,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         metavar="GLOB",
         help="leave out files and folders of this name; repeatable",
     )
+    add(
+        "--image-column",
+        metavar="COLUMN",
+        help="the images of .parquet files: bytes, or a struct of bytes and path (default: the first such column)",
+    )
 
 
 @dataclass(frozen=True)
@@ -45,6 +56,7 @@ class Inputs:
     paths: tuple[str, ...] = ()
     listed: str | None = None
     exclude: Sequence[str] = ()
+    image_column: str | None = None
 
     def check(self, command: str) -> None:
         """Raises ConfigError where no images are given."""
@@ -76,7 +88,7 @@ class Inputs:
                 named.append(argument)
         if self.listed is not None:
             named += lists.read_list(self.listed)
-        return sources.expand(named, self.exclude, skipped)
+        return sources.expand(named, self.exclude, skipped, Stores(self.image_column))
 
 
 def check_begun(out: Path, *, resume: bool, overwrite: bool) -> None:
@@ -93,7 +105,8 @@ def rows_of(
     """A row of each image: what `row` makes of it, or its error."""
     with closing(scorer._stream(paths)) as stream:
         for done in stream:
-            path = str(done.item)
+            assert isinstance(done.item, str)
+            path = done.item  # str() would make a name of a Member
             yield row(path, done) if done.error is None else records.failed(columns, path, done.error.reason)
 
 

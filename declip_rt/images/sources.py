@@ -1,39 +1,26 @@
-"""Finds the images that a user names by files, folders and globs, and reads their bytes."""
+"""Finds the images that a user names by files, folders, globs and archives, and reads their bytes."""
 
 from __future__ import annotations
 
 import glob
 import itertools
 import os
-import re
-import stat
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import cache
 
 from PIL import Image
 
-from declip_rt.errors import ImageError
 from declip_rt.images import formats, raw
+from declip_rt.images.stores.archive import Content, Member, check_size, opened, read_at
+from declip_rt.images.stores.choose import Stores, expand_ranges
 
 RUN_LENGTH = 10_000  # a folder's entries are sorted in runs of so many
 THUMBNAILS = ("@eaDir", "__MACOSX")  # folders that a NAS or an archive adds
 WORKING = (".lock", ".partial")  # of a run that writes beside the photos: nobody needs their count
 AGAIN = "other names of the same file"
 MOST_TOLD = 6  # reasons
-AT_ONCE = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)  # waits for no pipe's writer
-ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
-
-
-@dataclass(slots=True)
-class Content:
-    """A file's bytes, and its size in bytes and modification time in nanoseconds when it was read."""
-
-    data: bytes
-    size: int
-    mtime_ns: int
 
 
 class Skipped(Counter[str]):
@@ -45,60 +32,58 @@ class Skipped(Counter[str]):
         return f"{self.total()} skipped: {', '.join(listed + more)}"
 
 
-def expand(arguments: Iterable[str], exclude: Sequence[str] = (), skipped: Skipped | None = None) -> Iterator[str]:
+def expand(
+    arguments: Iterable[str],
+    exclude: Sequence[str] = (),
+    skipped: Skipped | None = None,
+    stores: Stores | None = None,
+) -> Iterator[str]:
     """The image files that the arguments mean, in their order. Each comes once, whatever names or links lead to it.
 
     A file may have any name. A folder gives the files with an image's suffix, in the order of its sorted entries, but
     none that is hidden, in a hidden folder, or a thumbnail of a NAS. They are sorted in runs of RUN_LENGTH, so that the
     first can be scored before a large folder is listed. Links are followed, loops are not. A path that does not exist
-    is a glob (`**` crosses folders). A glob that finds nothing is given back as it is, so that its row says that it is
-    missing.
+    is a glob (`**` crosses folders), or a range of names ({000..127}). What finds nothing is given back as it is, so
+    that its row says that it is missing.
 
     exclude: glob patterns of names or paths that folders do not give, such as "*_thumb.jpg". skipped: told what else is
-    in the folders.
+    in the folders. stores: opens the archives that are named, but none that are in folders: it gives a Member for each
+    image, as a folder would. Without it an archive is a file.
     """
     seen: set[str] = set()
     skipped = Skipped() if skipped is None else skipped
     for path in _expand_globs(arguments):
         walked = _walk(path, exclude, skipped) if os.path.isdir(path) else ((path, _resolved(path)),)
         for file, real in walked:
-            if real not in seen:
-                seen.add(real)
-                yield file
-            else:
+            if real in seen:
                 skipped[AGAIN] += 1
+                continue
+            seen.add(real)
+            members = stores.members(file, lambda name: _is_wanted(name, exclude, skipped)) if stores else None
+            yield from (file,) if members is None else members
 
 
 def read(path: str | os.PathLike[str], most: int | None = None) -> Content:
-    """Reads a regular file, of `most` bytes where they are limited. Raises ImageError."""
-    try:
-        file = os.open(path, AT_ONCE)
-        try:
-            status = os.fstat(file)
-            if not stat.S_ISREG(status.st_mode):
-                raise ImageError("not a regular file")
-            if most is not None and status.st_size > most:
-                raise ImageError(f"a file of {status.st_size:,} bytes; {most:,} are allowed (--memory)")
-            return Content(_all_of(file, status.st_size), status.st_size, status.st_mtime_ns)
-        finally:
-            os.close(file)
-    except OSError as error:
-        if ADDRESS.match(os.fsdecode(path)):
-            raise ImageError("an address, not a file: fetch it first, and give the file") from error
-        raise ImageError(f"cannot be read: {error.strerror}") from error
-    except ValueError as error:
-        raise ImageError(f"not a path: {error}") from error
+    """Reads a regular file or a Member, of `most` bytes where they are limited. Raises ImageError."""
+    if isinstance(path, Member):
+        return path.read(most)
+    with opened(path) as file:
+        status = os.fstat(file)
+        check_size(status.st_size, most)
+        return Content(read_at(file, 0, status.st_size), status.st_size, status.st_mtime_ns)
 
 
-def _all_of(file: int, size: int) -> bytes:
-    """The bytes of an open file that had this size: in one step, without the lock, where nothing comes between."""
-    data = os.read(file, size)
-    if len(data) == size:
-        return data
-    parts = [data]  # the file has shrunk, or is larger than one call gives
-    while data := os.read(file, size - sum(map(len, parts))):
-        parts.append(data)
-    return b"".join(parts)
+def stamp(path: str) -> tuple[int | None, int]:
+    """The size in bytes, where it can be known unread, and the modification time in ns. Raises OSError, ValueError."""
+    if isinstance(path, Member):
+        return path.stamp()
+    status = os.stat(path)
+    return status.st_size, status.st_mtime_ns
+
+
+def file_of(path: str) -> str:
+    """The file on the disk that holds an image: the path itself, or a Member's archive."""
+    return path.archive.path if isinstance(path, Member) else path
 
 
 def _resolved(path: str) -> str:
@@ -107,7 +92,7 @@ def _resolved(path: str) -> str:
 
 
 def _expand_globs(arguments: Iterable[str]) -> Iterator[str]:
-    for argument in arguments:
+    for argument in itertools.chain.from_iterable(map(expand_ranges, arguments)):
         if (
             "\0" not in argument
             and not os.path.lexists(argument)
@@ -130,14 +115,14 @@ def _walk(folder: str, exclude: Sequence[str], skipped: Skipped) -> Iterator[tup
             inside.pop()
         elif isinstance(entry, str):
             yield entry, real  # its row says why it cannot be read
-        elif why := _left_out(entry, exclude):
+        elif why := _left_out(entry.name, entry.path, exclude):
             skipped[why] += 1
         elif _is_folder(entry):
             inside.append((_entries(entry.path, entered), _real(entry, real)))
-        elif (suffix := f".{entry.name.rpartition('.')[2]}".lower()) in _suffixes():  # splitext finds none in "..png"
+        elif not (why := _no_image(entry.name)):
             yield entry.path, _real(entry, real)
         elif not entry.name.endswith(WORKING):
-            skipped[suffix if "." in entry.name else "without a suffix"] += 1
+            skipped[why] += 1
 
 
 def _real(entry: os.DirEntry[str], folder: str) -> str:
@@ -159,11 +144,28 @@ def _entries(folder: str, entered: set[tuple[int, int]]) -> Iterator[os.DirEntry
         yield folder
 
 
-def _left_out(entry: os.DirEntry[str], exclude: Sequence[str]) -> str:
-    """Why a folder's entry is not looked at, or nothing."""
-    if any(fnmatchcase(entry.name, pattern) or fnmatchcase(entry.path, pattern) for pattern in exclude):
+def _left_out(name: str, path: str, exclude: Sequence[str]) -> str:
+    """Why an entry of a folder or an archive is not looked at, or nothing."""
+    if any(fnmatchcase(name, pattern) or fnmatchcase(path, pattern) for pattern in exclude):
         return "by --exclude"
-    return "hidden" if entry.name.startswith(".") or entry.name in THUMBNAILS else ""
+    return "hidden" if name.startswith(".") or name in THUMBNAILS else ""
+
+
+def _no_image(name: str) -> str:
+    """What a file of this name is in place of an image: its suffix; nothing where it is one."""
+    suffix = f".{name.rpartition('.')[2]}".lower()  # splitext finds none in "..png"
+    if suffix in _suffixes():
+        return ""
+    return suffix if "." in name else "without a suffix"
+
+
+def _is_wanted(path: str, exclude: Sequence[str], skipped: Skipped) -> bool:
+    """Whether a member of an archive is one that a folder would give."""
+    names = [name for name in path.split("/") if name not in ("", ".", "..")]
+    why = next(filter(None, (_left_out(name, path, exclude) for name in names)), "")
+    if why := why or _no_image(names[-1] if names else ""):
+        skipped[why] += 1
+    return not why
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:

@@ -19,6 +19,8 @@ import msgspec
 import numpy as np
 
 from declip_rt.disk import write_whole
+from declip_rt.images import sources
+from declip_rt.images.stores.archive import Member
 from declip_rt.model.bundle import Bundle
 from declip_rt.output import thumbnails
 from declip_rt.output.records import Record, findings, mos_columns
@@ -53,8 +55,9 @@ class HtmlPage:
         self._own = (*mos_columns(bundle), *prompts)  # columns that only some bundles or runs have
         self._columns = [*(head.name for head in bundle.heads), *self._own]
         self._scores = {"technical": array("f"), "aesthetic": array("f")}
-        self._ends = _Ends(most // 2)
+        self._most, self._ends = most, _Ends(most // 2)
         self._photos = TemporaryFile(dir=path.parent)  # noqa: SIM115 - closed in close
+        self._members: dict[int, Member] = {}  # those of whom a thumbnail may be made
         self._failures: list[dict[str, str]] = []
         self._failed = 0
 
@@ -65,6 +68,7 @@ class HtmlPage:
                 self._failures.append({key: printable(record[key]) for key in ("path", "error")})
             return
         self._ends.add(record["technical"], self._scored)
+        self._remember(record["path"])
         try:
             self._photos.write(msgspec.json.encode(self._photo(record)) + b"\n")
         except OSError as error:  # which does not name a file that has no name
@@ -98,6 +102,12 @@ class HtmlPage:
         with self._photos:
             write_whole(self._path, lambda partial: page.dump(str(partial), "utf-8"))
 
+    def _remember(self, path: str) -> None:
+        if isinstance(path, Member):
+            self._members[self._scored] = path
+            if len(self._members) > 2 * self._most:
+                self._members = {number: self._members[number] for number in self._ends.numbers() & {*self._members}}
+
     @property
     def _scored(self) -> int:
         return len(self._scores["technical"])
@@ -109,7 +119,7 @@ class HtmlPage:
             "file": os.fsencode(record["path"]).hex(),  # any bytes, until the thumbnail is made
             "name": printable(os.path.basename(record["path"])),
             "path": printable(record["path"]),
-            "link": link(record["path"], self._path),
+            "link": link(sources.file_of(record["path"]), self._path),
             "size": f"{record['width']}×{record['height']}",
             "scores": [round(record[name], 4) for name in self._columns],
             "percentile": record["percentile"] and round(record["percentile"]),
@@ -120,7 +130,8 @@ class HtmlPage:
         """The numbers and paths of some photos."""
         for photo in self._kept():
             if photo["number"] in numbers:
-                yield photo["number"], os.fsdecode(bytes.fromhex(photo["file"]))
+                name = os.fsdecode(bytes.fromhex(photo["file"]))
+                yield photo["number"], self._members.get(photo["number"], name)
 
     def _lines(self, inside: Mapping[int, str | None], beside: set[int]) -> Iterator[str]:
         """The photos as JSON that may stand in a script element. `picture` is true where it is beside the page."""

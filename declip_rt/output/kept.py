@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 
+from declip_rt.images import sources
 from declip_rt.output import files, records
 from declip_rt.output.records import Columns, Record
 
@@ -20,11 +20,14 @@ class Kept:
         self.others = self.away = 0
         self._columns, self._shown = columns, shown
         self._paths = {records.key(path): path for path in paths}
+        self._files = {records.key(sources.file_of(path)) for path in paths}
         self._strange: set[str] = set()  # the images of other rows
 
     def __call__(self, record: Record) -> bool:
         name = records.key(record["path"])
         if (path := self._paths.get(name)) is None:
+            if name in self._files:  # an archive could not be read then
+                return False
             known = name in self._strange
             self._strange.add(name)
             self.others += not known
@@ -36,8 +39,8 @@ class Kept:
         if not self._columns.is_whole(record):
             return False
         try:
-            status = os.stat(path)
-            if (status.st_size, status.st_mtime_ns) != (record["size"], record["mtime_ns"]):
+            size, mtime_ns = sources.stamp(path)
+            if size not in (None, record["size"]) or mtime_ns != record["mtime_ns"]:
                 return False
         except (OSError, ValueError):
             self.away += 1

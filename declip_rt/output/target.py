@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from declip_rt.errors import ConfigError
+from declip_rt.images import sources
 
 ROWS = (".csv", ".jsonl", ".parquet")
 PAGE = (".html", ".htm")
@@ -55,11 +56,14 @@ def spare(images: Iterable[str], outputs: Iterable[Path]) -> Iterator[str]:
     """The images. Raises ConfigError at one that is an output."""
     outputs = tuple(outputs)
     suffixes = {output.suffix.lower() for output in outputs}
+    checked = ""
     for image in images:
-        if os.path.splitext(image)[1].lower() in suffixes:
+        file = sources.file_of(image)
+        if file != checked and os.path.splitext(file)[1].lower() in suffixes:
             for output in outputs:
-                if _is_same(Path(image), output):
-                    raise ConfigError(f"{image} is an image to score and an output; give the output another name")
+                if _is_same(Path(file), output):
+                    raise ConfigError(f"{file} is an image to score and an output; give the output another name")
+        checked = file
         yield image
 
 

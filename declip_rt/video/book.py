@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
-from declip_rt.images.sources import ADDRESS
+from declip_rt.images.stores.archive import ADDRESS
 from declip_rt.output import files, records
 from declip_rt.output.records import Columns, Record
 from declip_rt.video.rows import file_facts

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias, TypeGuard
 
 from declip_rt import extras
 from declip_rt.errors import ImageError
-from declip_rt.images.sources import ADDRESS
+from declip_rt.images.stores.archive import ADDRESS
 
 if TYPE_CHECKING:
     from av.container import InputContainer
