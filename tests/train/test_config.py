@@ -9,13 +9,20 @@ import pytest
 from declip_rt import ConfigError
 from tests.training import CONFIG
 from train.config import Config
+from train.dp_adapter import config as dp_adapter
 
 SHIPPED = sorted((Path(__file__).parents[2] / "train" / "configs").glob("*.toml"))
+ADAPTERS = [path for path in SHIPPED if path.stem.startswith("dp-adapter")]
 
 
-@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", [path for path in SHIPPED if path not in ADAPTERS], ids=lambda path: path.stem)
 def test_shipped_configurations_are_read(path: Path) -> None:
     assert Config.read(path).views.size > 0
+
+
+@pytest.mark.parametrize("path", ADAPTERS, ids=lambda path: path.stem)
+def test_those_of_adapters_are_read(path: Path) -> None:
+    assert dp_adapter.Config.read(path).album.side > 0
 
 
 @pytest.mark.parametrize(
