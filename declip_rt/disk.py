@@ -7,6 +7,13 @@ import io
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+
+from declip_rt.errors import ConfigError
+
+T = TypeVar("T")
 
 
 def write_whole(path: Path, content: bytes | Callable[[Path], object], *, shared: bool = False) -> None:
@@ -32,6 +39,14 @@ def write_whole(path: Path, content: bytes | Callable[[Path], object], *, shared
 def read_text(path: str | Path) -> str:
     """The text without a byte order mark. A byte that is no UTF-8 becomes a surrogate. Raises OSError."""
     return os.fsdecode(Path(path).read_bytes().removeprefix(b"\xef\xbb\xbf"))
+
+
+def read_toml(path: Path, kind: type[T]) -> T:
+    """What a file holds. Raises ConfigError where it has an unknown key, lacks one, or has a value of another type."""
+    try:
+        return msgspec.toml.decode(path.read_bytes(), type=kind)
+    except (OSError, msgspec.DecodeError) as error:
+        raise ConfigError(f"cannot use {path}: {error}") from error
 
 
 def read_csv(path: str | Path) -> csv.DictReader[str]:

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from declip_rt.errors import ConfigError
+from declip_rt.disk import read_toml
 from declip_rt.model.manifest import Positive, Source, ViewSpec
 
 Count = Annotated[int, msgspec.Meta(ge=0)]
@@ -112,7 +112,4 @@ class Config(_Stage, frozen=True):
     @staticmethod
     def read(path: Path) -> Config:
         """Raises ConfigError where the file has an unknown key, lacks a needed one, or has a value of another type."""
-        try:
-            return msgspec.toml.decode(path.read_bytes(), type=Config)
-        except (OSError, msgspec.DecodeError) as error:
-            raise ConfigError(f"cannot use {path}: {error}") from error
+        return read_toml(path, Config)

@@ -10,15 +10,15 @@ from declip_rt.commands.running import Running, in_flags
 from declip_rt.errors import ConfigError, ImageError
 from declip_rt.model.bundle import Bundle
 from declip_rt.output import files, target
-from declip_rt.output.records import Columns, Record
+from declip_rt.output.records import Columns, Record, run_of
 from declip_rt.output.terminal import printable, shorten
+from declip_rt.video.book import STDOUT
 from declip_rt.video.compare import Comparer, Comparison
 from declip_rt.video.fidelity import average
 from declip_rt.video.timeline import pool
 from declip_rt.video.verdict import FEWEST, bootstrap, judge
 
 logger = logging.getLogger(__name__)
-STDOUT = "-"
 WORST = 3  # seconds that a row names
 MOST_OF = 0.9  # of a source: where less was compared it is said
 NAME = 32  # columns of text
@@ -48,7 +48,7 @@ def compare(
         raise ConfigError(f"{summary} has rows: --overwrite starts again")
     failed = False
     with target.locked(out) if out else nullcontext(), running.open() as scorer:
-        run = {"model": scorer.bundle.name, "bundle": scorer.bundle.hash, "precision": scorer.engine.precision}
+        run = run_of(scorer.bundle, scorer.engine.precision)
         columns = columns_of(scorer.bundle)
         sinks: list[files.Sink] = [files.open_file(out, columns)] if out else []
         sinks.append(files.Stdout(columns) if summary == STDOUT else _Table(print))

@@ -270,12 +270,7 @@ class Job:
         write: Callable[..., None],
     ) -> Book:
         scorer = videos.scorer
-        run = {
-            "model": scorer.bundle.name,
-            "bundle": scorer.bundle.hash,
-            "precision": scorer.engine.precision,
-            "sampling": self._sampling(),
-        }
+        run = records.run_of(scorer.bundle, scorer.engine.precision, sampling=self._sampling())
         if self.reference:
             percentiles = json.dumps({name: list(values) for name, values in videos.reference.percentiles.items()})
             run["reference"] = hashlib.sha256(percentiles.encode()).hexdigest()[:12]

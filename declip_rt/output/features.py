@@ -29,8 +29,8 @@ GROUP = 1024  # rows in a group of Parquet, and so in memory
 
 def columns_of(bundle: Bundle, *, precision: str, decode_scale: str, icc: bool) -> Columns:
     """The columns of a journal, where features stand in base64. Those of `run` are told once of a whole file."""
-    run = run_of(bundle, precision, decode_scale)
-    run |= {"icc": "applied" if icc else "ignored", "features": str(bundle.manifest.features)}
+    how = {"decode_scale": decode_scale, "icc": "applied" if icc else "ignored"}
+    run = run_of(bundle, precision, **how, features=str(bundle.manifest.features))
     front = {"path": str, "width": int, "height": int} | dict.fromkeys(SPACES, str)
     return Columns(front | {"error": str, "size": int, "mtime_ns": int} | dict.fromkeys(run, str), SPACES, run)
 

@@ -58,7 +58,7 @@ class Columns:
         ordered = ["technical", "aesthetic", *(name for name in heads if name not in ("technical", "aesthetic"))]
         front = {"path": str, "width": int, "height": int} | dict.fromkeys(ordered, float)
         calibrated = {"percentile": float} | dict.fromkeys(mos_columns(bundle), float)
-        run = run_of(bundle, precision, decode_scale)
+        run = run_of(bundle, precision, decode_scale=decode_scale)
         if not icc:
             run["icc"] = "ignored"
         if prompts:
@@ -81,9 +81,9 @@ class Columns:
         return {name: values.get(name, self.run.get(name)) for name in self.types}
 
 
-def run_of(bundle: Bundle, precision: str, decode_scale: str) -> dict[str, str]:
+def run_of(bundle: Bundle, precision: str, **others: str) -> dict[str, str]:
     """The columns that say how a run computes, and their values."""
-    return {"model": bundle.name, "bundle": bundle.hash, "precision": precision, "decode_scale": decode_scale}
+    return {"model": bundle.name, "bundle": bundle.hash, "precision": precision, **others}
 
 
 def mos_columns(bundle: Bundle) -> dict[str, str]:

@@ -32,7 +32,7 @@ UPRIGHT = {0: 1, 90: 8, 180: 3, -180: 3, -90: 6}  # degrees counterclockwise -> 
 BILINEAR, BICUBIC = 0x2, 0x4  # of FFmpeg's swscale
 EXACT = 0x2000 | 0x40000  # full chroma and accurate rounding: without, pixels are up to 3 levels too dark
 SQUARE = Fraction(1)
-MAPPERS_KEPT = 4
+FILTERS_KEPT = 8
 STRETCH = 4  # a sample aspect ratio beyond it is a slip of the file
 TONE_MAPPED = "out_transfer=bt709:out_primaries=bt709:intent=perceptual"
 
@@ -66,7 +66,9 @@ class Pixels:
 
     def _square(self, frame: VideoFrame, width: int, height: int) -> NDArray[np.uint8]:
         if frame.color_trc in HDR:
-            return tone_mapper(Kind.of(frame), width, height).convert(frame)
+            # Brings PQ and HLG into the range of sRGB. FFmpeg computes for seconds before the first picture.
+            scale = ("scale", f"{width}:{height}:{TONE_MAPPED}")
+            return np.asarray(filtered(frame, scale, ("format", "rgb24")).to_ndarray(), np.uint8)
         if _has_alpha(frame):
             above = Image.fromarray(self._reformatted(frame, width, height, "rgba"))
             return np.asarray(Image.alpha_composite(Image.new("RGBA", above.size, "white"), above).convert("RGB"))
@@ -128,24 +130,17 @@ def build_graph(like: VideoFrame | Kind, *filters: tuple[str, str | None]) -> Gr
     return graph  # type: ignore[no-any-return]
 
 
-class ToneMapper:
-    """Brings pictures of high dynamic range (PQ, HLG) into that of sRGB, by FFmpeg's perceptual tone mapping."""
-
-    def __init__(self, kind: Kind, width: int, height: int) -> None:
-        self._graph = build_graph(kind, ("scale", f"{width}:{height}:{TONE_MAPPED}"), ("format", "rgb24"))
-        self._lock = Lock()
-
-    def convert(self, frame: VideoFrame) -> NDArray[np.uint8]:
-        """RGB uint8 (H, W, 3). FFmpeg computes for seconds before the first picture."""
-        with self._lock:
-            self._graph.vpush(frame)
-            return np.asarray(self._graph.vpull().to_ndarray(), np.uint8)
+def filtered(frame: VideoFrame, *filters: tuple[str, str]) -> VideoFrame:
+    """What filters that give a picture for each make of one, by a graph that all videos of a kind share."""
+    graph, lock = _shared_graph(Kind.of(frame), *filters)
+    with lock:
+        graph.vpush(frame)
+        return graph.vpull()
 
 
-@lru_cache(MAPPERS_KEPT)
-def tone_mapper(kind: Kind, width: int, height: int) -> ToneMapper:
-    """One that all videos of a kind share."""
-    return ToneMapper(kind, width, height)
+@lru_cache(FILTERS_KEPT)
+def _shared_graph(kind: Kind, *filters: tuple[str, str]) -> tuple[Graph, Lock]:
+    return build_graph(kind, *filters), Lock()
 
 
 def check_size(frame: VideoFrame) -> None:

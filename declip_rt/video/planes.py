@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import lru_cache
-from threading import Lock
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -13,14 +11,11 @@ from numpy.typing import NDArray
 
 from declip_rt.extras import load
 from declip_rt.video.pipe import Format, Pipe
-from declip_rt.video.pixels import Kind, build_graph
+from declip_rt.video.pixels import filtered
 from declip_rt.video.sampling import Picture
 
 if TYPE_CHECKING:
-    from av.filter.graph import Graph
     from av.video.frame import VideoFrame
-
-SITERS_KEPT = 4
 
 
 def pictures(pipe: Pipe) -> Iterator[Picture]:
@@ -33,6 +28,7 @@ def pictures(pipe: Pipe) -> Iterator[Picture]:
 def to_frame(data: NDArray[np.uint8], format: Format) -> VideoFrame:
     """A frame of PyAV, of the bytes of one in the stream (size,).
 
+    It says where its chroma lies, as those of decoders do: that counts as chroma is made larger.
     NV12 becomes YUV 4:2:0: of the same samples FFmpeg makes other RGB where the chroma planes are woven.
     """
     woven = format.pix == "nv12"
@@ -44,21 +40,10 @@ def to_frame(data: NDArray[np.uint8], format: Format) -> VideoFrame:
     for plane, samples in zip(made.planes, planes, strict=True):
         memory = np.frombuffer(plane, samples.dtype).reshape(-1, plane.line_size // samples.itemsize)
         memory[: samples.shape[0], : samples.shape[1]] = samples
-    return _sited(made, format.siting) if format.siting else made
-
-
-def _sited(frame: VideoFrame, siting: str) -> VideoFrame:
-    """The frame, which says where its chroma lies, as those of decoders do: it counts as chroma is made larger."""
-    frame.pts = 0
-    graph, lock = _siter(Kind.of(frame), siting)
-    with lock:
-        graph.vpush(frame)
-        return graph.vpull()
-
-
-@lru_cache(SITERS_KEPT)
-def _siter(kind: Kind, siting: str) -> tuple[Graph, Lock]:
-    return build_graph(kind, ("setparams", f"chroma_location={siting}")), Lock()  # a frame of PyAV cannot be told
+    if format.siting is None:
+        return made  # type: ignore[no-any-return]
+    made.pts = 0
+    return filtered(made, ("setparams", f"chroma_location={format.siting}"))  # a frame of PyAV cannot be told
 
 
 def as_stream(format: Format) -> Any:

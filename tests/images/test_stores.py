@@ -189,7 +189,7 @@ def test_a_size_is_checked_before_anything_is_read(tmp_path: Path, monkeypatch: 
     tar = tar_of(tmp_path / "s.tar", [("a.jpg", bytes(5000))])
     zipped = zip_of(tmp_path / "s.zip", [("a.jpg", bytes(5000))])
     found, _ = listed(tar, zipped)
-    monkeypatch.setattr(os, "pread", None)
+    monkeypatch.setattr(os, "read", None)
     assert {reason(name, 4999) for name in found} == {"a file of 5,000 bytes; 4,999 are allowed (--memory)"}
 
 

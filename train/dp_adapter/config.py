@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from declip_rt.disk import read_toml
 from declip_rt.errors import ConfigError
 from declip_rt.model.manifest import Positive
 from train.config import Count, LoopConfig, Rate
@@ -66,10 +67,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     @staticmethod
     def read(path: Path) -> Config:
         """Raises ConfigError where the file has an unknown key, lacks a needed one, or has a value of another type."""
-        try:
-            config = msgspec.toml.decode(path.read_bytes(), type=Config)
-        except (OSError, msgspec.DecodeError) as error:
-            raise ConfigError(f"cannot use {path}: {error}") from error
+        config = read_toml(path, Config)
         if config.adapters.drop * 2 + config.adapters.drop_both > 1:
             raise ConfigError(f"{path}: twice adapters.drop and adapters.drop_both are together more than 1")
         return config

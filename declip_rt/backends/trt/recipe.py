@@ -11,6 +11,7 @@ import msgspec
 from msgspec.structs import replace
 
 from declip_rt.backends.contract import EngineOptions
+from declip_rt.disk import read_toml
 from declip_rt.errors import ConfigError, EngineError
 from declip_rt.model.bundle import Bundle
 
@@ -53,10 +54,7 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     @staticmethod
     def read(path: Path) -> Recipe:
         """Raises ConfigError where the file cannot be read, has an unknown key, or a value that is not allowed."""
-        try:
-            recipe = msgspec.toml.decode(path.read_bytes(), type=Recipe)
-        except (OSError, msgspec.DecodeError) as error:
-            raise ConfigError(f"cannot use {path}: {error}") from error
+        recipe = read_toml(path, Recipe)
         asked = [name for name in ("hardware_compatible", "version_compatible", "stripped") if getattr(recipe, name)]
         if asked and recipe.library != "tensorrt":
             remedy = f"build plans of {recipe.library} ahead of time"

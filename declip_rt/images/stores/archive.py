@@ -128,9 +128,13 @@ def check_size(size: int, most: int | None) -> None:
 
 
 def read_at(file: int, offset: int, size: int) -> bytes:
-    """So many bytes from `offset` on, in one step where nothing comes between; fewer where the file ends."""
+    """So many bytes from `offset` on, in one step where nothing comes between; fewer where the file ends.
+
+    file: a descriptor that no other thread reads by: Windows has no pread.
+    """
+    os.lseek(file, offset, os.SEEK_SET)
     parts: list[bytes] = []
-    while size > 0 and (data := os.pread(file, size, offset)):
+    while size > 0 and (data := os.read(file, size)):
         parts.append(data)
-        offset, size = offset + len(data), size - len(data)
+        size -= len(data)
     return b"".join(parts)
