@@ -19,12 +19,11 @@ from torch import Tensor, nn
 
 from declip_rt.model.bundle import Bundle
 from declip_rt.model.manifest import File
-from train.dp_adapter.card import BRANCHES, Base, Branch, Card, Declip, crossing, written
+from train.dp_adapter.card import BRANCHES, TOKENS, Base, Branch, Card, Declip, crossing, written
 
 if TYPE_CHECKING:  # its import takes seconds
     from diffusers import UNet2DConditionModel
 
-TOKENS = 4  # that diffusers takes from a linear projection, always
 LEAST, TINY = 0.01, 1e-6  # of the mean deviation, and of 1: what varies less in training is not made large
 
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from diffusers import UNet2DConditionModel
 
 NAME = "dp_adapter.json"
+TOKENS = 4  # that diffusers takes from a linear projection, always
 BRANCHES = ("perceptual", "semantic")  # in the order in which they are loaded
 
 Strength = Annotated[float, msgspec.Meta(ge=0)]

@@ -21,10 +21,10 @@ from safetensors.numpy import load_file
 from declip_rt.disk import write_whole
 from declip_rt.errors import ConfigError, DeclipError
 from declip_rt.model.manifest import File
-from train.dp_adapter.card import BRANCHES, Card
+from train.dp_adapter.card import BRANCHES, TOKENS, Card
 
 NAME = "tokens.onnx"
-TOKENS, EPSILON = 4, 1e-5  # of diffusers' ImageProjection and its LayerNorm
+EPSILON = 1e-5  # of the LayerNorm in diffusers' ImageProjection
 OPSET, IR = 17, 8  # the first with LayerNormalization; any ONNX Runtime since 2022 reads them
 LIMIT = 1e-5  # of the largest difference, where tokens are near 1
 TRIALS = 16  # features that are compared

@@ -11,7 +11,8 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from declip_rt import Bundle
-from train.dp_adapter.adapter import TOKENS, cross_attentions
+from train.dp_adapter.adapter import cross_attentions
+from train.dp_adapter.card import TOKENS
 
 PAGE = (Path(__file__).parents[3] / "docs" / "dp_adapter.md").read_text()
 FOUR = {"block_out_channels": (320, 640, 1280, 1280)}
